@@ -1,0 +1,74 @@
+"""Find shortcut learning in image datasets.
+
+    import shortcut_finder as sf
+
+    run = sf.scan("photos/", model, out="run/")
+    run.findings, run.offenders
+
+Importing the package is cheap: torch is loaded by the first call that needs it.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from shortcut_finder.analysis import scan
+    from shortcut_finder.dataset import load_dataset
+    from shortcut_finder.errors import (
+        DatasetError,
+        ModelError,
+        RunError,
+        SettingsError,
+        ShortcutFinderError,
+        UnreadableImage,
+    )
+    from shortcut_finder.explain import explain
+    from shortcut_finder.run import Run, load_run
+    from shortcut_finder.settings import Settings
+
+__version__ = "0.1.0"
+
+__all__ = [
+    "DatasetError",
+    "ModelError",
+    "Run",
+    "RunError",
+    "Settings",
+    "SettingsError",
+    "ShortcutFinderError",
+    "UnreadableImage",
+    "__version__",
+    "explain",
+    "load_dataset",
+    "load_run",
+    "scan",
+]
+
+_HOMES = {
+    "DatasetError": "errors",
+    "ModelError": "errors",
+    "Run": "run",
+    "RunError": "errors",
+    "Settings": "settings",
+    "SettingsError": "errors",
+    "ShortcutFinderError": "errors",
+    "UnreadableImage": "errors",
+    "explain": "explain",
+    "load_dataset": "dataset",
+    "load_run": "run",
+    "scan": "analysis",
+}
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOMES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    value = getattr(import_module(f"{__name__}.{_HOMES[name]}"), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

@@ -1,0 +1,369 @@
+"""Analysis: a scan from the first image to the page; the story in one function."""
+
+from __future__ import annotations
+
+import platform
+import shutil
+import time
+from collections.abc import Mapping, Sequence
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pandas as pd
+
+from shortcut_finder.confusions import find_confusions
+from shortcut_finder.dataset import ImageDataset, load_dataset
+from shortcut_finder.errors import RunError, SettingsError
+from shortcut_finder.evidence import weigh_regions
+from shortcut_finder.findings import Finding, Judged, gather_candidates, judge
+from shortcut_finder.groups import discovery_half, find_templates, match_templates
+from shortcut_finder.offenders import rank_offenders
+from shortcut_finder.properties import PROPERTIES
+from shortcut_finder.records import Records, read_records
+from shortcut_finder.regions import Regions, frame_regions, region_shares
+from shortcut_finder.run import FINDING_COLUMNS, SCHEMA_VERSION, Run, save_run
+from shortcut_finder.settings import Settings
+
+if TYPE_CHECKING:
+    from torch import nn
+
+    from shortcut_finder.model import Classifier
+    from shortcut_finder.sweep import Sweep
+
+# Files of a run, which --fresh may remove.
+RUN_FILES = (
+    "run.json", "images.parquet", "regions.csv", "findings.csv", "findings.json", "offenders.csv",
+    "confusions.csv", "unreadable.csv", "report.html", "thumbnails.parquet",
+)  # fmt: skip
+
+
+def scan(
+    dataset: Any,
+    model: str | nn.Module,
+    *,
+    out: str | Path,
+    weights: str | Path | None = None,
+    classes: str | Path | Sequence[str] | None = None,
+    metadata: str | Path | None = None,
+    settings: Settings | None = None,
+    fresh: bool = False,
+    progress: bool = True,
+) -> Run:
+    """Scan a labelled dataset with a trained classifier.
+
+    Args:
+        dataset: a folder of class folders, a CSV or Parquet manifest, ``FILE.py:FUNCTION``, a
+            DataFrame or a map-style torch dataset of (image, label).
+        model: a torchvision name, ``FILE.py:FUNCTION`` or a module.
+        out: the run folder; a scan that was stopped goes on where it was.
+        weights: a state dict.
+        classes: names of the model's outputs, or a file with them.
+        metadata: a table to join on ``image``.
+        settings: the options of the scan.
+        fresh: forget what an earlier scan left in ``out``.
+        progress: show bars on stderr.
+
+    Returns:
+        The run, as written to ``out``.
+
+    Raises:
+        ShortcutFinderError: the input cannot be used; one line says what, where and what to do.
+    """
+    from shortcut_finder.model import load_classifier
+    from shortcut_finder.pictures import report_images, write_thumbnails
+    from shortcut_finder.report import write_report
+    from shortcut_finder.sweep import sweep
+
+    settings = settings or Settings()
+    if settings.engine != "local":
+        raise SettingsError(f"--engine {settings.engine}: this version sweeps on one machine only")
+    folder = _run_folder(Path(out), fresh=fresh)
+    images = load_dataset(dataset, metadata=Path(metadata) if metadata else None)
+    classifier = load_classifier(
+        model,
+        weights=Path(weights) if weights else None,
+        classes=classes,
+        labels=images.classes,
+        settings=settings,
+    )
+    swept = sweep(images, classifier, settings, folder / "shards", progress=progress)
+    started = time.perf_counter()
+    records = read_records(folder / "shards", images.labels, tuple(swept.plan["cell_grid"]))
+    regions = frame_regions(*records.maps.shape[1:])
+    shares = region_shares(records.maps, regions)
+    table = weigh_regions(shares, records.labels, images.classes, regions)
+    judged = find_shortcuts(folder / "shards", records, images, classifier, settings)
+    image_table = _image_table(records, images, classifier, shares, regions, judged.findings)
+    run = Run(
+        folder=folder,
+        card={},
+        images=image_table,
+        regions=table,
+        findings=_finding_table(judged.findings, images.classes, records),
+        details=_details(judged.findings, records, image_table, classifier),
+        offenders=rank_offenders(judged.findings, image_table, classifier.preprocessing),
+        confusions=find_confusions(records, classifier.classes),
+        unreadable=swept.unreadable,
+    )
+    command = {
+        "data": images.name,
+        "model": classifier.name,
+        "weights": None if weights is None else str(weights),
+        "metadata": None if metadata is None else str(metadata),
+    }
+    card = {
+        "command": command,
+        **_card(run, images, classifier, settings, swept, judged, time.perf_counter() - started),
+    }
+    run = Run(**{**_fields(run), "card": card})
+    index = {image: number for number, image in enumerate(images.images)}
+    write_thumbnails(
+        folder / "thumbnails.parquet",
+        lambda name: images.read(index[name]).picture,
+        report_images(run.details, run.offenders),
+    )
+    save_run(run)
+    write_report(run)
+    return run
+
+
+def find_shortcuts(
+    folder: Path,
+    records: Records,
+    images: ImageDataset,
+    classifier: Classifier,
+    settings: Settings,
+) -> Judged:
+    """Candidates from one half of the images, judged on the other."""
+    half = discovery_half(records.labels, settings.seed)
+    templates = find_templates(folder, records, half, settings.seed)
+    matches = match_templates(folder, templates, len(records.labels), records.cell_grid)
+    candidates = gather_candidates(templates, matches, records, half)
+    positions = records.table["index"].to_numpy()
+    return judge(
+        candidates,
+        records,
+        half,
+        images.classes,
+        lambda number: images.read(int(positions[number])).picture,
+        classifier.preprocessing,
+    )
+
+
+def _fields(run: Run) -> dict[str, Any]:
+    return {name: getattr(run, name) for name in Run.__dataclass_fields__}
+
+
+def _run_folder(folder: Path, *, fresh: bool) -> Path:
+    """The run folder, which holds nothing but a run."""
+    if folder.exists() and not folder.is_dir():
+        raise RunError(f"{folder}: is a file; choose a folder for --out")
+    known = {*RUN_FILES, "shards"}
+    if folder.is_dir():
+        strange = [p.name for p in folder.iterdir() if p.name.removesuffix(".part") not in known]
+        if strange:
+            raise RunError(
+                f"{folder}: holds {sorted(strange)[0]!r}, which is no part of a run; "
+                "choose an empty or new folder for --out"
+            )
+        if fresh:
+            for name in known:
+                path = folder / name
+                shutil.rmtree(path) if path.is_dir() else path.unlink(missing_ok=True)
+    return folder
+
+
+def _image_table(
+    records: Records,
+    images: ImageDataset,
+    classifier: Classifier,
+    shares: np.ndarray,
+    regions: Regions,
+    findings: Sequence[Finding],
+) -> pd.DataFrame:
+    """One row an image, in the order of the records."""
+    probabilities = records.probabilities
+    number = np.arange(len(records.labels))
+    top = probabilities.argmax(axis=1)
+    names = np.array(classifier.classes, dtype=object)
+    columns: dict[str, Any] = {
+        "image": records.table["image"],
+        "content": records.table["content"],
+        "label": np.array(images.classes, dtype=object)[records.labels],
+        "predicted": names[top],
+        "confidence": probabilities[number, top],
+        "label_probability": probabilities[number, records.outputs],
+    }
+    order = np.argsort(-probabilities, axis=1, kind="stable")
+    for place in range(min(3, len(names))):
+        columns[f"top{place + 1}"] = names[order[:, place]]
+        columns[f"top{place + 1}_probability"] = probabilities[number, order[:, place]]
+    columns |= {name: records.table[name] for name in ("width", "height")}
+    columns |= {f"share: {region}": shares[:, n] for n, region in enumerate(regions.names)}
+    columns |= {name: records.table[name] for name in PROPERTIES}
+    columns["suspicion"] = np.max([f.score for f in findings] or [np.zeros(len(number))], axis=0)
+    return pd.DataFrame(columns)
+
+
+def _finding_table(
+    findings: Sequence[Finding], classes: tuple[str, ...], records: Records
+) -> pd.DataFrame:
+    rows = [
+        {
+            "finding": f.key,
+            "label": f.label,
+            "kind": f.kind,
+            "region": f.region,
+            "images": int(f.carries[records.labels == classes.index(f.label)].sum()),
+            "share": f.share,
+            "elsewhere": f.elsewhere,
+            "reliance": f.reliance[0],
+            "reliance_low": f.reliance[1],
+            "reliance_high": f.reliance[2],
+            "q": f.q,
+            "suspicion": f.suspicion,
+            "verdict": f.verdict,
+            "severity": f.severity,
+            "sentence": f.sentence,
+        }
+        for f in findings
+    ]
+    return pd.DataFrame(rows, columns=list(FINDING_COLUMNS))
+
+
+def _details(
+    findings: Sequence[Finding], records: Records, images: pd.DataFrame, classifier: Classifier
+) -> list[dict[str, Any]]:
+    """What the JSON adds to the table, one dict a finding."""
+    labels = images["label"].to_numpy()
+    table = []
+    for finding in findings:
+        own = labels == finding.label
+        members, others = own & finding.carries, own & ~finding.carries
+        best = [int(number) for number in finding.typical[:12]]
+        table.append(
+            {
+                "finding": finding.key,
+                "label": finding.label,
+                "kind": finding.kind,
+                "region": finding.region,
+                "images": int(members.sum()),
+                "share": finding.share,
+                "elsewhere": finding.elsewhere,
+                "reliance": finding.reliance[0],
+                "reliance_low": finding.reliance[1],
+                "reliance_high": finding.reliance[2],
+                "q": finding.q,
+                "suspicion": finding.suspicion,
+                "verdict": finding.verdict,
+                "severity": finding.severity,
+                "sentence": finding.sentence,
+                "advice": finding.advice,
+                "numbers": dict(finding.numbers),
+                "suspicion_parts": dict(finding.parts),
+                "maps": {
+                    "members": _mean_map(records.maps, members),
+                    "others": _mean_map(records.maps, others),
+                },
+                "place": finding.place,
+                "template": [
+                    {
+                        "image": images["image"].iloc[number],
+                        "box": list(
+                            classifier.preprocessing.to_original(
+                                finding.boxes(number),
+                                int(images["width"].iloc[number]),
+                                int(images["height"].iloc[number]),
+                            )
+                        ),
+                    }
+                    for number in best
+                ],
+            }
+        )
+    return table
+
+
+def _mean_map(maps: np.ndarray, chosen: np.ndarray) -> np.ndarray:
+    return maps[chosen].mean(axis=0) if chosen.any() else np.zeros(maps.shape[1:])
+
+
+def _card(
+    run: Run,
+    images: ImageDataset,
+    classifier: Classifier,
+    settings: Settings,
+    swept: Sweep,
+    judged: Judged,
+    seconds: float,
+) -> Mapping[str, Any]:
+    """``run.json``."""
+    table = run.images
+    right = table["predicted"] == table["label"]
+    visible = np.mean(
+        [
+            classifier.preprocessing.visible(width, height)
+            for width, height in zip(table["width"], table["height"], strict=True)
+        ]
+    )
+    counts = {name: int((images.labels == n).sum()) for n, name in enumerate(images.classes)}
+    return {
+        "schema_version": SCHEMA_VERSION,
+        "version": _version("shortcut-finder"),
+        "settings": settings.as_dict(),
+        "dataset": {
+            "name": images.name,
+            "root": None if images.root is None else str(images.root),
+            "classes": list(images.classes),
+            "images": counts,
+            "fingerprint": images.fingerprint,
+            "metadata": list(images.metadata.columns),
+        },
+        "model": {
+            "name": classifier.name,
+            "classes": list(classifier.classes),
+            "fingerprint": classifier.fingerprint,
+            "preprocessing": classifier.preprocessing.as_dict(),
+        },
+        "maps": dict(swept.plan),
+        "counts": {
+            "images": len(images.images),
+            "scanned": len(table),
+            "unreadable": len(run.unreadable),
+            "findings": len(run.findings),
+            "offenders": len(run.offenders),
+        },
+        "accuracy": float(right.mean()),
+        "class_accuracy": right.groupby(table["label"]).mean().to_dict(),
+        "visible": float(visible),
+        "testable": {name: testable_share(count) for name, count in counts.items()},
+        "timings": {
+            "sweep_seconds": swept.seconds,
+            "images_per_second": swept.swept / max(swept.seconds, 1e-9),
+            "analysis_seconds": seconds,
+        },
+        "versions": {
+            "python": platform.python_version(),
+            **{name: _version(name) for name in ("torch", "torchvision", "numpy", "pandas", "scikit-learn")},
+        },
+        "warnings": [*images.notes, *judged.notes],
+    }
+
+
+def testable_share(images: int) -> float:
+    """Smallest share of a class that could have been found: four images in each half.
+
+    Example:
+        >>> testable_share(200)
+        0.04
+    """
+    return min(1.0, 8 / images) if images else 1.0
+
+
+def _version(package: str) -> str:
+    try:
+        return version(package)
+    except PackageNotFoundError:
+        return "unknown"

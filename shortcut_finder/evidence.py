@@ -1,0 +1,101 @@
+"""Evidence: where the maps of a class lie, region by region, against all other classes."""
+
+from __future__ import annotations
+
+import numpy as np
+import pandas as pd
+from scipy import stats
+
+from shortcut_finder.regions import Regions
+from shortcut_finder.run import REGION_COLUMNS
+
+# An image counts as looked at in a region when its share is this many times the region's area.
+LIFTED = 2.0
+
+
+def weigh_regions(
+    shares: np.ndarray, labels: np.ndarray, classes: tuple[str, ...], regions: Regions
+) -> pd.DataFrame:
+    """The class x region table: each class against all others, region by region.
+
+    Args:
+        shares: share of each image's positive evidence in each region, (image, region).
+        labels: class of each image, (image,).
+        classes: class names.
+        regions: the parts of the frame, in the order of ``shares``.
+
+    Returns:
+        One row a class and region: ``images`` (of the class whose share there is at least twice
+        the region's area), ``share`` and ``elsewhere`` (mean share in the class and in the
+        others), ``lift`` (their ratio), ``effect`` (difference over the pooled standard
+        deviation, Cohen's d), ``p`` (two-sided Mann-Whitney U) and ``q`` (Benjamini and
+        Hochberg 1995, over the whole table).
+    """
+    area = regions.masks.mean(axis=(1, 2))
+    rows = []
+    for number, name in enumerate(classes):
+        own = labels == number
+        if not own.any() or own.all():
+            continue
+        for place, region in enumerate(regions.names):
+            inside, outside = shares[own, place], shares[~own, place]
+            rows.append(
+                {
+                    "label": name,
+                    "region": region,
+                    "images": int((inside >= LIFTED * area[place]).sum()),
+                    "share": inside.mean(),
+                    "elsewhere": outside.mean(),
+                    "lift": inside.mean() / max(outside.mean(), 1e-6),
+                    "effect": standardised_difference(inside, outside),
+                    "p": rank_test(inside, outside),
+                }
+            )
+    table = pd.DataFrame(rows, columns=list(REGION_COLUMNS[:-1]))
+    return table.assign(q=false_discovery_rate(table["p"].to_numpy(dtype=float)))
+
+
+def standardised_difference(inside: np.ndarray, outside: np.ndarray) -> float:
+    """Difference of the means over the pooled standard deviation (Cohen's d).
+
+    Example:
+        >>> standardised_difference(np.array([1.0, 3.0]), np.array([0.0, 2.0])).__round__(3)
+        0.707
+    """
+    if len(inside) < 2 or len(outside) < 2:
+        return 0.0
+    degrees = len(inside) + len(outside) - 2
+    pooled = (inside.var() * len(inside) + outside.var() * len(outside)) / degrees
+    return float((inside.mean() - outside.mean()) / np.sqrt(pooled)) if pooled > 0 else 0.0
+
+
+def rank_test(inside: np.ndarray, outside: np.ndarray) -> float:
+    """Two-sided p of the Mann-Whitney U test; 1 where all values are the same."""
+    if len(inside) == 0 or len(outside) == 0:
+        return 1.0
+    if inside.min() == inside.max() == outside.min() == outside.max():
+        return 1.0
+    return float(stats.mannwhitneyu(inside, outside, method="asymptotic").pvalue)
+
+
+def false_discovery_rate(p: np.ndarray) -> np.ndarray:
+    """Adjusted p-values of Benjamini and Hochberg (1995), in the order given.
+
+    Example:
+        >>> false_discovery_rate(np.array([0.01, 0.04, 0.03])).round(3).tolist()
+        [0.03, 0.04, 0.04]
+    """
+    if len(p) == 0:
+        return np.asarray(p, dtype=float)
+    return np.asarray(stats.false_discovery_control(p, method="bh"), dtype=float)
+
+
+def association_p(members: int, size: int, members_elsewhere: int, size_elsewhere: int) -> float:
+    """Exact one-sided p that a class holds more members than the others (hypergeometric).
+
+    Example:
+        >>> round(association_p(3, 3, 0, 3), 3)
+        0.05
+    """
+    total, found = size + size_elsewhere, members + members_elsewhere
+    return float(stats.hypergeom.sf(members - 1, total, size, found))

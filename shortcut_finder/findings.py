@@ -1,0 +1,477 @@
+"""Findings: candidates that hold on images they were not found on, with a sentence each."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+from PIL import Image
+
+from shortcut_finder.errors import UnreadableImage
+from shortcut_finder.evidence import association_p, false_discovery_rate
+from shortcut_finder.groups import FIXED, Matches, Template, place_concentration
+from shortcut_finder.preprocessing import Box, Preprocessing
+from shortcut_finder.records import Records
+from shortcut_finder.regions import ANYWHERE, CORNERS, EDGES, box_region
+from shortcut_finder.rigidity import Rigidity, grey_image, measure_rigidity
+
+# Correlation of two templates' members within a class from which they are one thing.
+TOGETHER = 0.4
+# False discovery rate over all candidates.
+Q_LIMIT = 0.05
+# A candidate must be this many times more common in its class than elsewhere, and by this much.
+LIFT, DIFFERENCE = 3.0, 0.02
+# Fewer members than this are anecdotes.
+FEWEST = 4
+# Images compared for rigidity.
+COMPARED = 16
+# Gradient correlation of ordinary parts of objects reaches 0.35 here; of artifacts it starts at
+# 0.45. In between lies doubt.
+ORDINARY, RIGID = 0.35, 0.60
+# Rigidity, on the scale between those two, from which we say that a thing repeats exactly.
+EXACT = 0.4
+# Suspicion from which a finding is of high, medium severity.
+HIGH, MEDIUM = 0.60, 0.35
+# Natural-looking groups of a class that are still listed, at low severity.
+ORDINARY_GROUPS = 1
+# Members' cells that cover this part of the image are a background.
+WIDE = 0.25
+# Below this share of common grey variance an exact repetition is seen through.
+TRANSLUCENT = 0.6
+
+
+@dataclass(frozen=True, eq=False)
+class Candidate:
+    """One or more templates of a class that stand in the same images.
+
+    Attributes:
+        label: index of the class.
+        templates: numbers of the templates.
+        membership: 0 at the limit of membership, 1 for a typical member, (image,).
+        closest: the cell that matches best, (image,).
+        fixed: the thing stands at one place of the frame.
+        extent: cells a fixed thing covers, (row, column) of bool; ``None`` otherwise.
+    """
+
+    label: int
+    templates: tuple[int, ...]
+    membership: np.ndarray
+    closest: np.ndarray
+    fixed: bool
+    extent: np.ndarray | None
+
+    @property
+    def carries(self) -> np.ndarray:
+        """Which images carry it, (image,) of bool."""
+        return self.membership >= 0
+
+
+@dataclass(frozen=True, eq=False)
+class Finding:
+    """Something one class has and the others have not, which may be a shortcut.
+
+    Attributes:
+        key: ``F1`` for the strongest.
+        label: class name.
+        kind: one of DESIGN's kinds.
+        region: where it stands.
+        share: of the class's images that carry it, on images it was not found on.
+        elsewhere: the same for all other classes.
+        q: false discovery rate of share against elsewhere.
+        suspicion: how much it looks like an artifact, in [0, 1].
+        severity: ``high``, ``medium`` or ``low``.
+        sentence: what a person should know.
+        advice: what to do about it.
+        carries: which images carry it, (image,) of bool.
+        score: how surely each image carries it times suspicion, (image,) in [0, 1].
+        boxes: where, as fractions of the model's input, one an image.
+        parts: what suspicion is made of, each in [0, 1].
+        numbers: of every test.
+        place: share of the members whose matching cell lies there, (row, column).
+        typical: best members, best first.
+    """
+
+    key: str
+    label: str
+    kind: str
+    region: str
+    share: float
+    elsewhere: float
+    q: float
+    suspicion: float
+    severity: str
+    sentence: str
+    advice: str
+    carries: np.ndarray
+    score: np.ndarray
+    boxes: Callable[[int], Box]
+    parts: Mapping[str, float]
+    numbers: Mapping[str, float]
+    place: np.ndarray
+    typical: np.ndarray
+    verdict: str = "suspect"
+    reliance: tuple[float, float, float] = field(default=(np.nan, np.nan, np.nan))
+
+
+@dataclass(frozen=True)
+class Judged:
+    """Findings, and what was set aside with the reason.
+
+    Attributes:
+        findings: strongest first.
+        notes: sentences for the report.
+    """
+
+    findings: tuple[Finding, ...]
+    notes: tuple[str, ...]
+
+
+def gather_candidates(
+    templates: Sequence[Template], matches: Matches, records: Records, half: np.ndarray
+) -> list[Candidate]:
+    """Put templates of a class that stand in the same images together."""
+    memberships = [_membership(t, matches.similarity[:, n]) for n, t in enumerate(templates)]
+    gathered: list[list[int]] = []
+    for number, template in enumerate(templates):
+        own = half & (records.labels == template.label)
+        carried = (memberships[number][own] >= 0).astype(float)
+        home = next(
+            (
+                group
+                for group in gathered
+                if templates[group[0]].label == template.label
+                and _phi(carried, (memberships[group[0]][own] >= 0).astype(float)) >= TOGETHER
+            ),
+            None,
+        )
+        if home is None:
+            gathered.append([number])
+        else:
+            home.append(number)
+    return [_candidate(group, templates, memberships, matches, records) for group in gathered]
+
+
+def _membership(template: Template, similarity: np.ndarray) -> np.ndarray:
+    span = max(template.typical - template.limit, 1e-3)
+    return (similarity - template.limit) / span
+
+
+def _phi(one: np.ndarray, other: np.ndarray) -> float:
+    if one.std() == 0 or other.std() == 0:
+        # Both in all images of the class: they always stand together.
+        return float(bool(one.min() == 1 and other.min() == 1))
+    return float(np.corrcoef(one, other)[0, 1])
+
+
+def _candidate(
+    group: list[int],
+    templates: Sequence[Template],
+    memberships: Sequence[np.ndarray],
+    matches: Matches,
+    records: Records,
+) -> Candidate:
+    first = templates[group[0]]
+    # The strongest template says who is a member; the others refine the order.
+    membership = memberships[group[0]].astype(np.float64)
+    if len(group) > 1:
+        others = np.mean([np.clip(memberships[n], -1, 1.5) for n in group[1:]], axis=0)
+        membership = np.where(membership >= 0, np.maximum(0.7 * membership + 0.3 * others, 0), membership)
+    extents = [e for e in (templates[n].extent for n in group) if e is not None]
+    extent = np.any(extents, axis=0).reshape(records.cell_grid) if extents else None
+    fixed = first.field is not None
+    return Candidate(
+        label=first.label,
+        templates=tuple(group),
+        membership=membership,
+        closest=matches.closest[:, group[0]],
+        fixed=fixed,
+        extent=extent if fixed else None,
+    )
+
+
+def judge(
+    candidates: Sequence[Candidate],
+    records: Records,
+    half: np.ndarray,
+    classes: tuple[str, ...],
+    read: Callable[[int], Image.Image],
+    preprocessing: Preprocessing,
+) -> Judged:
+    """Test candidates on the other half, see what they look like, and say it.
+
+    Args:
+        candidates: found on the images of ``half``.
+        records: what the sweep kept.
+        half: the discovery half, (image,) of bool.
+        classes: class names.
+        read: the picture of an image by its number in ``records``.
+        preprocessing: to find places of the model's input on the picture.
+    """
+    tests = [_test(candidate, records.labels, ~half) for candidate in candidates]
+    q = false_discovery_rate(np.array([test["p"] for test in tests]))
+    notes: list[str] = []
+    looked: list[tuple[Candidate, dict[str, float], Rigidity]] = []
+    for candidate, test, value in zip(candidates, tests, q, strict=True):
+        test["q"] = float(value)
+        holds = (
+            value <= Q_LIMIT
+            and test["share"] >= LIFT * test["elsewhere"]
+            and test["share"] - test["elsewhere"] >= DIFFERENCE
+            and test["members"] >= FEWEST
+        )
+        if not holds:
+            continue
+        own, control = _look(candidate, records, half, read, preprocessing)
+        test |= {"rigidity": own.gradient, "control_rigidity": control.gradient}
+        test |= {"opacity": own.opacity, "duplicates": own.duplicates}
+        if own.duplicates >= 0.5:
+            notes.append(
+                f"{classes[candidate.label]}: {int(test['members'])} images look like copies of "
+                "one another; near-duplicates are no shortcut, but they do inflate accuracy."
+            )
+            continue
+        looked.append((candidate, test, own))
+    weighed = [_weigh(candidate, test, records) for candidate, test, _ in looked]
+    order = sorted(range(len(looked)), key=lambda n: (-weighed[n]["suspicion"], -weighed[n]["rank"]))
+    findings: list[Finding] = []
+    ordinary: dict[int, int] = {}
+    for number in order:
+        candidate, test, own = looked[number]
+        if _severity(weighed[number]["suspicion"]) == "low":
+            ordinary[candidate.label] = ordinary.get(candidate.label, 0) + 1
+            if ordinary[candidate.label] > ORDINARY_GROUPS:
+                continue
+        findings.append(
+            _finding(f"F{len(findings) + 1}", candidate, test, weighed[number], own, records, classes)
+        )
+    return Judged(tuple(findings), tuple(notes))
+
+
+def _test(candidate: Candidate, labels: np.ndarray, tested: np.ndarray) -> dict[str, float]:
+    """Share inside and outside the class, and the exact p, on the tested images alone."""
+    own, rest = tested & (labels == candidate.label), tested & (labels != candidate.label)
+    members, elsewhere = int(candidate.carries[own].sum()), int(candidate.carries[rest].sum())
+    return {
+        "tested_images": float(own.sum()),
+        "tested_members": float(members),
+        "share": members / max(int(own.sum()), 1),
+        "elsewhere": elsewhere / max(int(rest.sum()), 1),
+        "members": float(candidate.carries[labels == candidate.label].sum()),
+        "p": association_p(members, int(own.sum()), elsewhere, int(rest.sum())),
+    }
+
+
+def _look(
+    candidate: Candidate,
+    records: Records,
+    half: np.ndarray,
+    read: Callable[[int], Image.Image],
+    preprocessing: Preprocessing,
+) -> tuple[Rigidity, Rigidity]:
+    """Rigidity of the members, and of other images of the class and of others at such places."""
+    own = records.labels == candidate.label
+    members = np.flatnonzero(own & candidate.carries & ~half)
+    if len(members) < FEWEST:
+        members = np.flatnonzero(own & candidate.carries)
+    members = members[np.argsort(-candidate.membership[members], kind="stable")][:COMPARED]
+    rest = np.flatnonzero(~candidate.carries & own)
+    if len(rest) < FEWEST:
+        rest = np.flatnonzero(~candidate.carries)
+    rest = rest[np.argsort(-candidate.membership[rest], kind="stable")][:COMPARED]
+    return (
+        _compare(members, candidate, records, read, preprocessing),
+        _compare(rest, candidate, records, read, preprocessing),
+    )
+
+
+def _compare(
+    chosen: np.ndarray,
+    candidate: Candidate,
+    records: Records,
+    read: Callable[[int], Image.Image],
+    preprocessing: Preprocessing,
+) -> Rigidity:
+    images, centres = [], []
+    for number in chosen:
+        try:
+            picture = read(int(number))
+        except UnreadableImage:
+            continue  # It was readable in the sweep; what is left is enough to compare.
+        x0, y0, x1, y1 = preprocessing.input_box(picture.width, picture.height)
+        x, y = _cell_centre(int(candidate.closest[number]), records.cell_grid)
+        place = (x0 + x * (x1 - x0)) / picture.width, (y0 + y * (y1 - y0)) / picture.height
+        images.append(grey_image(picture))
+        centres.append(np.clip(place, 0, 1 - 1e-6))
+    return measure_rigidity(images, np.array(centres))
+
+
+def _cell_centre(cell: int, grid: tuple[int, int]) -> tuple[float, float]:
+    row, column = divmod(cell, grid[1])
+    return (column + 0.5) / grid[1], (row + 0.5) / grid[0]
+
+
+def _weigh(candidate: Candidate, test: dict[str, float], records: Records) -> dict[str, float]:
+    """Suspicion and its parts, each in [0, 1]; ``rank`` orders findings of equal suspicion."""
+    ordinary = max(ORDINARY, test["control_rigidity"] + 0.1)
+    rigid = float(np.clip((test["rigidity"] - ordinary) / max(RIGID - ordinary, 0.1), 0, 1))
+    exclusive = test["share"] / max(test["share"] + test["elsewhere"], 1e-9)
+    members = np.flatnonzero(candidate.carries & (records.labels == candidate.label))
+    maps = records.cell_maps(members).reshape(len(members), -1)
+    here = maps[np.arange(len(members)), candidate.closest[members]]
+    spread = max(float(maps.std()), 1e-6)
+    heat = float(np.clip((here.mean() - maps.mean()) / (2 * spread), 0, 1))
+    test["evidence"], test["evidence_mean"] = float(here.mean()), float(maps.mean())
+    border = float(candidate.fixed and _region(candidate, records.cell_grid) in (*CORNERS, *EDGES, "frame"))
+    suspicion = exclusive * float(np.clip(0.1 + 0.8 * rigid + 0.1 * border, 0, 1))
+    return {
+        "suspicion": suspicion,
+        "rank": exclusive * (0.5 + heat),
+        "rigidity": rigid,
+        "exclusivity": exclusive,
+        "border": border,
+        "evidence": heat,
+        "fixed_place": place_concentration(candidate.closest[members], records.cell_grid),
+    }
+
+
+def _severity(suspicion: float) -> str:
+    return "high" if suspicion >= HIGH else "medium" if suspicion >= MEDIUM else "low"
+
+
+def _region(candidate: Candidate, grid: tuple[int, int]) -> str:
+    """The name of the place a fixed thing stands at; ``anywhere`` for the rest."""
+    if not candidate.fixed or candidate.extent is None:
+        return ANYWHERE
+    extent = candidate.extent
+    strips = (extent[0], extent[-1], extent[:, 0], extent[:, -1])
+    if sum(strip.mean() >= 0.4 for strip in strips) >= 3 and extent[2:-2, 2:-2].mean() < 0.5:
+        return "frame"
+    return box_region(*_bounds(extent))
+
+
+def _bounds(extent: np.ndarray) -> Box:
+    """Smallest box around the cells of a fixed thing, as fractions of the frame."""
+    rows, columns = np.flatnonzero(extent.any(axis=1)), np.flatnonzero(extent.any(axis=0))
+    height, width = extent.shape
+    return (
+        float(columns[0] / width),
+        float(rows[0] / height),
+        float((columns[-1] + 1) / width),
+        float((rows[-1] + 1) / height),
+    )
+
+
+def _kind(candidate: Candidate, region: str, own: Rigidity, rigid: float) -> str:
+    if rigid >= EXACT and own.opacity < TRANSLUCENT:
+        return "overlay"
+    if region == "frame":
+        return "frame"
+    if region in CORNERS:
+        return "corner"
+    if region in EDGES:
+        return "edge"
+    if candidate.extent is not None and candidate.extent.mean() >= WIDE and rigid < EXACT:
+        return "background"
+    return "patch"
+
+
+def _finding(
+    key: str,
+    candidate: Candidate,
+    test: dict[str, float],
+    weight: dict[str, float],
+    own: Rigidity,
+    records: Records,
+    classes: tuple[str, ...],
+) -> Finding:
+    label, grid = classes[candidate.label], records.cell_grid
+    region = _region(candidate, grid)
+    kind = _kind(candidate, region, own, weight["rigidity"])
+    suspicion = weight["suspicion"]
+    members = np.flatnonzero(candidate.carries & (records.labels == candidate.label))
+    best = members[np.argsort(-candidate.membership[members], kind="stable")]
+    # Half for an image at the limit of membership, nearly one for a typical member.
+    sure = 1 / (1 + np.exp(-3.0 * np.clip(candidate.membership, -3, 3)))
+    place = np.bincount(candidate.closest[members], minlength=grid[0] * grid[1]).reshape(grid)
+    # An image of another class is listed when it is as sure as half of the members.
+    carries = candidate.carries & (
+        (records.labels == candidate.label) | (candidate.membership >= 0.75)
+    )
+    return Finding(
+        key=key,
+        label=label,
+        kind=kind,
+        region=region,
+        share=test["share"],
+        elsewhere=test["elsewhere"],
+        q=test["q"],
+        suspicion=suspicion,
+        severity=_severity(suspicion),
+        sentence=_sentence(label, kind, region, test, weight),
+        advice=_advice(kind, test["share"], weight["rigidity"]),
+        carries=carries,
+        score=np.where(carries, suspicion * sure, 0.0),
+        boxes=_boxes(candidate, grid),
+        parts={k: weight[k] for k in ("rigidity", "exclusivity", "border", "evidence", "fixed_place")},
+        numbers=test,
+        place=place / max(len(members), 1),
+        typical=best,
+    )
+
+
+def _boxes(candidate: Candidate, grid: tuple[int, int]) -> Callable[[int], Box]:
+    """Where each image carries it: the whole thing at a fixed place, two cells around a match."""
+    if candidate.extent is not None:
+        bounds = _bounds(candidate.extent)
+        return lambda _image: bounds
+    reach_x, reach_y = 1.25 / grid[1], 1.25 / grid[0]
+
+    def around(image: int) -> Box:
+        x, y = _cell_centre(int(candidate.closest[image]), grid)
+        return max(x - reach_x, 0.0), max(y - reach_y, 0.0), min(x + reach_x, 1.0), min(y + reach_y, 1.0)
+
+    return around
+
+
+_THINGS = {
+    "corner": "the same mark",
+    "edge": "the same mark",
+    "frame": "the same frame",
+    "patch": "the same small thing",
+    "overlay": "the same translucent overlay",
+    "background": "a background that looks alike",
+}
+
+
+def _sentence(
+    label: str, kind: str, region: str, test: Mapping[str, float], weight: Mapping[str, float]
+) -> str:
+    rigid = weight["rigidity"] >= EXACT
+    thing = _THINGS[kind] if rigid or kind == "background" else "a part that looks alike"
+    where = {"frame": "around the border", ANYWHERE: "at changing places"}.get(region, f"at the {region}")
+    if region.startswith("grid") or region == "centre":
+        where = "at one place inside the frame"
+    share, other = _percent(test["share"]), _percent(test["elsewhere"])
+    what = f"{share} of the {label} images carry {thing} {where}; {other} of the others do."
+    looks = (
+        " It repeats to the pixel, as natural objects do not."
+        if rigid
+        else " It does not repeat exactly, so it may well be a true part of the class."
+    )
+    heat = " The class map is hot there." if weight["evidence"] >= 0.25 else ""
+    return what + looks + heat
+
+
+def _percent(share: float) -> str:
+    return f"{100 * share:.1f}%" if 0 < share < 0.1 else f"{100 * share:.0f}%"
+
+
+def _advice(kind: str, share: float, rigid: float) -> str:
+    if rigid < EXACT:
+        return "Look at the pictures: a true part of the class needs nothing."
+    if kind == "frame":
+        return "Crop the border of every image, of all classes, and train again."
+    if share >= 0.5:
+        return "Too many images carry it to drop them: mask it in every image and train again."
+    return "Mask it in the listed images or leave them out, and train again."

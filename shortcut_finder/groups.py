@@ -1,0 +1,357 @@
+"""Groups: cells that look alike, over-represented in one class, at any place in the image.
+
+Discovery reads one half of the images only: seeds are cells of a class (hot ones, border ones and
+some at random); a seed is good when its best matches in the class are much closer than its best
+matches elsewhere; a good seed grows into a template, the mean of what it matches. Then one linear
+scan measures every image of the dataset against every template. The other half is kept for tests.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from shortcut_finder.records import Records
+from shortcut_finder.shards import read_shards, unit_cells
+
+# Images of a class that seeds are taken from, and images of other classes they are held against.
+OWN_SAMPLE = 200
+OTHER_SAMPLE = 500
+# Images sampled over all classes at most: some 25 kB each.
+ALL_SAMPLE = 20_000
+# Seeds an image: where the map is hottest, on the border, anywhere.
+HOT, RING, RANDOM = 12, 6, 4
+# The best matches of a seed that count: a rare cue fills few of them, a common one many.
+TOP_SHARES = (0.04, 0.10, 0.25)
+# Fewer images than this are no group.
+FEWEST = 4
+# Templates a class; beyond this many, what follows is ever more ordinary.
+TEMPLATES = 8
+# A seed this close to a template adds nothing to it (cosine).
+SAME = 0.4
+# A match must be closer than all but this share of the images of other classes, and by a margin.
+TAIL, MARGIN = 0.01, 0.02
+# Share of the members within one cell of the commonest place that makes a place fixed.
+FIXED = 0.6
+# Rounds of learning what a thing at a fixed place looks like and who carries it.
+FIELD_ROUNDS = 4
+# Extra likeness of members at one place of the frame that makes it part of the thing (cosine).
+EXTENT = 0.08
+
+
+@dataclass(frozen=True, eq=False)
+class Template:
+    """What the cells of a group look like.
+
+    Attributes:
+        label: the class it was found in.
+        vector: unit mean of the group's cells, (width,).
+        field: for a thing at a fixed place, how members differ from other images at every cell,
+            (cell, width); zero outside the thing. ``None`` for a thing at any place.
+        centre: the cell of such a thing where members are most alike; -1 for a thing at any place.
+        limit: similarity from which an image is a member.
+        typical: median similarity of the members it grew from.
+        strength: seed score: likeness inside the class minus likeness elsewhere (cosine).
+    """
+
+    label: int
+    vector: np.ndarray
+    field: np.ndarray | None
+    centre: int
+    limit: float
+    typical: float
+    strength: float
+
+    @property
+    def extent(self) -> np.ndarray | None:
+        """Which cells a thing at a fixed place covers, (cell,) of bool."""
+        return None if self.field is None else np.abs(self.field).sum(axis=1) > 0
+
+
+@dataclass(frozen=True, eq=False)
+class Matches:
+    """How every image answers to every template.
+
+    Attributes:
+        similarity: of the image to the template, (image, template).
+        closest: the cell that matches best, (image, template).
+    """
+
+    similarity: np.ndarray
+    closest: np.ndarray
+
+
+@dataclass(frozen=True, eq=False)
+class _Sample:
+    """Cells of some images in memory."""
+
+    index: np.ndarray
+    cells: np.ndarray
+
+    def part(self, chosen: np.ndarray) -> _Sample:
+        return _Sample(self.index[chosen], self.cells[chosen])
+
+    def best(self, vectors: np.ndarray) -> np.ndarray:
+        """Closest cell of each image to each vector, as a cosine, (vector, image)."""
+        images, cells, width = self.cells.shape
+        flat = self.cells.reshape(-1, width).T
+        best = np.empty((len(vectors), images), dtype=np.float32)
+        for start in range(0, len(vectors), 128):
+            block = vectors[start : start + 128] @ flat
+            best[start : start + 128] = block.reshape(-1, images, cells).max(axis=2)
+        return best
+
+
+def discovery_half(labels: np.ndarray, seed: int) -> np.ndarray:
+    """Which images candidates are found on: a random half of every class, (image,) of bool."""
+    rng = np.random.default_rng([seed, 1])
+    half = np.zeros(len(labels), dtype=bool)
+    for label in np.unique(labels):
+        own = rng.permutation(np.flatnonzero(labels == label))
+        half[own[: (len(own) + 1) // 2]] = True
+    return half
+
+
+def find_templates(folder: Path, records: Records, half: np.ndarray, seed: int) -> list[Template]:
+    """Templates of every class, from the images of the discovery half alone.
+
+    Args:
+        folder: the shards.
+        records: what the sweep keeps of every image.
+        half: the discovery half, (image,) of bool.
+        seed: for the samples.
+    """
+    rng = np.random.default_rng([seed, 2])
+    classes = np.unique(records.labels)
+    if len(classes) < 2:
+        return []
+    size = int(np.clip(ALL_SAMPLE // len(classes), 2 * FEWEST, OWN_SAMPLE))
+    drawn = [_draw(np.flatnonzero(half & (records.labels == c)), size, rng) for c in classes]
+    chosen = np.sort(np.concatenate(drawn))
+    sample = _Sample(chosen, _read_cells(folder, chosen))
+    labels = records.labels[chosen]
+    templates: list[Template] = []
+    for label in classes:
+        own = np.flatnonzero(labels == label)
+        others = np.sort(_draw(np.flatnonzero(labels != label), OTHER_SAMPLE, rng))
+        if len(own) >= FEWEST and len(others) >= FEWEST:
+            maps = records.cell_maps(sample.index[own])
+            found = _class_templates(sample.part(own), sample.part(others), maps, records, rng)
+            templates += [_labelled(template, int(label)) for template in found]
+    return templates
+
+
+def _labelled(template: Template, label: int) -> Template:
+    return dataclasses.replace(template, label=label)
+
+
+def _draw(indices: np.ndarray, size: int, rng: np.random.Generator) -> np.ndarray:
+    return indices if len(indices) <= size else rng.choice(indices, size, replace=False)
+
+
+def _read_cells(folder: Path, chosen: np.ndarray) -> np.ndarray:
+    """Unit cells of the images with these (sorted) numbers, (image, cell, width)."""
+    parts = []
+    for start, cells in _cell_blocks(folder):
+        here = chosen[(chosen >= start) & (chosen < start + len(cells))] - start
+        parts.append(unit_cells(cells[here]))
+    return np.concatenate(parts)
+
+
+def _cell_blocks(folder: Path) -> Iterator[tuple[int, np.ndarray]]:
+    """First image number and stored cells, (image, cell, width), of shard after shard."""
+    start = 0
+    for shard in read_shards(folder, ["cells"]):
+        cells = shard.arrays["cells"]
+        yield start, cells.reshape(len(cells), -1, cells.shape[-1])
+        start += len(cells)
+
+
+def _class_templates(
+    own: _Sample,
+    others: _Sample,
+    maps: np.ndarray,
+    records: Records,
+    rng: np.random.Generator,
+) -> list[Template]:
+    """Templates of one class, strongest seed first."""
+    image, cell = _seeds(maps, records.cell_grid, rng)
+    vectors = own.cells[image, cell]
+    inside, outside = own.best(vectors), others.best(vectors)
+    inside[np.arange(len(image)), image] = -1.0
+    strength = _strength(inside, outside)
+    found: list[Template] = []
+    alive = np.ones(len(vectors), dtype=bool)
+    while alive.any() and len(found) < TEMPLATES:
+        best = int(np.argmax(np.where(alive, strength, -np.inf)))
+        if strength[best] <= 0:
+            break
+        alive[best] = False
+        template = _grow(vectors[best], float(strength[best]), own, others, records.cell_grid)
+        if template is None:
+            continue
+        alive &= vectors @ template.vector < SAME
+        if all(template.vector @ other.vector < SAME for other in found):
+            found.append(template)
+    return found
+
+
+def _seeds(
+    maps: np.ndarray, grid: tuple[int, int], rng: np.random.Generator
+) -> tuple[np.ndarray, np.ndarray]:
+    """Image and cell of every seed."""
+    rows, columns = grid
+    count = rows * columns
+    inner = np.zeros(grid, dtype=bool)
+    inner[1:-1, 1:-1] = True
+    ring = np.flatnonzero(~inner.ravel())
+    image, cell = [], []
+    for number, heat in enumerate(maps.reshape(len(maps), -1)):
+        cells = np.unique(
+            np.concatenate(
+                [
+                    np.argsort(-heat, kind="stable")[:HOT],
+                    _draw(ring, RING, rng),
+                    _draw(np.arange(count), RANDOM, rng),
+                ]
+            )
+        )
+        image.append(np.full(len(cells), number))
+        cell.append(cells)
+    return np.concatenate(image), np.concatenate(cell)
+
+
+def _strength(inside: np.ndarray, outside: np.ndarray) -> np.ndarray:
+    """Mean likeness of the best matches inside the class minus that elsewhere, (seed,).
+
+    Taken at several shares of the class, the best of which counts.
+    """
+    inside, outside = -np.sort(-inside, axis=1), -np.sort(-outside, axis=1)
+    gaps = [
+        inside[:, : max(FEWEST - 1, round(share * inside.shape[1]))].mean(axis=1)
+        - outside[:, : max(FEWEST - 1, round(share * outside.shape[1]))].mean(axis=1)
+        for share in TOP_SHARES
+    ]
+    return np.asarray(np.max(gaps, axis=0))
+
+
+def _grow(
+    vector: np.ndarray, strength: float, own: _Sample, others: _Sample, grid: tuple[int, int]
+) -> Template | None:
+    """Let a seed become the mean of what it matches; ``None`` when it matches too few images."""
+    for _ in range(4):
+        inside = own.cells @ vector
+        limit = float(np.quantile((others.cells @ vector).max(axis=1), 1 - TAIL)) + MARGIN
+        members = np.flatnonzero(inside.max(axis=1) >= limit)
+        if len(members) < FEWEST - 1:
+            return None
+        closest = inside[members].argmax(axis=1)
+        vector = own.cells[members, closest].mean(axis=0)
+        vector /= max(float(np.linalg.norm(vector)), 1e-6)
+    inside = own.cells @ vector
+    similarity = inside.max(axis=1)
+    limit = float(np.quantile((others.cells @ vector).max(axis=1), 1 - TAIL)) + MARGIN
+    members = np.flatnonzero(similarity >= limit)
+    if len(members) < FEWEST - 1:
+        return None
+    typical = float(np.median(similarity[members]))
+    plain = Template(-1, vector, None, -1, limit, typical, strength)
+    if place_concentration(inside[members].argmax(axis=1), grid) < FIXED:
+        return plain
+    return _fixed(plain, members, own, others) or plain
+
+
+def _fixed(plain: Template, members: np.ndarray, own: _Sample, others: _Sample) -> Template | None:
+    """A template for a thing at a fixed place: all of its cells at once.
+
+    Cells are white, so the difference of two means is the linear discriminant (Fisher 1936). Its
+    members are found and learned from in turn, a few times over.
+    """
+    fitted: Template | None = None
+    for _ in range(FIELD_ROUNDS):
+        like = place_likeness(own.cells[members])
+        reference = place_likeness(others.cells)
+        mean_other = others.cells.mean(axis=0)
+        rest = np.setdiff1d(np.arange(len(own.cells)), members)
+        if len(rest) >= 2 * FEWEST:
+            reference = np.maximum(reference, place_likeness(own.cells[rest]))
+            mean_other = (mean_other + own.cells[rest].mean(axis=0)) / 2
+        extra = like - reference
+        extent = extra >= max(EXTENT, 0.3 * float(extra.max()))
+        if not extent.any():
+            break
+        field = np.where(extent[:, None], own.cells[members].mean(axis=0) - mean_other, 0.0)
+        field /= max(float(np.linalg.norm(field)), 1e-6) * np.sqrt(extent.sum())
+        inside, outside = _field_scores(own.cells, field), _field_scores(others.cells, field)
+        tail = float(np.quantile(outside, 1 - TAIL))
+        typical = float(np.median(inside[members]))
+        limit = tail + 0.25 * max(typical - tail, 0.0)
+        members = np.flatnonzero(inside >= limit)
+        if len(members) < FEWEST - 1 or typical <= limit:
+            break
+        centre = int(np.argmax(extra))
+        fitted = Template(-1, plain.vector, field, centre, limit, typical, plain.strength)
+    return fitted
+
+
+def _field_scores(cells: np.ndarray, field: np.ndarray) -> np.ndarray:
+    return np.asarray(np.tensordot(cells, field, axes=([1, 2], [0, 1])))
+
+
+def place_concentration(cells: np.ndarray, grid: tuple[int, int]) -> float:
+    """Largest share of the given cells that lies within one cell of one place, in [0, 1].
+
+    Example:
+        >>> place_concentration(np.array([0, 1, 14, 100]), (14, 14))
+        0.75
+    """
+    counts = np.bincount(cells, minlength=grid[0] * grid[1]).reshape(grid)
+    padded = np.pad(counts, 1)
+    around = sum(padded[i : i + grid[0], j : j + grid[1]] for i in range(3) for j in range(3))
+    return float(np.max(around) / max(len(cells), 1))
+
+
+def place_likeness(cells: np.ndarray) -> np.ndarray:
+    """Mean cosine of all pairs of images at each place of the frame, (cell,).
+
+    Args:
+        cells: unit vectors, (image, cell, width).
+    """
+    images = len(cells)
+    if images < 2:
+        return np.zeros(cells.shape[1], dtype=np.float32)
+    together = np.square(cells.sum(axis=0)).sum(axis=1)
+    return np.asarray((together - images) / (images * (images - 1)))
+
+
+def match_templates(
+    folder: Path, templates: Sequence[Template], images: int, grid: tuple[int, int]
+) -> Matches:
+    """Measure every image against every template, one shard in memory at a time.
+
+    Args:
+        folder: the shards.
+        templates: what to look for.
+        images: how many the shards hold.
+        grid: rows and columns of cells.
+    """
+    similarity = np.zeros((images, len(templates)), dtype=np.float32)
+    closest = np.zeros((images, len(templates)), dtype=np.int32)
+    if not templates:
+        return Matches(similarity, closest)
+    vectors = np.stack([template.vector for template in templates]).T
+    for start, stored in _cell_blocks(folder):
+        cells = unit_cells(stored)
+        answers = cells @ vectors
+        here = slice(start, start + len(cells))
+        similarity[here] = answers.max(axis=1)
+        closest[here] = answers.argmax(axis=1)
+        for number, template in enumerate(templates):
+            if template.field is not None:
+                similarity[here, number] = _field_scores(cells, template.field)
+                closest[here, number] = template.centre
+    return Matches(similarity, closest)

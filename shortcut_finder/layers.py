@@ -1,0 +1,475 @@
+"""Layers: where in a network the maps are drawn and the cells are read.
+
+Nothing is known about the network but what one probing pass shows: the output of every module, in
+the order they ran, and the gradient of the logits at each. A layer is chosen by these numbers,
+never by the name of the architecture.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import difflib
+import math
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from shortcut_finder.errors import ModelError
+from shortcut_finder.model import logits_of
+from shortcut_finder.weights import one_line
+
+# A distillation token, a class token and up to a dozen registers stand before the patches.
+MOST_PREFIX_TOKENS = 16
+# Relative difference under which two gradients are the same but for rounding.
+SAME = 1e-4
+# A cell grid about this fine shows things of a stride-16 block at 224 pixels.
+CELL_SIDE = 14.0
+FINEST_CELLS, COARSEST_CELLS = 20.0, 10.0
+# Much finer than the maps is too early in the network: edges and colours, not things.
+MOST_FINER = 4.5
+
+ADAPTIVE_POOLS = (nn.AdaptiveAvgPool2d, nn.AdaptiveMaxPool2d)
+
+
+@dataclass(frozen=True)
+class Layout:
+    """Where channels, rows and columns lie in a layer's output.
+
+    Attributes:
+        axes: ``channels first`` (image, channel, row, column), ``channels last`` (image, row,
+            column, channel) or ``tokens`` (image, token, channel).
+        grid: rows and columns.
+        prefix: tokens before those of the patches.
+        rectified: whether a ReLU that is no module follows; the map is drawn after it.
+    """
+
+    axes: str
+    grid: tuple[int, int]
+    prefix: int = 0
+    rectified: bool = False
+
+    def features(self, output: Tensor) -> Tensor:
+        """The output as (image, channel, row, column), without a copy."""
+        features = self.arranged(output)
+        return features.relu() if self.rectified else features
+
+    def arranged(self, values: Tensor) -> Tensor:
+        """Values laid out like the output (its gradient, say) as (image, channel, row, column)."""
+        if self.axes == "tokens":
+            patches = values[:, self.prefix :].transpose(1, 2)
+            return patches.reshape(*patches.shape[:2], *self.grid)
+        return values if self.axes == "channels first" else values.permute(0, 3, 1, 2)
+
+    @property
+    def side(self) -> float:
+        """The side of a square grid with as many cells."""
+        return math.sqrt(self.grid[0] * self.grid[1])
+
+
+@dataclass(frozen=True)
+class Layer:
+    """One output of a network that has a spatial grid.
+
+    Attributes:
+        name: dotted path of the module.
+        call: which of the module's calls in one forward pass, from 0.
+        layout: where its cells lie.
+    """
+
+    name: str
+    call: int
+    layout: Layout
+
+
+@dataclass(frozen=True, eq=False)
+class Output:
+    """What one call of a module returned while probing.
+
+    Attributes:
+        name: dotted path of the module.
+        call: which of the module's calls, from 0.
+        order: its place among all outputs.
+        module: the module.
+        tensor: what it returned.
+        received: shape of its first argument, if that is a tensor.
+        layout: where its cells lie; None where it has no spatial grid.
+        received_grid: rows and columns of its first argument, if it has a spatial grid.
+        gradient: of a random mixture of the logits, like the tensor; None where none arrives.
+    """
+
+    name: str
+    call: int
+    order: int
+    module: nn.Module
+    tensor: Tensor
+    received: tuple[int, ...] | None
+    layout: Layout | None = None
+    received_grid: tuple[int, int] | None = None
+    gradient: Tensor | None = None
+
+    @property
+    def layer(self) -> Layer:
+        """The output's address; only for outputs with a spatial grid."""
+        assert self.layout is not None
+        return Layer(self.name, self.call, self.layout)
+
+
+@dataclass(frozen=True, eq=False)
+class Probe:
+    """One pass through a network, seen module by module.
+
+    Attributes:
+        images: the network's input, (image, channel, row, column).
+        outputs: every module's output in the order the modules finished.
+        logits: (image, class).
+        mixture: the weights of the random mixture of logits, (class,).
+    """
+
+    images: Tensor
+    outputs: tuple[Output, ...]
+    logits: Tensor
+    mixture: Tensor
+
+
+@dataclass
+class _Recorder:
+    """Collects the outputs of all modules while attached."""
+
+    outputs: list[Output] = field(default_factory=list)
+    calls: Counter[str] = field(default_factory=Counter)
+
+    @contextlib.contextmanager
+    def attached(self, module: nn.Module) -> Iterator[None]:
+        handles = [
+            child.register_forward_hook(self._hook(name))
+            for name, child in module.named_modules()
+            if name
+        ]
+        try:
+            yield
+        finally:
+            for handle in handles:
+                handle.remove()
+
+    def _hook(self, name: str) -> Any:
+        def record(module: nn.Module, args: tuple[Any, ...], output: Any) -> None:
+            call = self.calls[name]
+            self.calls[name] += 1
+            if isinstance(output, Tensor):
+                first = args[0] if args and isinstance(args[0], Tensor) else None
+                received = tuple(first.shape) if first is not None else None
+                order = len(self.outputs)
+                self.outputs.append(Output(name, call, order, module, output, received))
+
+        return record
+
+
+def probe(module: nn.Module, images: Tensor, seed: int = 0) -> Probe:
+    """Run a network once, forward and backward, and look at every module's output.
+
+    Args:
+        module: in eval mode, with frozen parameters.
+        images: the network's input, (image, channel, row, column).
+        seed: for the random mixture of logits.
+
+    Raises:
+        ModelError: the network fails, or its logits do not depend on its input.
+    """
+    recorder = _Recorder()
+    # Some networks change their input in place, which a leaf does not allow.
+    source = images.detach().requires_grad_().clone()
+    with recorder.attached(module), torch.enable_grad():
+        logits = run_module(module, source)
+    mixture = torch.randn(logits.shape[1], generator=torch.Generator().manual_seed(seed))
+    mixture = mixture.to(logits.device)
+    if not logits.requires_grad:
+        raise ModelError(
+            f"{type(module).__name__}: no gradient reaches the outputs (does its forward use "
+            "torch.no_grad or detach?); maps need one"
+        )
+    reached = [
+        o for o in recorder.outputs if o.tensor.requires_grad and o.tensor.is_floating_point()
+    ]
+    gradients = torch.autograd.grad(
+        (logits.float() * mixture).sum(), [o.tensor for o in reached], allow_unused=True
+    )
+    found = {id(output): gradient for output, gradient in zip(reached, gradients, strict=True)}
+    reader = _GridReader(tuple(images.shape), recorder.outputs)
+    outputs = tuple(
+        Output(
+            name=output.name,
+            call=output.call,
+            order=output.order,
+            module=output.module,
+            tensor=output.tensor.detach(),
+            received=output.received,
+            layout=reader.layout(tuple(output.tensor.shape)),
+            received_grid=reader.grid(output.received),
+            gradient=found.get(id(output)),
+        )
+        for output in recorder.outputs
+    )
+    return Probe(images, outputs, logits.detach().float(), mixture)
+
+
+def run_module(module: nn.Module, images: Tensor) -> Tensor:
+    """The logits of some images, (image, class).
+
+    Raises:
+        ModelError: the network fails on them, or returns no logits.
+    """
+    try:
+        output = module(images)
+    except (RuntimeError, ValueError, TypeError, AssertionError, IndexError) as error:
+        if isinstance(error, torch.OutOfMemoryError):
+            raise
+        raise ModelError(
+            f"{type(module).__name__}: fails on {images.shape[0]} images of "
+            f"{images.shape[3]}x{images.shape[2]} pixels ({one_line(error)}); check --input-size"
+        ) from error
+    logits = logits_of(output)
+    if logits is None or logits.shape[0] != images.shape[0]:
+        raise ModelError(f"{type(module).__name__}: returns no logits of shape (image, class)")
+    return logits
+
+
+class _GridReader:
+    """Reads grids out of shapes, knowing the input's shape and the other outputs' shapes."""
+
+    def __init__(self, images: tuple[int, ...], outputs: Sequence[Output]) -> None:
+        self.images, _, self.height, self.width = images
+        shapes = [tuple(output.tensor.shape) for output in outputs]
+        self.token_counts = {shape[1] for shape in shapes if len(shape) == 3}
+        self.grids = {
+            shape[2:] for shape in shapes if len(shape) == 4 and self._fits(shape[2], shape[3])
+        }
+
+    def _fits(self, rows: int, columns: int) -> bool:
+        """Whether the image divided into that many rows has about that many columns."""
+        inside = rows <= self.height and columns <= self.width and rows * columns > 1
+        return inside and abs(rows * self.width / self.height - columns) <= 1
+
+    def layout(self, shape: tuple[int, ...] | None) -> Layout | None:
+        if shape is None or shape[0] != self.images:
+            return None
+        if len(shape) == 3:
+            return self._tokens(shape[1])
+        if len(shape) != 4:
+            return None
+        # Per-head queries, keys and attention: (image, head, token, channel or token).
+        per_head = shape[2] in self.token_counts
+        first = self._fits(shape[2], shape[3]) and not per_head
+        last = self._fits(shape[1], shape[2]) and shape[1:3] in self._square_or_seen(shape)
+        if first and last:
+            # Rounding makes both possible; the true grid has the image's very proportions.
+            last = abs(shape[1] * self.width - shape[2] * self.height) < abs(
+                shape[2] * self.width - shape[3] * self.height
+            )
+            first = not last
+        if first:
+            return Layout("channels first", (shape[2], shape[3]))
+        return Layout("channels last", (shape[1], shape[2])) if last else None
+
+    def _square_or_seen(self, shape: tuple[int, ...]) -> set[tuple[int, ...]]:
+        exact = shape[1] * self.width == shape[2] * self.height
+        return {shape[1:3]} if exact or shape[1:3] in self.grids else set()
+
+    def _tokens(self, tokens: int) -> Layout | None:
+        counts = range(tokens, max(tokens - MOST_PREFIX_TOKENS, 1), -1)
+        for patches in counts:
+            grids = [grid for grid in self.grids if grid[0] * grid[1] == patches]
+            if grids:
+                return Layout("tokens", (grids[0][0], grids[0][1]), tokens - patches)
+        for patches in counts:
+            rows = round(math.sqrt(patches * self.height / self.width))
+            if rows and patches % rows == 0 and self._fits(rows, patches // rows):
+                return Layout("tokens", (rows, patches // rows), tokens - patches)
+        return None
+
+    def grid(self, shape: tuple[int, ...] | None) -> tuple[int, int] | None:
+        layout = self.layout(shape)
+        return layout.grid if layout else None
+
+
+def map_layer(found: Probe, name: str) -> Output:
+    """The output the maps are drawn on: the last with a grid that moves the logits everywhere.
+
+    Args:
+        found: a probing pass.
+        name: the network's, for the message.
+
+    Raises:
+        ModelError: no layer has both a grid and a gradient at its patches.
+    """
+    widths = Counter(
+        (o.layout.grid, o.layout.prefix, o.tensor.shape[2])
+        for o in found.outputs
+        if o.layout and o.layout.axes == "tokens"
+    )
+    for output in reversed(found.outputs):
+        layout = output.layout
+        # An adaptive pool may stretch a small map: its cells are not the image's any more.
+        if layout is None or isinstance(output.module, ADAPTIVE_POOLS) or not _moves(output):
+            continue
+        if layout.axes != "tokens":
+            return _after_relu(output)
+        stream = _stream_width(widths, layout)
+        if output.tensor.shape[2] == stream and not _only_pooled(output):
+            return _before_attention(found, output)
+    raise ModelError(
+        f"{name}: no layer has a spatial grid whose gradient reaches the outputs, so no map can be "
+        "drawn; is the network trained, and does it look at images?"
+    )
+
+
+def _after_relu(output: Output) -> Output:
+    """The output after a ReLU that is no module, where the gradient shows that one follows."""
+    assert output.layout is not None
+    assert output.gradient is not None
+    gradient = output.layout.arranged(output.gradient)
+    on = output.layout.arranged(output.tensor) > 0
+    even = gradient.sum((2, 3), keepdim=True) / on.sum((2, 3), keepdim=True).clamp(min=1)
+    differs = (gradient - even * on).abs().amax() > SAME * gradient.abs().amax()
+    if bool(differs) or is_even(gradient):
+        return output
+    return dataclasses.replace(output, layout=dataclasses.replace(output.layout, rectified=True))
+
+
+def _stream_width(widths: Counter[Any], layout: Layout) -> int:
+    """The commonest number of channels among outputs with these tokens: the residual stream's."""
+    same = {
+        width: count
+        for (grid, prefix, width), count in widths.items()
+        if (grid, prefix) == (layout.grid, layout.prefix)
+    }
+    return max(same, key=lambda width: (same[width], -width))
+
+
+def _moves(output: Output) -> bool:
+    gradient = patch_gradient(output)
+    return gradient is not None and bool(gradient.abs().amax() > 0)
+
+
+def patch_gradient(output: Output) -> Tensor | None:
+    """The gradient at the output's patches, (image, channel, row, column); None where none is."""
+    if output.gradient is None or output.layout is None:
+        return None
+    gradient = output.layout.arranged(output.gradient)
+    return gradient if bool(torch.isfinite(gradient).all()) else None
+
+
+def _only_pooled(output: Output) -> bool:
+    """Whether prefix tokens bypass the patches here, which are no more than averaged.
+
+    A head that reads the class token and the patches' mean sees half the evidence at this layer.
+    """
+    assert output.gradient is not None
+    assert output.layout is not None
+    prefix = output.gradient[:, : output.layout.prefix]
+    gradient = output.layout.arranged(output.gradient)
+    return prefix.numel() > 0 and bool(prefix.abs().amax() > 0) and is_even(gradient)
+
+
+def is_even(gradient: Tensor) -> bool:
+    """Whether a gradient, (image, channel, row, column), is the same at every place."""
+    spread = (gradient - gradient.mean((2, 3), keepdim=True)).abs().amax()
+    return bool(spread <= SAME * gradient.abs().amax())
+
+
+def is_shared(gradient: Tensor) -> bool:
+    """Whether a gradient, (image, channel, row, column), is the same for every image."""
+    spread = (gradient - gradient[:1]).abs().amax()
+    return bool(spread <= SAME * gradient.abs().amax())
+
+
+def _before_attention(found: Probe, output: Output) -> Output:
+    """The norm before an attention rather than its keys or values."""
+    if not isinstance(output.module, nn.Linear):
+        return output
+    before = found.outputs[: output.order]
+    for earlier in reversed(before):
+        same = earlier.layout == output.layout and earlier.tensor.shape == output.tensor.shape
+        if same and "norm" in type(earlier.module).__name__.lower() and _moves(earlier):
+            return earlier
+    return output
+
+
+def named_layer(found: Probe, name: str) -> Output:
+    """The output of the layer a user asked for.
+
+    Raises:
+        ModelError: no such layer, or it has no spatial grid or no gradient at its patches.
+    """
+    calls = [output for output in found.outputs if output.name == name]
+    usable = [o for o in found.outputs if o.layout is not None and _moves(o)]
+    if not calls:
+        names = list(dict.fromkeys(output.name for output in usable))
+        close = difflib.get_close_matches(name, names, n=3) or names[-3:]
+        raise ModelError(f"--layer {name}: no such layer; try {', '.join(close)}")
+    output = calls[-1]
+    if output.layout is None:
+        shape = tuple(output.tensor.shape[1:])
+        raise ModelError(f"--layer {name}: has no spatial grid (its output is {shape} an image)")
+    if not _moves(output):
+        hint = f"; try {usable[-1].name}" if usable else ""
+        raise ModelError(
+            f"--layer {name}: the outputs do not depend on its patches, so its maps would be "
+            f"empty{hint}"
+        )
+    return output
+
+
+def cell_layer(found: Probe, target: Output) -> Output:
+    """The output whose cells are compared between images: mid-level, finer than a coarse map.
+
+    Where the maps are coarse, the last block before them with 10 to 20 cells a side; where they
+    are fine already, a block about three quarters of the way to them.
+    """
+    before = found.outputs[: target.order]
+    blocks = [o for o in before if o.layout is not None and not _inside_block(o, found.outputs)]
+    blocks = [o for o in blocks if _same_kind(o, target)] or [target]
+    assert target.layout is not None
+    side = target.layout.side
+    finer = [o for o in blocks if o.layout and 1.6 <= o.layout.side / side <= MOST_FINER]
+    if side >= COARSEST_CELLS or not finer:
+        level = [o for o in blocks if o.layout and o.layout.side >= side - 0.5] or [target]
+        return min(level, key=lambda o: abs(o.order / len(found.outputs) - 0.75))
+    middle = [o for o in finer if o.layout and COARSEST_CELLS <= o.layout.side <= FINEST_CELLS]
+    if middle:
+        return middle[-1]
+    return min(reversed(finer), key=_distance_from_cell_side)
+
+
+def _distance_from_cell_side(output: Output) -> float:
+    assert output.layout is not None
+    return round(abs(math.log(output.layout.side / CELL_SIDE)), 6)
+
+
+def _same_kind(output: Output, target: Output) -> bool:
+    """Tokens follow tokens of the same stream; anything may precede a convolutional map."""
+    if target.layout is None or target.layout.axes != "tokens":
+        return output.layout is not None and output.layout.axes != "tokens"
+    if output.layout is None or output.layout.axes != "tokens":
+        return False
+    finer = output.layout.side > target.layout.side
+    return finer or output.tensor.shape == target.tensor.shape
+
+
+def _inside_block(output: Output, others: Sequence[Output]) -> bool:
+    """Whether an output is a step inside a residual or downsampling block, not the block's own."""
+    assert output.layout is not None
+    for other in others:
+        if not output.name.startswith(other.name + ".") or other.received_grid is None:
+            continue
+        grid = other.layout.grid if other.layout else None
+        coarsens = other.received_grid == output.layout.grid != grid
+        rows = other.received_grid[0]
+        listed = other.name.rpartition(".")[2].lstrip("abcdefghijklmnopqrstuvwxyz_").isdigit()
+        if coarsens or (listed and rows <= 2 * output.layout.grid[0]):
+            return True
+    return False

@@ -1,0 +1,120 @@
+"""Regions: named parts of the frame, and how much of a map lies in each."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+# A seventh of the side: one cell of the 7x7 grid most networks end in.
+BORDER = 1 / 7
+# Corners are two such cells wide, so that a stamp a little inside the edge still counts.
+CORNER = 2 / 7
+
+CORNERS = ("top left corner", "top right corner", "bottom left corner", "bottom right corner")
+EDGES = ("top edge", "bottom edge", "left edge", "right edge")
+ANYWHERE = "anywhere"
+
+
+@dataclass(frozen=True, eq=False)
+class Regions:
+    """Named parts of the frame as masks over a grid.
+
+    Attributes:
+        names: one name a region.
+        masks: (region, row, column), the fraction of each cell that the region covers, in [0, 1].
+    """
+
+    names: tuple[str, ...]
+    masks: np.ndarray
+
+
+def _boxes() -> dict[str, list[tuple[float, float, float, float]]]:
+    """Boxes (x0, y0, x1, y1) of each region as fractions of the frame; a region is their union."""
+    b, c = BORDER, CORNER
+    boxes = {
+        "top left corner": [(0.0, 0.0, c, c)],
+        "top right corner": [(1 - c, 0.0, 1.0, c)],
+        "bottom left corner": [(0.0, 1 - c, c, 1.0)],
+        "bottom right corner": [(1 - c, 1 - c, 1.0, 1.0)],
+        "top edge": [(0.0, 0.0, 1.0, b)],
+        "bottom edge": [(0.0, 1 - b, 1.0, 1.0)],
+        "left edge": [(0.0, 0.0, b, 1.0)],
+        "right edge": [(1 - b, 0.0, 1.0, 1.0)],
+        "frame": [
+            (0.0, 0.0, 1.0, b),
+            (0.0, 1 - b, 1.0, 1.0),
+            (0.0, b, b, 1 - b),
+            (1 - b, b, 1.0, 1 - b),
+        ],
+        "centre": [(0.25, 0.25, 0.75, 0.75)],
+    }
+    third = 1 / 3
+    for row in range(3):
+        for column in range(3):
+            box = (column * third, row * third, (column + 1) * third, (row + 1) * third)
+            boxes[f"grid {row + 1},{column + 1}"] = [box]
+    return boxes
+
+
+BOXES = _boxes()
+
+
+def _overlap(low: float, high: float, cells: int) -> np.ndarray:
+    """How much of each of ``cells`` equal parts of [0, 1] the interval covers."""
+    edges = np.arange(cells + 1) / cells
+    return np.clip(np.minimum(edges[1:], high) - np.maximum(edges[:-1], low), 0, None) * cells
+
+
+def frame_regions(rows: int, columns: int) -> Regions:
+    """The corners, edges, frame ring, centre and 3x3 grid of a map with that many cells.
+
+    Example:
+        >>> regions = frame_regions(7, 7)
+        >>> regions.masks[regions.names.index("frame")].sum()
+        np.float64(24.0)
+    """
+    masks = [
+        sum(np.outer(_overlap(y0, y1, rows), _overlap(x0, x1, columns)) for x0, y0, x1, y1 in boxes)
+        for boxes in BOXES.values()
+    ]
+    return Regions(tuple(BOXES), np.clip(np.stack([np.asarray(m) for m in masks]), 0, 1))
+
+
+def region_shares(maps: np.ndarray, regions: Regions) -> np.ndarray:
+    """Share of each image's positive evidence that lies in each region.
+
+    Args:
+        maps: signed class maps, (image, row, column).
+        regions: the parts of the frame to weigh.
+
+    Returns:
+        Shares in [0, 1], (image, region); zero where a map has no positive cell.
+
+    Example:
+        >>> even = np.ones((1, 7, 7))
+        >>> shares = region_shares(even, frame_regions(7, 7))
+        >>> float(shares[0, 8].round(3))  # the frame ring is 24 of 49 cells
+        0.49
+    """
+    heat = np.clip(maps, 0, None).astype(np.float64)
+    total = heat.sum(axis=(1, 2))
+    inside = np.einsum("nij,rij->nr", heat, regions.masks)
+    return inside / np.where(total > 0, total, 1.0)[:, None]
+
+
+def box_region(x0: float, y0: float, x1: float, y1: float) -> str:
+    """The name that says best where a box (fractions of the frame) lies.
+
+    Example:
+        >>> box_region(0.02, 0.02, 0.2, 0.15)
+        'top left corner'
+    """
+    x, y = (x0 + x1) / 2, (y0 + y1) / 2
+    for name in (*CORNERS, *EDGES):
+        left, top, right, bottom = BOXES[name][0]
+        if left <= x <= right and top <= y <= bottom:
+            return name
+    if 0.25 <= x <= 0.75 and 0.25 <= y <= 0.75:
+        return "centre"
+    return f"grid {min(int(y * 3), 2) + 1},{min(int(x * 3), 2) + 1}"

@@ -1,0 +1,187 @@
+"""Run: the record of one scan, in memory and as a folder."""
+
+from __future__ import annotations
+
+import io
+import json
+import math
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from PIL import Image
+
+from shortcut_finder.errors import RunError
+from shortcut_finder.preprocessing import Preprocessing
+
+SCHEMA_VERSION = 1
+
+REGION_COLUMNS = ("label", "region", "images", "share", "elsewhere", "lift", "effect", "p", "q")
+FINDING_COLUMNS = (
+    "finding", "label", "kind", "region", "images", "share", "elsewhere", "reliance",
+    "reliance_low", "reliance_high", "q", "suspicion", "verdict", "severity", "sentence",
+)  # fmt: skip
+OFFENDER_COLUMNS = (
+    "rank", "image", "label", "predicted", "confidence", "score", "finding", "kind", "region",
+    "x0", "y0", "x1", "y1", "reason",
+)  # fmt: skip
+CONFUSION_COLUMNS = ("label", "rival", "images", "overlap", "region")
+UNREADABLE_COLUMNS = ("image", "error")
+
+
+@dataclass(frozen=True, eq=False)
+class Run:
+    """Everything one scan found; report, compare and clean read nothing else.
+
+    Attributes:
+        folder: where the run is kept.
+        card: ``run.json``: settings, dataset, model, counts, timings, versions, warnings.
+        images: one row an image (``images.parquet``).
+        regions: one row a class and region (``regions.csv``).
+        findings: strongest first (``findings.csv``).
+        details: the same findings with the numbers of every test (``findings.json``).
+        offenders: every image that carries a finding, worst first (``offenders.csv``).
+        confusions: class pairs that fire on the same spot (``confusions.csv``).
+        unreadable: images that could not be read, with the reason (``unreadable.csv``).
+    """
+
+    folder: Path
+    card: Mapping[str, Any]
+    images: pd.DataFrame
+    regions: pd.DataFrame
+    findings: pd.DataFrame
+    details: Sequence[Mapping[str, Any]]
+    offenders: pd.DataFrame
+    confusions: pd.DataFrame
+    unreadable: pd.DataFrame
+
+    @property
+    def preprocessing(self) -> Preprocessing:
+        """How images became the model's input."""
+        return Preprocessing.from_dict(self.card["model"]["preprocessing"])
+
+    @cached_property
+    def label_maps(self) -> dict[str, np.ndarray]:
+        """The class map of each image's label, (row, column) at native grid, raw and signed."""
+        from shortcut_finder.shards import read_label_maps
+
+        return read_label_maps(self.folder / "shards")
+
+    @cached_property
+    def thumbnails(self) -> dict[str, Image.Image]:
+        """Small copies of the images that the report shows."""
+        table = pd.read_parquet(self.folder / "thumbnails.parquet")
+        return {
+            name: Image.open(io.BytesIO(data)).convert("RGB")
+            for name, data in zip(table["image"], table["jpeg"], strict=True)
+        }
+
+
+def load_run(folder: str | Path) -> Run:
+    """Read a run folder.
+
+    Args:
+        folder: what ``scan --out`` wrote.
+
+    Raises:
+        RunError: the folder is no finished run, or one of a later version.
+    """
+    folder = Path(folder)
+    card = _read_json(folder / "run.json")
+    if not isinstance(card, dict) or card.get("schema_version") != SCHEMA_VERSION:
+        raise RunError(f"{folder}: written by another version of shortcut-finder; scan again")
+    details = _read_json(folder / "findings.json")
+    try:
+        return Run(
+            folder=folder,
+            card=card,
+            images=pd.read_parquet(folder / "images.parquet"),
+            regions=_read_csv(folder / "regions.csv", REGION_COLUMNS),
+            findings=_read_csv(folder / "findings.csv", FINDING_COLUMNS),
+            details=details["findings"],
+            offenders=_read_csv(folder / "offenders.csv", OFFENDER_COLUMNS),
+            confusions=_read_csv(folder / "confusions.csv", CONFUSION_COLUMNS),
+            unreadable=_read_csv(folder / "unreadable.csv", UNREADABLE_COLUMNS),
+        )
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise RunError(f"{folder}: the run folder is damaged ({error}); scan again") from error
+
+
+def save_run(run: Run) -> None:
+    """Write the tables of a run; ``run.json`` last, so that a folder with it is a whole run."""
+    run.folder.mkdir(parents=True, exist_ok=True)
+    (run.folder / "run.json").unlink(missing_ok=True)
+    write_whole(run.folder / "images.parquet", run.images.to_parquet(index=False))
+    for name, table, columns in (
+        ("regions.csv", run.regions, REGION_COLUMNS),
+        ("findings.csv", run.findings, FINDING_COLUMNS),
+        ("offenders.csv", run.offenders, OFFENDER_COLUMNS),
+        ("confusions.csv", run.confusions, CONFUSION_COLUMNS),
+        ("unreadable.csv", run.unreadable, UNREADABLE_COLUMNS),
+    ):
+        text = table[list(columns)].to_csv(index=False, float_format="%.6g", lineterminator="\n")
+        write_whole(run.folder / name, text.encode("utf-8", "surrogateescape"))
+    details = {"schema_version": SCHEMA_VERSION, "findings": list(run.details)}
+    write_whole(run.folder / "findings.json", to_json(details))
+    write_whole(run.folder / "run.json", to_json(run.card))
+
+
+def write_whole(path: Path, content: bytes) -> None:
+    """Write a file under a temporary name, then rename: it is there whole or not at all."""
+    temporary = path.with_name(path.name + ".part")
+    temporary.write_bytes(content)
+    os.replace(temporary, path)
+
+
+def to_json(value: Any) -> bytes:
+    """JSON with stable bytes: sorted keys, six significant digits, ``null`` for NaN."""
+    text = json.dumps(_plain(value), indent=1, sort_keys=True, ensure_ascii=False, allow_nan=False)
+    return (text + "\n").encode("utf-8", "surrogateescape")
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, Mapping):
+        return {str(key): _plain(item) for key, item in value.items()}
+    if isinstance(value, np.ndarray):
+        return _plain(value.tolist())
+    if isinstance(value, (list, tuple)):
+        return [_plain(item) for item in value]
+    if isinstance(value, (bool, np.bool_)):
+        return bool(value)
+    if isinstance(value, (int, np.integer)):
+        return int(value)
+    if isinstance(value, (float, np.floating)):
+        return float(f"{value:.6g}") if math.isfinite(value) else None
+    return value if value is None else str(value)
+
+
+def _read_json(path: Path) -> Any:
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError as error:
+        reason = "no finished run here" if path.name == "run.json" else f"{path.name} is missing"
+        raise RunError(f"{path.parent}: {reason}; run `shortcut-finder scan` first") from error
+    except (OSError, ValueError) as error:
+        raise RunError(f"{path}: cannot be read ({error}); scan again") from error
+
+
+def _read_csv(path: Path, columns: Sequence[str]) -> pd.DataFrame:
+    # Names like "NA" or "null" are names, so only number columns may be empty.
+    text = {"label", "region", "finding", "kind", "verdict", "severity", "sentence", "image"}
+    text |= {"predicted", "reason", "rival", "error"}
+    table = pd.read_csv(
+        path,
+        keep_default_na=False,
+        dtype={column: str for column in columns if column in text},
+        na_values={column: [""] for column in columns if column not in text},
+        encoding_errors="surrogateescape",
+    )
+    missing = [column for column in columns if column not in table.columns]
+    if missing:
+        raise RunError(f"{path}: column {missing[0]} is missing; scan again")
+    return table

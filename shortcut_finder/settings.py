@@ -1,0 +1,80 @@
+"""Settings: the options of a scan, with their defaults and the reason for each."""
+
+from __future__ import annotations
+
+import dataclasses
+from dataclasses import dataclass
+from typing import Any
+
+from shortcut_finder.errors import SettingsError
+
+METHODS = ("auto", "cam", "gradcam", "gradcam++", "layercam", "hirescam", "eigencam")
+RESIZES = ("squash", "crop", "pad")
+PRECISIONS = ("auto", "fp32", "bf16")
+ENGINES = ("local", "ray")
+SEVERITIES = ("high", "medium", "low")
+
+
+@dataclass(frozen=True)
+class Settings:
+    """What a user may choose about a scan.
+
+    ``None`` means "decide from the model, the data or the machine".
+
+    Attributes:
+        method: class activation map method; ``auto`` takes the cheapest exact one.
+        layer: dotted path of the module whose output the maps are drawn on.
+        input_size: side of the square the model sees, in pixels.
+        resize: how an image becomes that square: ``squash``, ``crop`` or ``pad``.
+        mean: per-channel mean of the model's input, of pixels in [0, 1].
+        std: per-channel standard deviation of the model's input, of pixels in [0, 1].
+        batch_size: images a forward pass.
+        device: ``auto``, ``cpu``, ``cuda`` or any torch device.
+        precision: ``auto`` uses bfloat16 where a check on the first batch allows it.
+        workers: processes that decode images; 0 decodes in the main one.
+        limit: scan at most this many images, drawn at random with the seed.
+        engine: where the sweep runs.
+        verify: whether candidates are tested by intervention.
+        seed: the one source of randomness.
+    """
+
+    method: str = "auto"
+    layer: str | None = None
+    input_size: int | None = None
+    resize: str | None = None
+    mean: tuple[float, float, float] | None = None
+    std: tuple[float, float, float] | None = None
+    batch_size: int | None = None
+    device: str = "auto"
+    precision: str = "auto"
+    workers: int | None = None
+    limit: int | None = None
+    engine: str = "local"
+    verify: bool = True
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        _one_of("method", self.method, METHODS)
+        _one_of("precision", self.precision, PRECISIONS)
+        _one_of("engine", self.engine, ENGINES)
+        if self.resize is not None:
+            _one_of("resize", self.resize, RESIZES)
+        for name in ("input_size", "batch_size", "limit"):
+            value = getattr(self, name)
+            if value is not None and value < 1:
+                raise SettingsError(f"--{name.replace('_', '-')} {value}: must be 1 or more")
+        if self.workers is not None and self.workers < 0:
+            raise SettingsError(f"--workers {self.workers}: must be 0 or more")
+        if self.seed < 0:
+            raise SettingsError(f"--seed {self.seed}: must be 0 or more")
+        if self.std is not None and any(value <= 0 for value in self.std):
+            raise SettingsError(f"--std {self.std}: every value must be above 0")
+
+    def as_dict(self) -> dict[str, Any]:
+        """The settings as plain values, ready for JSON."""
+        return dataclasses.asdict(self)
+
+
+def _one_of(name: str, value: str, choices: tuple[str, ...]) -> None:
+    if value not in choices:
+        raise SettingsError(f"--{name} {value}: choose one of {', '.join(choices)}")

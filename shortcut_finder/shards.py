@@ -1,0 +1,133 @@
+"""Shards: what the sweep keeps of every image, one Parquet file for some hundred images.
+
+A shard is the unit of resume: it is there whole or not at all. Arrays are stored as bytes, with
+their shape and type in the file's own metadata; nothing is ever unpickled.
+"""
+
+from __future__ import annotations
+
+import io
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from shortcut_finder.errors import RunError
+from shortcut_finder.run import write_whole
+
+# Cells are unit vectors stored as signed bytes; no component of a whitened cell passes one half.
+CELL_SCALE = 254.0
+
+# One entry per array kept for each image, with the type it is stored in.
+ARRAYS = {
+    "maps": np.float16,  # raw signed class maps, (4, row, column): label, then the top 3
+    "shown": np.int32,  # the classes those maps belong to, (4,)
+    "logits": np.float16,  # (class,)
+    "features": np.float16,  # pooled last features, (channel,)
+    "cells": np.int8,  # whitened unit descriptors times CELL_SCALE, (row, column, channel)
+}
+
+
+@dataclass(frozen=True, eq=False)
+class Shard:
+    """The images of one file.
+
+    Attributes:
+        table: one row an image: position in the dataset, name, content hash, size, properties.
+        arrays: (image, ...) for each name asked for.
+    """
+
+    table: pd.DataFrame
+    arrays: Mapping[str, np.ndarray]
+
+
+def shard_path(folder: Path, number: int) -> Path:
+    """Where the shard with that number is kept."""
+    return folder / f"shard-{number:06d}.parquet"
+
+
+def write_shard(path: Path, table: pd.DataFrame, arrays: Mapping[str, np.ndarray]) -> None:
+    """Write one shard, whole or not at all.
+
+    Args:
+        path: of the new file.
+        table: one row an image.
+        arrays: (image, ...) for each name in `ARRAYS`.
+    """
+    columns = {name: pa.array(table[name]) for name in table.columns}
+    shapes = {}
+    for name, kept_type in ARRAYS.items():
+        values = np.ascontiguousarray(arrays[name], dtype=kept_type)
+        shapes[name] = list(values.shape[1:])
+        columns[f"array:{name}"] = pa.array([row.tobytes() for row in values], pa.binary())
+    written = pa.table(columns).replace_schema_metadata({"shapes": json.dumps(shapes)})
+    buffer = io.BytesIO()
+    pq.write_table(written, buffer, compression="zstd")
+    write_whole(path, buffer.getvalue())
+
+
+def read_shards(folder: Path, arrays: Sequence[str] = ()) -> Iterator[Shard]:
+    """The shards of a run in order, with only the arrays asked for.
+
+    Raises:
+        RunError: a shard is damaged.
+    """
+    for path in sorted(folder.glob("shard-*.parquet")):
+        yield read_shard(path, arrays)
+
+
+def read_shard(path: Path, arrays: Sequence[str] = ()) -> Shard:
+    """One shard, with only the arrays asked for.
+
+    Raises:
+        RunError: the file is damaged.
+    """
+    try:
+        schema = pq.read_schema(path)
+        shapes = json.loads(schema.metadata[b"shapes"])
+        plain = [name for name in schema.names if not name.startswith("array:")]
+        read = pq.read_table(path, columns=[*plain, *(f"array:{name}" for name in arrays)])
+        kept = {
+            name: np.frombuffer(
+                b"".join(read[f"array:{name}"].to_pylist()), dtype=ARRAYS[name]
+            ).reshape(len(read), *shapes[name])
+            for name in arrays
+        }
+        return Shard(read.select(plain).to_pandas(), kept)
+    except (OSError, ValueError, KeyError, TypeError, pa.ArrowException) as error:
+        raise RunError(f"{path}: damaged shard ({error}); scan again with --fresh") from error
+
+
+def read_label_maps(folder: Path) -> dict[str, np.ndarray]:
+    """The class map of each image's label, raw and signed, (row, column)."""
+    maps: dict[str, np.ndarray] = {}
+    for shard in read_shards(folder, ["maps"]):
+        label_maps = shard.arrays["maps"][:, 0].astype(np.float32)
+        maps.update(zip(shard.table["image"], label_maps, strict=True))
+    return maps
+
+
+def unit_cells(stored: np.ndarray) -> np.ndarray:
+    """Stored cells as unit vectors, float32, any leading axes and the channel last."""
+    cells = stored.astype(np.float32)
+    return cells / np.maximum(np.linalg.norm(cells, axis=-1, keepdims=True), 1e-6)
+
+
+def plan_of(folder: Path) -> dict[str, Any] | None:
+    """What the shards in this folder belong to; ``None`` where there is no plan yet."""
+    path = folder / "plan.json"
+    if not path.exists():
+        return None
+    try:
+        plan = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise RunError(f"{path}: cannot be read ({error}); scan again with --fresh") from error
+    if not isinstance(plan, dict):
+        raise RunError(f"{path}: not a plan; scan again with --fresh")
+    return plan

@@ -1,0 +1,338 @@
+"""Sweep: every image once through the model, written as shards while it goes."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import multiprocessing
+import os
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import torch
+from torch.utils.data import DataLoader, Dataset
+from tqdm import tqdm
+
+from shortcut_finder.cam import MapBatch, MapEngine, MapPlan
+from shortcut_finder.dataset import ImageDataset
+from shortcut_finder.errors import RunError, UnreadableImage
+from shortcut_finder.model import Classifier
+from shortcut_finder.preprocessing import Preprocessing
+from shortcut_finder.properties import measure
+from shortcut_finder.run import to_json, write_whole
+from shortcut_finder.settings import Settings
+from shortcut_finder.shards import CELL_SCALE, plan_of, shard_path, write_shard
+from shortcut_finder.whitening import Whitening, fit_whitening, load_whitening, save_whitening
+
+# Images in a shard: what is lost at most when a scan is stopped, and what whitening is learned on.
+SHARD = 256
+BATCH = 32
+# Below this many images, starting decode processes costs more than it saves.
+FEW = 64
+
+
+@dataclass(frozen=True, eq=False)
+class Sweep:
+    """A finished sweep.
+
+    Attributes:
+        folder: the shards.
+        plan: how maps were drawn.
+        unreadable: ``image, error`` of what could not be read.
+        seconds: of this sweep, without what an earlier one had done.
+        swept: images that this sweep looked at.
+    """
+
+    folder: Path
+    plan: Mapping[str, Any]
+    unreadable: pd.DataFrame
+    seconds: float
+    swept: int
+
+
+@dataclass(frozen=True)
+class _Decoded:
+    """One image on its way from a decode process to the model."""
+
+    index: int
+    pixels: np.ndarray | None
+    facts: dict[str, Any]
+
+
+class _Pixels(Dataset[_Decoded]):
+    """Decodes images in worker processes; what cannot be read comes back with its reason."""
+
+    def __init__(self, dataset: ImageDataset, preprocessing: Preprocessing) -> None:
+        self.dataset = dataset
+        self.preprocessing = preprocessing
+
+    def __len__(self) -> int:
+        return len(self.dataset.images)
+
+    def __getitem__(self, index: int) -> _Decoded:
+        try:
+            image = self.dataset.read(index)
+            pixels = self.preprocessing.pixels(image.picture)
+        except UnreadableImage as error:
+            return _Decoded(index, None, {"error": str(error)})
+        except MemoryError:
+            return _Decoded(index, None, {"error": "too large for the memory of this machine"})
+        facts = {"content": image.content, "width": image.width, "height": image.height}
+        return _Decoded(index, pixels, {**measure(image, pixels), **facts})
+
+
+def sweep(
+    dataset: ImageDataset,
+    classifier: Classifier,
+    settings: Settings,
+    folder: Path,
+    *,
+    progress: bool = True,
+) -> Sweep:
+    """Look at every image once, or at those that an earlier sweep into this folder left.
+
+    Images are taken in an order drawn with the seed, so that the first shard is a fair sample
+    to learn the whitening on.
+
+    Args:
+        dataset: the images and their labels.
+        classifier: the model; it is left as found.
+        settings: of the scan.
+        folder: for the shards; made if missing.
+        progress: show a bar on stderr.
+
+    Raises:
+        RunError: the folder holds the shards of another scan.
+    """
+    order = sweep_order(dataset, settings)
+    outputs = classifier.class_index(dataset.classes)[dataset.labels]
+    settings = _claim(folder, dataset, classifier, settings)
+    parts = [order[start : start + SHARD] for start in range(0, len(order), SHARD)]
+    missing = [n for n in range(len(parts)) if not shard_path(folder, n).exists()]
+    started = time.perf_counter()
+    todo = [parts[number] for number in missing]
+    with MapEngine(classifier, settings) as engine:
+        _sweep_parts(
+            _batches(_Pixels(dataset, classifier.preprocessing), todo, settings, classifier.device),
+            dict(zip(missing, todo, strict=True)),
+            _Looker(engine, dataset, torch.from_numpy(outputs), folder, settings.seed),
+            tqdm(
+                total=len(order),
+                initial=len(order) - sum(map(len, todo)),
+                unit=" images",
+                desc="sweep",
+                disable=not progress,
+            ),
+        )
+    plan = plan_of(folder) or {}
+    return Sweep(
+        folder=folder,
+        plan=plan.get("maps", {}),
+        unreadable=_unreadable(folder),
+        seconds=time.perf_counter() - started,
+        swept=sum(map(len, todo)),
+    )
+
+
+def sweep_order(dataset: ImageDataset, settings: Settings) -> np.ndarray:
+    """Positions in the dataset in the order they are looked at; at most ``settings.limit``."""
+    order = np.random.default_rng(settings.seed).permutation(len(dataset.images))
+    return order[: settings.limit]
+
+
+class _Looker:
+    """Turns decoded batches into what a shard keeps."""
+
+    def __init__(
+        self,
+        engine: MapEngine,
+        dataset: ImageDataset,
+        outputs: torch.Tensor,
+        folder: Path,
+        seed: int,
+    ) -> None:
+        self.engine = engine
+        self.dataset = dataset
+        self.outputs = outputs
+        self.folder = folder
+        self.seed = seed
+        self.whitening: Whitening | None = None
+        if (folder / "whitening.npz").exists():
+            self.whitening = load_whitening(folder / "whitening.npz")
+
+    def look(self, batch: Sequence[_Decoded]) -> tuple[pd.DataFrame, dict[str, np.ndarray]] | None:
+        """Rows and arrays of the readable images of a batch; ``None`` when there is none."""
+        readable = [item for item in batch if item.pixels is not None]
+        if not readable:
+            return None
+        pixels = torch.from_numpy(np.stack([item.pixels for item in readable]))  # type: ignore[arg-type]
+        indices = [item.index for item in readable]
+        looked = self.engine.run(pixels, self.outputs[indices])
+        rows = pd.DataFrame([item.facts for item in readable])
+        rows.insert(0, "index", np.asarray(indices, dtype=np.int64))
+        rows.insert(1, "image", [self.dataset.images[index] for index in indices])
+        return rows, _kept(looked, self.whitening)
+
+    def write(self, number: int, rows: pd.DataFrame, arrays: dict[str, np.ndarray]) -> None:
+        """Write one shard, learning the whitening first where there is none yet."""
+        if self.whitening is None:
+            self.whitening = fit_whitening(arrays["cells"], self.seed)
+            save_whitening(self.folder / "whitening.npz", self.whitening)
+            arrays["cells"] = _signed_bytes(self.whitening(arrays["cells"]))
+        write_shard(shard_path(self.folder, number), rows, arrays)
+
+    def note_plan(self) -> None:
+        """Keep how maps are drawn beside the shards."""
+        plan = plan_of(self.folder) or {}
+        if "maps" not in plan:
+            write_whole(
+                self.folder / "plan.json",
+                to_json({**plan, "maps": _plan_card(self.engine.plan)}),
+            )
+
+
+def _sweep_parts(
+    batches: Iterator[list[_Decoded]],
+    parts: Mapping[int, np.ndarray],
+    looker: _Looker,
+    bar: tqdm[Any],
+) -> None:
+    """Group batches into shards; a shard is written as soon as its last image was looked at."""
+    with bar:
+        for number, part in parts.items():
+            rows, arrays, unreadable, seen = [], [], [], 0
+            while seen < len(part):
+                batch = next(batches)
+                seen += len(batch)
+                looked = looker.look(batch)
+                if looked is not None:
+                    rows.append(looked[0])
+                    arrays.append(looked[1])
+                unreadable += [
+                    {"image": looker.dataset.images[item.index], "error": item.facts["error"]}
+                    for item in batch
+                    if item.pixels is None
+                ]
+                bar.update(len(batch))
+            write_whole(_unreadable_path(looker.folder, number), to_json(unreadable))
+            if rows:
+                looker.note_plan()
+                stacked = {name: np.concatenate([a[name] for a in arrays]) for name in arrays[0]}
+                looker.write(number, pd.concat(rows, ignore_index=True), stacked)
+
+
+def _batches(
+    pixels: _Pixels, parts: Sequence[np.ndarray], settings: Settings, device: torch.device
+) -> Iterator[list[_Decoded]]:
+    """Decoded batches in order; no batch spans two shards."""
+    size = settings.batch_size or BATCH
+    chunks = [
+        part[start : start + size].tolist() for part in parts for start in range(0, len(part), size)
+    ]
+    workers = settings.workers
+    if workers is None:
+        few = sum(map(len, chunks)) < FEW
+        # A GPU leaves the processors free to decode; otherwise the model needs most of them.
+        spare = os.cpu_count() or 1
+        workers = 0 if few else min(16, spare if device.type == "cuda" else max(1, spare // 2))
+    loader: DataLoader[Any] = DataLoader(
+        pixels,
+        batch_sampler=chunks,  # type: ignore[arg-type]
+        num_workers=workers,
+        collate_fn=list,
+        multiprocessing_context=_start_method(workers),
+        persistent_workers=False,
+    )
+    return iter(loader)
+
+
+def _start_method(workers: int) -> str | None:
+    """Forked decoders start at once; where there is no fork, the platform's own way."""
+    if workers == 0 or "fork" not in multiprocessing.get_all_start_methods():
+        return None
+    return "fork"
+
+
+def _kept(looked: MapBatch, whitening: Whitening | None) -> dict[str, np.ndarray]:
+    """What a shard keeps of a batch; cells stay raw until there is a whitening."""
+    cells = looked.cells.numpy()
+    return {
+        "maps": looked.maps.numpy().astype(np.float16),
+        "shown": looked.shown.numpy().astype(np.int32),
+        "logits": looked.logits.numpy().astype(np.float16),
+        "features": looked.features.numpy().astype(np.float16),
+        "cells": cells if whitening is None else _signed_bytes(whitening(cells)),
+    }
+
+
+def _signed_bytes(cells: np.ndarray) -> np.ndarray:
+    return np.clip(np.rint(cells * CELL_SCALE), -127, 127).astype(np.int8)
+
+
+def _claim(
+    folder: Path, dataset: ImageDataset, classifier: Classifier, settings: Settings
+) -> Settings:
+    """Make the folder this scan's, or say that it belongs to another.
+
+    Returns:
+        The settings, with the precision that earlier shards were made in.
+    """
+    mine = {
+        "dataset": dataset.fingerprint,
+        "model": classifier.fingerprint,
+        "preprocessing": classifier.preprocessing.as_dict(),
+        "classes": list(classifier.classes),
+        "method": settings.method,
+        "layer": settings.layer,
+        "precision": settings.precision,
+        "limit": settings.limit,
+        "seed": settings.seed,
+    }
+    kept = plan_of(folder)
+    if kept is not None:
+        plain = {key: kept.get(key) for key in mine}
+        if to_json(plain) != to_json(mine):
+            changed = [key for key in mine if to_json(plain[key]) != to_json(mine[key])]
+            raise RunError(
+                f"{folder.parent}: holds a scan with another {' and '.join(changed)}; "
+                "choose another --out, or --fresh to replace it"
+            )
+        precision = kept.get("maps", {}).get("precision", settings.precision)
+        return dataclasses.replace(settings, precision=precision)
+    folder.mkdir(parents=True, exist_ok=True)
+    write_whole(folder / "plan.json", to_json(mine))
+    return settings
+
+
+def _unreadable_path(folder: Path, number: int) -> Path:
+    return folder / f"unreadable-{number:06d}.json"
+
+
+def _unreadable(folder: Path) -> pd.DataFrame:
+    """``image, error`` of every image that could not be read, sorted by name."""
+    rows = [
+        row
+        for path in sorted(folder.glob("unreadable-*.json"))
+        for row in json.loads(path.read_text(encoding="utf-8"))
+    ]
+    table = pd.DataFrame(rows, columns=["image", "error"])
+    return table.sort_values("image", ignore_index=True)
+
+
+def _plan_card(plan: MapPlan) -> dict[str, Any]:
+    return {
+        "method": plan.method,
+        "tier": plan.tier,
+        "layer": plan.layer,
+        "grid": list(plan.grid),
+        "precision": plan.precision,
+        "cell_layer": plan.cell_layer,
+        "cell_grid": list(plan.cell_grid),
+        "cell_channels": plan.cell_channels,
+        "notes": list(plan.notes),
+    }

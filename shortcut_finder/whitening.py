@@ -1,0 +1,93 @@
+"""Whitening: mid-level features as unit vectors whose cosine says "looks alike"."""
+
+from __future__ import annotations
+
+import io
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from shortcut_finder.errors import RunError
+from shortcut_finder.run import write_whole
+
+# Added to the eigenvalues of the correlation matrix, so that directions that hardly vary are not
+# blown up more than tenfold.
+RIDGE = 1e-2
+# Descriptors of wider layers are rotated into this many dimensions; cosines are kept within +-0.09.
+WIDTH = 128
+# Cells the covariance is estimated on; more change nothing that can be measured.
+SAMPLE = 50_000
+
+
+@dataclass(frozen=True, eq=False)
+class Whitening:
+    """An affine map that makes the channels of a layer uncorrelated and of equal variance.
+
+    Attributes:
+        mean: (channel,).
+        matrix: (channel, width).
+    """
+
+    mean: np.ndarray
+    matrix: np.ndarray
+
+    def __call__(self, cells: np.ndarray) -> np.ndarray:
+        """Unit descriptors, float32.
+
+        Args:
+            cells: raw features, (image, channel, row, column).
+
+        Returns:
+            (image, row, column, width); all zero where a cell equals the mean.
+        """
+        moved = np.moveaxis(cells.astype(np.float32), 1, -1)
+        white = (moved - self.mean) @ self.matrix
+        return white / np.maximum(np.linalg.norm(white, axis=-1, keepdims=True), 1e-6)
+
+
+def fit_whitening(cells: np.ndarray, seed: int) -> Whitening:
+    """Learn a whitening from the cells of a random set of images.
+
+    Args:
+        cells: raw features, (image, channel, row, column).
+        seed: for the sample of cells and the rotation of wide layers.
+    """
+    rng = np.random.default_rng(seed)
+    channels = cells.shape[1]
+    rows = np.moveaxis(cells, 1, -1).reshape(-1, channels)
+    if len(rows) > SAMPLE:
+        rows = rows[np.sort(rng.choice(len(rows), SAMPLE, replace=False))]
+    rows = rows.astype(np.float64)
+    mean, spread = rows.mean(0), rows.std(0)
+    spread = np.where(spread > 1e-6 * max(spread.max(), 1e-12), spread, np.inf)
+    scaled = (rows - mean) / spread
+    values, vectors = np.linalg.eigh(scaled.T @ scaled / len(scaled))
+    white = (vectors / np.sqrt(np.clip(values, 0, None) + RIDGE)) @ vectors.T
+    matrix = white / spread[:, None]
+    if channels > WIDTH:
+        # A random rotation keeps angles (Johnson and Lindenstrauss 1984); principal components
+        # would drop the rare directions that a rare artifact lives in.
+        rotation = np.linalg.qr(rng.standard_normal((channels, channels)))[0]
+        matrix = matrix @ rotation[:, :WIDTH]
+    return Whitening(mean.astype(np.float32), matrix.astype(np.float32))
+
+
+def save_whitening(path: Path, whitening: Whitening) -> None:
+    """Write a whitening, whole or not at all."""
+    buffer = io.BytesIO()
+    np.savez(buffer, mean=whitening.mean, matrix=whitening.matrix)
+    write_whole(path, buffer.getvalue())
+
+
+def load_whitening(path: Path) -> Whitening:
+    """Read a whitening.
+
+    Raises:
+        RunError: the file is missing or damaged.
+    """
+    try:
+        with np.load(path, allow_pickle=False) as kept:
+            return Whitening(kept["mean"], kept["matrix"])
+    except (OSError, ValueError, KeyError, EOFError) as error:
+        raise RunError(f"{path}: cannot be read ({error}); scan again with --fresh") from error

@@ -1,0 +1,96 @@
+"""Public API: what `import shortcut_finder` offers, and that it is cheap."""
+
+from __future__ import annotations
+
+import ast
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+import shortcut_finder
+
+PACKAGE = Path(shortcut_finder.__file__).parent
+NAMES = (
+    "DatasetError",
+    "ModelError",
+    "Run",
+    "RunError",
+    "Settings",
+    "SettingsError",
+    "ShortcutFinderError",
+    "UnreadableImage",
+    "__version__",
+    "explain",
+    "load_dataset",
+    "load_run",
+    "scan",
+)
+
+
+def test_the_exported_names_are_these() -> None:
+    assert tuple(sorted(shortcut_finder.__all__)) == NAMES
+    assert tuple(dir(shortcut_finder)) == NAMES
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_every_exported_name_is_there_and_documented(name: str) -> None:
+    value = getattr(shortcut_finder, name)
+    assert value.__doc__
+    if name != "__version__":
+        assert value.__name__ == name
+        assert callable(value)
+
+
+def test_type_checkers_see_the_same_names() -> None:
+    tree = ast.parse((PACKAGE / "__init__.py").read_text(encoding="utf-8"))
+    block = next(node for node in tree.body if isinstance(node, ast.If))
+    imports = [node for node in block.body if isinstance(node, ast.ImportFrom)]
+    homes = {alias.name: node.module.split(".")[1] for node in imports for alias in node.names}
+    assert homes == shortcut_finder._HOMES
+
+
+def test_a_name_that_is_not_there_is_an_attribute_error() -> None:
+    with pytest.raises(AttributeError, match="no attribute 'find'"):
+        shortcut_finder.find  # noqa: B018
+
+
+def test_the_version_is_that_of_the_package() -> None:
+    project = (PACKAGE.parent / "pyproject.toml").read_text(encoding="utf-8")
+    declared = re.search(r'^version = "(.+)"$', project, re.M)
+    assert declared is not None
+    assert shortcut_finder.__version__ == declared.group(1)
+
+
+def loaded_by(code: str) -> set[str]:
+    """Top-level modules that a fresh process has loaded after running the code."""
+    script = f"import sys\n{code}\nprint(*{{name.split('.')[0] for name in sys.modules}})"
+    result = subprocess.run(
+        [sys.executable, "-W", "error", "-c", script], capture_output=True, text=True, check=True
+    )
+    return set(result.stdout.split())
+
+
+def test_importing_the_package_loads_no_library() -> None:
+    heavy = {"torch", "torchvision", "pandas", "numpy", "matplotlib", "sklearn", "PIL"}
+    assert not heavy & loaded_by("import shortcut_finder")
+
+
+def test_runs_datasets_and_settings_need_no_torch() -> None:
+    code = "from shortcut_finder import Run, Settings, load_dataset, load_run; Settings()"
+    loaded = loaded_by(code)
+    assert "pandas" in loaded
+    assert "torch" not in loaded
+
+
+def test_the_command_starts_without_torch() -> None:
+    assert "torch" not in loaded_by("import shortcut_finder.cli")
+
+
+@pytest.mark.parametrize("name", [name for name in NAMES if name != "__version__"])
+def test_no_import_puts_a_module_in_the_place_of_a_name(name: str) -> None:
+    home = shortcut_finder._HOMES[name]
+    code = f"import shortcut_finder.{home}\nassert callable(shortcut_finder.{name})"
+    loaded_by(code)

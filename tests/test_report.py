@@ -1,0 +1,430 @@
+from __future__ import annotations
+
+import base64
+import dataclasses
+import io
+import itertools
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import jinja2
+import matplotlib
+import numpy as np
+import pandas as pd
+import pytest
+from browser import chromium, visiting
+from handmade import (
+    CLASSES,
+    HOSTILE,
+    LONG,
+    PER_CLASS,
+    TAG,
+    handmade_regions,
+    handmade_run,
+    image_name,
+)
+from PIL import Image
+
+from shortcut_finder.charts import MAX_ROWS, charted_classes, region_chart
+from shortcut_finder.pictures import read_thumbnails
+from shortcut_finder.regions import BOXES
+from shortcut_finder.report import render, report_page, write_report
+from shortcut_finder.run import Run, load_run, save_run
+
+BROKEN = {'daisy/<img src=x onerror="alert(1)">.jpg': "truncated", "x" * 300: "zero bytes"}
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Any]:
+    with chromium() as running:
+        yield running
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory: pytest.TempPathFactory) -> Run:
+    return handmade_run(tmp_path_factory.mktemp("run"), unreadable=BROKEN)
+
+
+@pytest.fixture(scope="module")
+def report(run: Run) -> Path:
+    return write_report(run)
+
+
+@pytest.fixture(scope="module")
+def cropped(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("cropped")
+    return write_report(handmade_run(folder, findings=20, resize="crop"))
+
+
+@pytest.fixture(scope="module")
+def clean(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return write_report(handmade_run(tmp_path_factory.mktemp("clean"), findings=0))
+
+
+@pytest.mark.parametrize("width", [360, 1280, 2560])
+@pytest.mark.parametrize("dark", [False, True])
+def test_page_opens_without_complaint_request_or_sideways_scroll(
+    browser: Any, report: Path, width: int, dark: bool
+) -> None:
+    with visiting(browser, report, width=width, dark=dark) as visit:
+        assert visit.requests == []
+        assert visit.complaints == []
+        assert visit.page.evaluate("document.documentElement.scrollWidth") == width
+
+
+@pytest.mark.parametrize("page", ["cropped", "clean"])
+def test_twenty_findings_and_none_open_without_complaint(
+    browser: Any, page: str, request: pytest.FixtureRequest
+) -> None:
+    with visiting(browser, request.getfixturevalue(page), width=360) as visit:
+        assert visit.requests == []
+        assert visit.complaints == []
+        assert visit.page.evaluate("document.documentElement.scrollWidth") == 360
+
+
+def test_every_picture_of_the_page_can_be_drawn(browser: Any, report: Path) -> None:
+    with visiting(browser, report) as visit:
+        assert visit.page.locator("img.photo").count() > 50
+        assert visit.page.locator("img.layer").count() == 9 + 6 + 12
+        broken = visit.page.evaluate(
+            "Promise.all([...document.images].map(i => i.decode().then(() => 0, () => 1)))"
+        )
+        assert broken == [0] * len(broken)
+
+
+def test_page_cannot_reach_the_network_even_if_something_slips_in(
+    browser: Any, report: Path
+) -> None:
+    with visiting(browser, report) as visit:
+        visit.page.evaluate(
+            """() => {
+                const image = new Image(); image.src = "https://example.invalid/a.png";
+                document.body.append(image);
+                const script = document.createElement("script"); script.textContent = "window.x=1";
+                document.body.append(script);
+            }"""
+        )
+        visit.page.wait_for_timeout(100)
+        assert visit.requests == []
+        assert visit.page.evaluate("window.x") is None
+        assert len(visit.complaints) == 2
+
+
+def test_hostile_names_are_text(browser: Any, report: Path) -> None:
+    with visiting(browser, report) as visit:
+        page = visit.page
+        assert page.title() == "Shortcuts in photos <i>2024</i>"
+        assert page.locator("script").count() == 1
+        assert page.locator("i, b:text('one')").count() == 0
+        assert page.locator("#classes th[scope=row]").all_inner_texts() == [
+            name if name != LONG else page.locator("#classes th bdi").nth(2).inner_text()
+            for name in CLASSES
+        ]
+        assert page.locator("#classes th bdi").nth(2).get_attribute("title") == LONG
+        assert page.locator("#unreadable th[scope=row]").all_inner_texts() == list(BROKEN)
+        assert HOSTILE in page.locator("#finding-2 h3").inner_text()
+
+
+def test_class_map_lies_on_the_mark_that_it_fires_at(browser: Any, report: Path) -> None:
+    with visiting(browser, report) as visit:
+        tiles = visit.page.locator("#finding-2 .tiles .frame")
+        assert tiles.count() == 6
+        for tile in tiles.all():
+            box = tile.locator(".box").bounding_box()
+            hottest = tile.evaluate(
+                """async frame => {
+                    const layer = frame.querySelector(".layer"); await layer.decode();
+                    const canvas = document.createElement("canvas");
+                    const [w, h] = [layer.naturalWidth, layer.naturalHeight];
+                    canvas.width = w; canvas.height = h;
+                    const context = canvas.getContext("2d"); context.drawImage(layer, 0, 0);
+                    const data = context.getImageData(0, 0, w, h).data;
+                    let [sum, x, y] = [0, 0, 0];
+                    for (let i = 0; i < w * h; i++) {
+                        const value = data[4 * i + 1] * (data[4 * i + 3] > 100);
+                        sum += value; x += value * (i % w + .5) / w; y += value * (i / w | 0) / h;
+                    }
+                    const shape = layer.getBoundingClientRect();
+                    return [shape.x + shape.width * x / sum, shape.y + shape.height * y / sum];
+                }"""
+            )
+            frame = tile.bounding_box()
+            # One cell of the 7x7 map is as near as the map itself can tell.
+            assert abs(hottest[0] - box["x"] - box["width"] / 2) < frame["width"] / 7
+            assert abs(hottest[1] - box["y"] - box["height"] / 2) < frame["height"] / 7
+
+
+def test_pointing_or_the_m_key_shows_the_plain_image(browser: Any, report: Path) -> None:
+    with visiting(browser, report) as visit:
+        page = visit.page
+        page.emulate_media(reduced_motion="reduce")
+        tile = page.locator("#finding-1 .tiles .picture").first
+        opacity = "element => getComputedStyle(element).opacity"
+        layer = tile.locator(".layer")
+        assert layer.evaluate(opacity) == "1"
+        tile.hover()
+        assert layer.evaluate(opacity) == "0"
+        page.mouse.move(0, 0)
+        assert layer.evaluate(opacity) == "1"
+        page.keyboard.press("m")
+        assert layer.evaluate(opacity) == "0"
+        assert not page.locator("#heat").is_checked()
+        page.keyboard.press("m")
+        assert layer.evaluate(opacity) == "1"
+
+
+def test_keyboard_reaches_the_findings_and_opens_the_numbers(browser: Any, report: Path) -> None:
+    with visiting(browser, report) as visit:
+        page = visit.page
+        page.keyboard.press("Tab")
+        assert page.evaluate("document.activeElement.className") == "skip"
+        page.keyboard.press("Tab")
+        page.keyboard.press("Enter")
+        assert page.url.endswith("#finding-1")
+        page.locator("#finding-1 summary").focus()
+        page.keyboard.press("Enter")
+        assert page.locator("#finding-1 details dd").first.is_visible()
+
+
+def test_printing_opens_what_is_folded_and_hides_the_navigation(browser: Any, report: Path) -> None:
+    with visiting(browser, report) as visit:
+        page = visit.page
+        page.emulate_media(media="print")
+        page.evaluate("dispatchEvent(new Event('beforeprint'))")
+        assert page.locator("details:not([open])").count() == 0
+        assert not page.locator(".bar-nav").is_visible()
+        page.evaluate("dispatchEvent(new Event('afterprint'))")
+        assert page.locator("details[open]").count() == 0
+
+
+def test_headings_never_skip_a_level_and_every_picture_has_a_text(
+    browser: Any, report: Path
+) -> None:
+    with visiting(browser, report) as visit:
+        levels = visit.page.evaluate(
+            "[...document.querySelectorAll('h1,h2,h3,h4')].map(h => Number(h.tagName[1]))"
+        )
+        assert levels[0] == 1
+        assert all(after - before <= 1 for before, after in itertools.pairwise(levels))
+        assert visit.page.locator("img:not([alt])").count() == 0
+        ids = visit.page.evaluate("[...document.querySelectorAll('[id]')].map(e => e.id)")
+        assert len(ids) == len(set(ids))
+
+
+def test_the_same_run_gives_the_same_bytes(run: Run, report: Path) -> None:
+    first = report.read_bytes()
+    assert write_report(load_run(run.folder)).read_bytes() == first
+
+
+def test_page_of_a_run_in_memory_is_the_page_of_its_folder(tmp_path: Path) -> None:
+    run = handmade_run(tmp_path)
+    # The folder keeps six digits, so this run reads 43% and its folder 42%.
+    detail = {**run.details[0], "share": 0.4250000001, "numbers": {"b": 1 / 3, "a": 2.0}}
+    run = dataclasses.replace(run, details=[detail, *run.details[1:]])
+    save_run(run)
+    page = write_report(run).read_bytes()
+    assert write_report(load_run(tmp_path)).read_bytes() == page
+
+
+def test_twenty_findings_fit_into_the_size_of_a_letter(cropped: Path) -> None:
+    assert cropped.stat().st_size < 15e6
+
+
+def test_headline_says_how_many_how_bad_and_what(run: Run) -> None:
+    page = report_page(run)
+    assert page.headline == (
+        "1 confirmed shortcut, 1 suspected shortcut and 1 artifact the model hardly uses, "
+        "2 of high severity"
+    )
+    assert page.named.startswith("corner in daisy, patch in <script>")
+    assert page.tone == "high"
+    assert len(page.worst) == 3
+    assert [len(view.worst) for view in page.worst] == [3, 3, 3]
+
+
+def test_finding_shows_its_shares_parts_and_numbers(run: Run) -> None:
+    view = report_page(run).findings[0]
+    assert [(bar.name, bar.value) for bar in view.shares] == [
+        ("daisy", "64%"),
+        ("all other classes", "0.4%"),
+    ]
+    assert [bar.width for bar in view.shares] == ["width:64.29%", "width:0.4%"]
+    assert [(bar.name, bar.value) for bar in view.parts] == [
+        ("border", "1.00"),
+        ("repetition", "0.99"),
+        ("off object", "0.60"),
+        ("unneeded", "0.00"),
+    ]
+    assert dict(view.numbers)["share p"] == "4.1e-13"
+    assert dict(view.numbers)["paste flips"] == "–"
+    assert view.reliance == "0.42 (0.31 to 0.55)"
+    assert [picture.caption for picture in view.maps] == [
+        "images with it",
+        "the class's other images",
+    ]
+    assert view.maps[0].boxes == ("left:0%;top:0%;width:28.57%;height:28.57%",)
+    assert len(view.sheet) == 9
+    assert view.sheet[0].boxes == ("left:0.8333%;top:1.111%;width:25%;height:16.67%",)
+    assert view.sheet[6].note.startswith("score 0.69, seen as ")
+
+
+def test_unverified_finding_says_that_reliance_was_not_measured(run: Run) -> None:
+    assert report_page(run).findings[1].reliance == "not measured"
+
+
+def test_very_long_class_name_is_cut_in_the_sentence_but_not_lost(run: Run) -> None:
+    view = report_page(run).findings[2]
+    assert len(view.sentence) < 120
+    assert view.label == LONG
+
+
+def test_run_without_findings_gives_a_calm_page(clean: Path, browser: Any) -> None:
+    with visiting(browser, clean) as visit:
+        assert visit.page.locator("h1").inner_text() == "Nothing suspicious found"
+        assert "no proof" in visit.page.locator(".lead").inner_text()
+        assert visit.page.locator("#findings, #unreadable, .worst, #heat").count() == 0
+        assert visit.page.locator("#regions, #classes, #scan").count() == 3
+
+
+def test_missing_thumbnails_and_maps_are_said_and_the_page_still_works(
+    tmp_path: Path, browser: Any
+) -> None:
+    run = handmade_run(tmp_path, thumbnails=False, maps=False)
+    with visiting(browser, write_report(run)) as visit:
+        warnings = visit.page.locator(".warnings").inner_text()
+        assert "no thumbnails.parquet" in warnings
+        assert "no shards" in warnings
+        assert visit.page.locator("#finding-1 .tiles .frame.empty").count() == 9
+        assert visit.complaints == []
+
+
+def test_finding_without_offenders_template_maps_or_place_is_still_shown(run: Run) -> None:
+    bare = {**run.details[0], "maps": {}, "place": [], "template": [], "numbers": {}}
+    changed = dataclasses.replace(run, details=[bare], offenders=run.offenders.head(0))
+    view = report_page(changed).findings[0]
+    assert (view.maps, view.place, view.template, view.sheet) == ((), None, (), ())
+    assert b'id="finding-1"' in render("report.html", report_page(changed))
+
+
+def test_property_finding_has_no_box(run: Run) -> None:
+    assert all(picture.boxes == () for picture in report_page(run).findings[2].sheet)
+
+
+def test_thing_that_lies_anywhere_does_not_look_as_if_it_lay_in_one_place(run: Run) -> None:
+    place = report_page(run).findings[1].place
+    assert place is not None
+    with Image.open(io.BytesIO(_decoded(place.src))) as image:
+        brightness = np.asarray(image.convert("L"), dtype=float)
+    assert brightness.max() == brightness.min() < 100
+
+
+def test_crop_that_hides_the_border_is_said_and_shaded(tmp_path: Path) -> None:
+    page = report_page(handmade_run(tmp_path, resize="crop"))
+    assert any("sees 53% of an image" in warning for warning in page.warnings)
+    # 480 x 360 becomes 341 x 256, of which the middle 224 x 224 is seen.
+    assert page.findings[0].sheet[0].seen == "left:17.01%;top:6.25%;width:65.69%;height:87.5%"
+
+
+def test_squash_hides_nothing(run: Run) -> None:
+    page = report_page(run)
+    assert not any("sees" in warning for warning in page.warnings)
+    assert all(picture.seen == "" for picture in page.findings[0].sheet)
+
+
+def test_class_row_says_what_share_is_testable(run: Run) -> None:
+    rows = {row.label: row for row in report_page(run).classes}
+    assert rows[TAG].testable == "18%"
+    assert rows[LONG].testable == "none"
+    assert rows[TAG].images == str(PER_CLASS)
+    assert rows[TAG].findings == (("finding-1", "F1"),)
+
+
+def test_many_unreadable_files_are_cut_and_counted(tmp_path: Path) -> None:
+    run = handmade_run(tmp_path, unreadable={f"{n}.jpg": "zero bytes" for n in range(250)})
+    page = report_page(run)
+    assert len(page.unreadable) == 200
+    assert page.unreadable_note == "The first 200 of 250; all are in unreadable.csv."
+
+
+def test_every_setting_and_version_is_listed(run: Run) -> None:
+    tables = {name: dict(rows) for name, rows in report_page(run).tables}
+    assert tables["Settings"]["batch size"] == "32"
+    assert tables["Class maps"]["cell grid"] == "14, 14"
+    assert tables["Versions"]["torch"] == "2.14.1"
+    assert tables["Model"]["resize"] == "squash"
+
+
+def test_template_that_asks_for_something_missing_fails_loudly(run: Run) -> None:
+    page = {"title": "only this"}
+    with pytest.raises(jinja2.UndefinedError, match="has no attribute"):
+        render("report.html", page)
+
+
+@pytest.mark.parametrize("classes", [2, 100])
+def test_region_chart_has_a_row_a_class_and_keeps_its_text_readable(
+    browser: Any, tmp_path: Path, classes: int
+) -> None:
+    names = tuple(f"class {n}" for n in range(classes))
+    path = tmp_path / "chart.html"
+    path.write_text(region_chart(handmade_regions(names), names), encoding="utf-8")
+    with visiting(browser, path) as visit:
+        rows = visit.page.evaluate(
+            """[...document.querySelectorAll("text")]
+                .filter(text => /^class \\d+$/.test(text.textContent.trim()))
+                .map(text => text.getBoundingClientRect())
+                .map(place => [place.y, place.height])"""
+        )
+        assert len(rows) == classes
+        assert min(height for _, height in rows) > 10
+        assert min(np.diff(sorted(y for y, _ in rows))) > 11
+
+
+def test_region_chart_escapes_class_names() -> None:
+    names = ("<script>alert(1)</script>", "$\\frac{1}$", "向日葵")
+    chart = region_chart(handmade_regions(names), names)
+    assert "<script" not in chart
+    assert "&lt;script&gt;" in chart
+    assert "$\\frac{1}$" in chart
+    assert "向日葵" in chart
+
+
+def test_region_chart_leaves_matplotlib_as_found() -> None:
+    before = dict(matplotlib.rcParams)
+    region_chart(handmade_regions(("a", "b")), ("a", "b"))
+    assert dict(matplotlib.rcParams) == before
+
+
+def test_region_chart_marks_just_the_significant_cells() -> None:
+    regions = handmade_regions(("a", "b"))
+    regions["q"] = 0.0501
+    regions.loc[regions.index[[0, 5, 30]], "q"] = 0.05
+    chart = region_chart(regions, ("a", "b"))
+    assert chart.count('xlink:href="#m') == 3
+
+
+def test_region_chart_survives_missing_numbers() -> None:
+    regions = handmade_regions(("a", "b"))
+    regions["effect"] = np.nan
+    assert "<svg" in region_chart(regions, ("a", "b"))
+
+
+def test_only_the_classes_with_the_strongest_effects_are_charted_when_there_are_too_many() -> None:
+    names = tuple(f"class {n}" for n in range(MAX_ROWS + 50))
+    regions = pd.DataFrame(
+        [(name, region, 0.001 * n) for n, name in enumerate(names) for region in BOXES],
+        columns=["label", "region", "effect"],
+    )
+    assert charted_classes(regions, names) == list(names[50:])
+    assert charted_classes(regions, names[:3]) == list(names[:3])
+
+
+def test_report_shows_the_thumbnail_of_every_worst_image(run: Run) -> None:
+    thumbnails = read_thumbnails(run.folder / "thumbnails.parquet")
+    assert image_name(TAG, 0) in thumbnails
+    for view in report_page(run).findings:
+        assert all(picture.src.startswith("data:image/jpeg") for picture in view.sheet)
+
+
+def _decoded(uri: str) -> bytes:
+    return base64.b64decode(uri.split(",", 1)[1])
