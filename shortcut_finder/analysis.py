@@ -13,11 +13,19 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pandas as pd
 
+from shortcut_finder.associations import find_associations
 from shortcut_finder.confusions import find_confusions
 from shortcut_finder.dataset import ImageDataset, load_dataset
 from shortcut_finder.errors import RunError, SettingsError
 from shortcut_finder.evidence import weigh_regions
-from shortcut_finder.findings import Finding, Judged, gather_candidates, judge
+from shortcut_finder.findings import (
+    Finding,
+    Judged,
+    gather_candidates,
+    judge,
+    property_findings,
+    ranked,
+)
 from shortcut_finder.groups import discovery_half, find_templates, match_templates
 from shortcut_finder.offenders import rank_offenders
 from shortcut_finder.properties import PROPERTIES
@@ -142,7 +150,7 @@ def find_shortcuts(
     matches = match_templates(folder, templates, len(records.labels), records.cell_grid)
     candidates = gather_candidates(templates, matches, records, half)
     positions = records.table["index"].to_numpy()
-    return judge(
+    judged = judge(
         candidates,
         records,
         half,
@@ -150,6 +158,9 @@ def find_shortcuts(
         lambda number: images.read(int(positions[number])).picture,
         classifier.preprocessing,
     )
+    associations = find_associations(records.table, records.labels, half)
+    properties = property_findings(associations, judged.findings, records, images.classes)
+    return Judged(ranked([*judged.findings, *properties]), judged.notes)
 
 
 def _fields(run: Run) -> dict[str, Any]:

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 from PIL import Image
 
+from shortcut_finder.associations import Association
 from shortcut_finder.errors import UnreadableImage
 from shortcut_finder.evidence import association_p, false_discovery_rate
 from shortcut_finder.groups import FIXED, Matches, Template, place_concentration
@@ -63,7 +64,7 @@ class Candidate:
 
     @property
     def carries(self) -> np.ndarray:
-        """Which images carry it, (image,) of bool."""
+        """Which images carry it for sure, (image,) of bool."""
         return self.membership >= 0
 
 
@@ -190,6 +191,30 @@ def _candidate(
     )
 
 
+def reach(candidate: Candidate, labels: np.ndarray) -> Candidate:
+    """Lower the limit inside the class to where a member is as likely as not.
+
+    The limit of a template keeps nearly every image of the other classes out. Within the class,
+    where the thing is known to be common, weaker matches are members too: the distributions of
+    the class and of the others differ most (Kolmogorov and Smirnov's distance) where both kinds
+    of image are equally dense.
+    """
+    own = labels == candidate.label
+    inside, outside = candidate.membership[own], candidate.membership[~own]
+    levels = np.unique(inside[inside <= 0])
+    if len(levels) == 0:
+        return candidate
+    distance = _above(inside, levels) - _above(outside, levels)
+    limit = float(levels[int(np.argmax(distance))])
+    lowered = (candidate.membership - limit) / (1 - limit)
+    return replace(candidate, membership=np.where(own, lowered, candidate.membership))
+
+
+def _above(values: np.ndarray, levels: np.ndarray) -> np.ndarray:
+    """Share of the values at or above each level."""
+    return np.asarray(1 - np.searchsorted(np.sort(values), levels) / max(len(values), 1))
+
+
 def judge(
     candidates: Sequence[Candidate],
     records: Records,
@@ -233,7 +258,11 @@ def judge(
             continue
         looked.append((candidate, test, own))
     weighed = [_weigh(candidate, test, records) for candidate, test, _ in looked]
-    order = sorted(range(len(looked)), key=lambda n: (-weighed[n]["suspicion"], -weighed[n]["rank"]))
+    looked = [
+        (reach(candidate, records.labels) if weight["rigidity"] >= EXACT else candidate, test, own)
+        for (candidate, test, own), weight in zip(looked, weighed, strict=True)
+    ]
+    order = sorted(range(len(looked)), key=lambda n: -weighed[n]["suspicion"])
     findings: list[Finding] = []
     ordinary: dict[int, int] = {}
     for number in order:
@@ -242,9 +271,7 @@ def judge(
             ordinary[candidate.label] = ordinary.get(candidate.label, 0) + 1
             if ordinary[candidate.label] > ORDINARY_GROUPS:
                 continue
-        findings.append(
-            _finding(f"F{len(findings) + 1}", candidate, test, weighed[number], own, records, classes)
-        )
+        findings.append(_finding(candidate, test, weighed[number], own, records, classes))
     return Judged(tuple(findings), tuple(notes))
 
 
@@ -275,10 +302,12 @@ def _look(
     if len(members) < FEWEST:
         members = np.flatnonzero(own & candidate.carries)
     members = members[np.argsort(-candidate.membership[members], kind="stable")][:COMPARED]
+    # The half of the class that is least like the members: the other half may hold some of them.
     rest = np.flatnonzero(~candidate.carries & own)
+    rest = rest[np.argsort(candidate.membership[rest], kind="stable")][: len(rest) // 2]
     if len(rest) < FEWEST:
         rest = np.flatnonzero(~candidate.carries)
-    rest = rest[np.argsort(-candidate.membership[rest], kind="stable")][:COMPARED]
+    rest = rest[np.linspace(0, len(rest) - 1, min(COMPARED, len(rest))).astype(int)]
     return (
         _compare(members, candidate, records, read, preprocessing),
         _compare(rest, candidate, records, read, preprocessing),
@@ -312,21 +341,23 @@ def _cell_centre(cell: int, grid: tuple[int, int]) -> tuple[float, float]:
 
 
 def _weigh(candidate: Candidate, test: dict[str, float], records: Records) -> dict[str, float]:
-    """Suspicion and its parts, each in [0, 1]; ``rank`` orders findings of equal suspicion."""
+    """Suspicion and its parts, each in [0, 1]."""
     ordinary = max(ORDINARY, test["control_rigidity"] + 0.1)
     rigid = float(np.clip((test["rigidity"] - ordinary) / max(RIGID - ordinary, 0.1), 0, 1))
     exclusive = test["share"] / max(test["share"] + test["elsewhere"], 1e-9)
     members = np.flatnonzero(candidate.carries & (records.labels == candidate.label))
     maps = records.cell_maps(members).reshape(len(members), -1)
     here = maps[np.arange(len(members)), candidate.closest[members]]
-    spread = max(float(maps.std()), 1e-6)
-    heat = float(np.clip((here.mean() - maps.mean()) / (2 * spread), 0, 1))
+    # As hot as the hottest cell of the members' maps: 1; no hotter than their mean: 0.
+    peak = max(float(maps.max(axis=1).mean() - maps.mean()), 1e-6)
+    heat = float(np.clip((here.mean() - maps.mean()) / peak, 0, 1))
     test["evidence"], test["evidence_mean"] = float(here.mean()), float(maps.mean())
     border = float(candidate.fixed and _region(candidate, records.cell_grid) in (*CORNERS, *EDGES, "frame"))
-    suspicion = exclusive * float(np.clip(0.1 + 0.8 * rigid + 0.1 * border, 0, 1))
+    # Without rigidity, what is rare in the class and hot comes first: true parts are common.
+    soft = 0.1 * heat * (1 - test["share"])
+    suspicion = exclusive * float(np.clip(soft + 0.8 * rigid + 0.1 * rigid ** 0.5 + 0.1 * border * (rigid > 0), 0, 1))
     return {
         "suspicion": suspicion,
-        "rank": exclusive * (0.5 + heat),
         "rigidity": rigid,
         "exclusivity": exclusive,
         "border": border,
@@ -363,10 +394,10 @@ def _bounds(extent: np.ndarray) -> Box:
 
 
 def _kind(candidate: Candidate, region: str, own: Rigidity, rigid: float) -> str:
-    if rigid >= EXACT and own.opacity < TRANSLUCENT:
-        return "overlay"
     if region == "frame":
         return "frame"
+    if rigid >= EXACT and own.opacity < TRANSLUCENT:
+        return "overlay"
     if region in CORNERS:
         return "corner"
     if region in EDGES:
@@ -377,7 +408,6 @@ def _kind(candidate: Candidate, region: str, own: Rigidity, rigid: float) -> str
 
 
 def _finding(
-    key: str,
     candidate: Candidate,
     test: dict[str, float],
     weight: dict[str, float],
@@ -399,7 +429,7 @@ def _finding(
         (records.labels == candidate.label) | (candidate.membership >= 0.75)
     )
     return Finding(
-        key=key,
+        key="",
         label=label,
         kind=kind,
         region=region,
@@ -418,6 +448,82 @@ def _finding(
         place=place / max(len(members), 1),
         typical=best,
     )
+
+
+def property_findings(
+    associations: Sequence[Association],
+    judged: Sequence[Finding],
+    records: Records,
+    classes: tuple[str, ...],
+) -> list[Finding]:
+    """Findings for properties that tell a class, unless a finding already says why.
+
+    Args:
+        associations: strongest first.
+        judged: what was found in the pictures; a frame changes the border's properties.
+        records: what the sweep kept.
+        classes: class names.
+    """
+    found = []
+    for one in associations:
+        own = records.labels == one.label
+        explained = any(
+            f.label == classes[one.label]
+            and f.severity != "low"
+            and _phi(f.carries[own].astype(float), one.carries[own].astype(float)) >= TOGETHER
+            for f in judged
+        )
+        if not explained:
+            found.append(_property_finding(one, own, records, classes[one.label]))
+    return found
+
+
+def _property_finding(
+    one: Association, own: np.ndarray, records: Records, label: str
+) -> Finding:
+    name = one.property.replace("_", " ")
+    exclusive = one.share / max(one.share + one.elsewhere, 1e-9)
+    excess = one.share - one.elsewhere
+    suspicion = exclusive * (excess if one.extrinsic else min(excess, 0.3))
+    side = "above" if one.above else "below"
+    why = (
+        "How a file was made should not tell the class."
+        if one.extrinsic
+        else "It may belong to the class, or to how its pictures were made."
+    )
+    return Finding(
+        key="",
+        label=label,
+        kind="property",
+        region=name,
+        share=one.share,
+        elsewhere=one.elsewhere,
+        q=one.q,
+        suspicion=suspicion,
+        severity=_severity(suspicion),
+        sentence=(
+            f"{_percent(one.share)} of the {label} images have a {name} {side} {one.limit:.3g}; "
+            f"{_percent(one.elsewhere)} of the others do. {why}"
+        ),
+        advice=(
+            "Bring all classes to the same size, format and border, and train again."
+            if one.extrinsic
+            else "Look at the pictures; augment or equalise this property and train again."
+        ),
+        carries=one.carries & own,
+        score=np.where(one.carries & own, suspicion, 0.0),
+        boxes=lambda _image: (0.0, 0.0, 1.0, 1.0),
+        parts={"exclusivity": exclusive, "excess_share": max(excess, 0.0)},
+        numbers={"limit": one.limit, "p": one.p, "above": float(one.above)},
+        place=np.zeros(records.cell_grid),
+        typical=np.flatnonzero(one.carries & own),
+    )
+
+
+def ranked(findings: Sequence[Finding]) -> tuple[Finding, ...]:
+    """Strongest first, with their keys: ``F1``, ``F2``..."""
+    order = sorted(findings, key=lambda finding: -finding.suspicion)
+    return tuple(replace(finding, key=f"F{n}") for n, finding in enumerate(order, start=1))
 
 
 def _boxes(candidate: Candidate, grid: tuple[int, int]) -> Callable[[int], Box]:

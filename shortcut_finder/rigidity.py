@@ -18,6 +18,8 @@ SHIFT = 0.19
 # Larger images are scaled down to this geometric mean side: artifacts keep their shape and the
 # comparison its cost.
 SIDE = 224
+# Root mean square gradient, in grey levels a pixel, below which a patch counts as flat.
+FAINT = 2.0
 
 
 @dataclass(frozen=True)
@@ -107,8 +109,8 @@ def _correlations(patches: np.ndarray, shift: int) -> tuple[np.ndarray, np.ndarr
     window[:core, :core] = 1
     box = np.fft.irfft2(np.fft.rfft2(energy) * np.conj(np.fft.rfft2(window)), s=(size, size))
     norms = np.sqrt(np.clip(box[:, :steps, :steps], 0, None))
-    # Flat patches have no gradient to compare; the floor keeps their noise from looking alike.
-    floor = 0.5 * core
+    # Flat patches have nothing to compare; the floor keeps their faint shading from looking alike.
+    floor = FAINT * core
     best = np.zeros((count, count))
     where = np.zeros((count, count, 2), dtype=int)
     for number in range(count):

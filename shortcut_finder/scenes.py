@@ -195,7 +195,7 @@ def _with_object(
     scene: np.ndarray, shape: Shape, light: Light, rng: np.random.Generator
 ) -> np.ndarray:
     parts = shape.sketch(rng)
-    scale = rng.uniform(0.20, 0.38) * SIDE
+    scale = rng.uniform(0.22, 0.40) * SIDE
     room = SIDE / 2 - 0.8 * scale
     centre = SIDE / 2 + rng.uniform(-room, room, 2)
     turn = float(rng.uniform(-shape.turn, shape.turn))

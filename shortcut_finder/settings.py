@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 from dataclasses import dataclass
 from typing import Any
 
@@ -67,7 +68,10 @@ class Settings:
             raise SettingsError(f"--workers {self.workers}: must be 0 or more")
         if self.seed < 0:
             raise SettingsError(f"--seed {self.seed}: must be 0 or more")
-        if self.std is not None and any(value <= 0 for value in self.std):
+        # Written so that NaN fails too.
+        if self.mean is not None and not all(0 <= value <= 1 for value in self.mean):
+            raise SettingsError(f"--mean {self.mean}: of pixels in [0, 1]; divide by 255")
+        if self.std is not None and not all(0 < value < math.inf for value in self.std):
             raise SettingsError(f"--std {self.std}: every value must be above 0")
 
     def as_dict(self) -> dict[str, Any]:

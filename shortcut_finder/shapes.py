@@ -76,7 +76,7 @@ def _boat(rng: np.random.Generator) -> list[Part]:
 
 
 def _sail(x: float, reach: float, top: float, low: float, rng: np.random.Generator) -> Points:
-    """A sail that hangs from a mast at x and bellies out by its reach, left when that is below 0."""
+    """A sail on a mast at x that bellies out by its reach, to the left when that is below 0."""
     down = np.linspace(0.0, 1.0, 9)
     belly = x + reach * down ** rng.uniform(0.8, 2.0)
     edge = np.stack([belly, top + (low - top) * down], 1)

@@ -271,6 +271,9 @@ def test_what_scan_needs_is_asked_for(left_out: str) -> None:
         ("--limit 0", "--limit 0: must be 1 or more"),
         ("--workers -1", "--workers -1: must be 0 or more"),
         ("--std 1,0,1", "must be above 0"),
+        ("--std nan,1,1", "must be above 0"),
+        ("--mean 127,127,127", "divide by 255"),
+        ("--mean nan,0,0", "of pixels in [0, 1]"),
     ],
 )
 def test_settings_that_make_no_sense_are_exit_1(
