@@ -84,7 +84,7 @@ def readable(images: ImageDataset) -> ImageDataset:
         try:
             images.read(index)
         except sf.UnreadableImage as error:
-            print(f"left out: {error}")
+            print(f"left out: {images.images[index]}: {error}")
         else:
             good.append(index)
     return images.subset(good)

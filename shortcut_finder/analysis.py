@@ -21,6 +21,7 @@ from shortcut_finder.evidence import weigh_regions
 from shortcut_finder.findings import (
     Finding,
     Judged,
+    Scene,
     gather_candidates,
     judge,
     property_findings,
@@ -150,14 +151,12 @@ def find_shortcuts(
     matches = match_templates(folder, templates, len(records.labels), records.cell_grid)
     candidates = gather_candidates(templates, matches, records, half)
     positions = records.table["index"].to_numpy()
-    judged = judge(
-        candidates,
+    scene = Scene(
         records,
-        half,
-        images.classes,
         lambda number: images.read(int(positions[number])).picture,
         classifier.preprocessing,
     )
+    judged = judge(candidates, scene, half, images.classes)
     associations = find_associations(records.table, records.labels, half)
     properties = property_findings(associations, judged.findings, records, images.classes)
     return Judged(ranked([*judged.findings, *properties]), judged.notes)
@@ -357,7 +356,10 @@ def _card(
         },
         "versions": {
             "python": platform.python_version(),
-            **{name: _version(name) for name in ("torch", "torchvision", "numpy", "pandas", "scikit-learn")},
+            **{
+                name: _version(name)
+                for name in ("torch", "torchvision", "numpy", "pandas", "scikit-learn")
+            },
         },
         "warnings": [*images.notes, *judged.notes],
     }

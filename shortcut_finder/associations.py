@@ -33,7 +33,7 @@ class Association:
 
     Attributes:
         label: index of the class.
-        property: its name.
+        trait: name of the property.
         above: members are above the cut-off, not below it.
         limit: the cut-off, in the property's unit.
         share: of the class beyond the cut-off, on the tested half.
@@ -44,7 +44,7 @@ class Association:
     """
 
     label: int
-    property: str
+    trait: str
     above: bool
     limit: float
     share: float
@@ -56,10 +56,12 @@ class Association:
     @property
     def extrinsic(self) -> bool:
         """Whether the making of the file decides it."""
-        return self.property in EXTRINSIC
+        return self.trait in EXTRINSIC
 
 
-def find_associations(table: pd.DataFrame, labels: np.ndarray, half: np.ndarray) -> list[Association]:
+def find_associations(
+    table: pd.DataFrame, labels: np.ndarray, half: np.ndarray
+) -> list[Association]:
     """The strongest extrinsic and intrinsic property of every class that has one.
 
     Args:
@@ -84,7 +86,7 @@ def find_associations(table: pd.DataFrame, labels: np.ndarray, half: np.ndarray)
     kept: dict[tuple[object, bool], Association] = {}
     for one, value in zip(tried, q, strict=True):
         excess = one.share - one.elsewhere
-        if value > Q_LIMIT or excess < LEAST[one.property] or one.share < LIFT * one.elsewhere:
+        if value > Q_LIMIT or excess < LEAST[one.trait] or one.share < LIFT * one.elsewhere:
             continue
         # With two classes, "covid is wide" and "the others are narrow" are one statement.
         key = (one.label if len(classes) > 2 else "both", one.extrinsic)
@@ -112,7 +114,7 @@ def _cut(
     size, rest = int(tested_own.sum()), int(tested_rest.sum())
     return Association(
         label=label,
-        property=name,
+        trait=name,
         above=above,
         limit=sign * limit,
         share=members / max(size, 1),

@@ -462,7 +462,9 @@ class MapEngine:
             mixed = (logits.float() * found.mixture).sum()
             (gradient,) = torch.autograd.grad(mixed, self._target.take())
             self._start_taps(graph=False)
-        if not _close(gradient, target.gradient):
+        if not _close(logits.detach().float(), found.logits):
+            self._note("the model gives the same images different logits: is dropout left on?")
+        elif not _close(gradient, target.gradient):
             raise ModelError(
                 f"{self.classifier.name}: layer {target.name} is used in more ways than a hook can "
                 "follow, so its maps would be wrong; choose another with --layer"
@@ -477,16 +479,17 @@ class MapEngine:
         assert gradient is not None
         assert target.layout is not None
         even = target.layout.rectified or layers.is_even(gradient)
-        shared = target.layout.rectified or layers.is_shared(gradient)
-        expected = self._trial(first, tier="generic", method="hirescam")
-        if even and shared:
+        if even and (target.layout.rectified or layers.is_shared(gradient)):
             self._fit_head(first[:1])
-        if self._head is not None and not self._agrees(first, "linear", expected):
+        with torch.enable_grad():
+            done = self._forward(first, graph=True)
+        expected = self._draw_as(done, "generic", "hirescam")
+        if self._head is not None and not self._is_linear(done, expected):
             self._head = None
             self._note("the head looked linear but failed the self-check")
-        if even and self._head is None and not self._agrees(first, "pooled", expected):
-            self._note("the head looked like one on pooled features but failed the self-check")
+        if even and self._head is None and not _close(self._draw_as(done, "pooled"), expected):
             even = False
+            self._note("the head looked like one on pooled features but failed the self-check")
         tier = "linear" if self._head is not None else "pooled" if even else "generic"
         self._plan = dataclasses.replace(self.plan, tier=tier)
         if self.plan.method == "cam" and tier != "linear":
@@ -496,6 +499,21 @@ class MapEngine:
             )
         if self.plan.method == "gradcam++":
             self._note("gradcam++ maps compare places and images, but are not in logit units")
+
+    def _is_linear(self, done: _Pass, expected: Tensor) -> bool:
+        assert self._head is not None
+        shown = _shown(done.logits, None)
+        misfit = self._head.misfit(done.activations.mean((2, 3)), done.logits.detach(), shown)
+        return bool((misfit <= EXACT).all()) and _close(self._draw_as(done, "linear"), expected)
+
+    def _draw_as(self, done: _Pass, tier: str, method: str = "gradcam") -> Tensor:
+        """Maps of the top classes from a pass with a graph, by another tier and method."""
+        plan = self.plan
+        self._plan = dataclasses.replace(plan, tier=tier, method=method)
+        try:
+            return self._draw(done, _shown(done.logits, None)).detach()
+        finally:
+            self._plan = plan
 
     def _fit_head(self, pixels: Tensor) -> None:
         """Read the rows and bias of a linear head off its gradients, one class at a time."""
@@ -514,22 +532,10 @@ class MapEngine:
         bias = done.logits[0].detach() - weights @ done.activations[0].mean((1, 2))
         self._head = _LinearHead(weights, bias)
 
-    def _agrees(self, first: Tensor, tier: str, expected: tuple[Tensor, Tensor]) -> bool:
-        logits, maps = self._trial(first, tier=tier, method="gradcam")
-        if tier == "linear":
-            assert self._head is not None
-            with torch.inference_mode():
-                done = self._forward(first, graph=False)
-                shown = _shown(done.logits, None)
-                misfit = self._head.misfit(done.activations.mean((2, 3)), done.logits, shown)
-            if bool((misfit > EXACT).any()):
-                return False
-        return _close(logits, expected[0]) and _close(maps, expected[1])
-
-    def _trial(self, pixels: Tensor, **changes: str) -> tuple[Tensor, Tensor]:
-        """Logits and maps of the top classes under another plan."""
+    def _trial(self, pixels: Tensor, precision: str) -> tuple[Tensor, Tensor]:
+        """Logits and maps of the top classes at another precision."""
         plan = self.plan
-        self._plan = dataclasses.replace(plan, **changes)  # type: ignore[arg-type]
+        self._plan = dataclasses.replace(plan, precision=precision)
         try:
             with self._grad_mode():
                 done = self._forward(pixels, graph=self._needs_graph)
@@ -554,8 +560,8 @@ class MapEngine:
             if ratio > FASTER:
                 self._note(f"fp32: bf16 takes {ratio:.1f} times as long on this machine")
                 return
-        logits, maps = self._trial(first, precision="fp32")
-        low_logits, low_maps = self._trial(first, precision="bf16")
+        logits, maps = self._trial(first, "fp32")
+        low_logits, low_maps = self._trial(first, "bf16")
         alike = _correlation(maps[:, 1:], low_maps[:, 1:])
         agree = bool((logits.argmax(1) == low_logits.argmax(1)).all())
         if agree and alike > ALIKE:
@@ -569,7 +575,7 @@ class MapEngine:
         times: list[float] = []
         for _ in range(3):
             start = time.perf_counter()
-            self._trial(pixels, precision=precision)
+            self._trial(pixels, precision)
             times.append(time.perf_counter() - start)
             # Processors without bf16 arithmetic take ten times as long.
             if times[0] > give_up:

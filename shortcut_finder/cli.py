@@ -280,7 +280,7 @@ def explain(
 def demo(
     out: Annotated[
         Path, typer.Option("--out", metavar="DIR", help="Folder for the images and the run.")
-    ] = Path("shortcut-finder-demo"),
+    ] = Path("demo-run"),
 ) -> None:
     """Plant shortcuts in a generated dataset, train a small model on it, and find them.
 
@@ -293,7 +293,8 @@ def demo(
     with _errors():
         from shortcut_finder.demo import run_demo
 
-        typer.echo(_as_table(run_demo(out)))
+        # It prints a table of its own: what was planted next to what was found.
+        typer.echo(_page(run_demo(out)))
 
 
 @contextmanager
@@ -371,8 +372,11 @@ def _as_table(run: Run) -> str:
     seen = f"{counts['scanned']} images scanned"
     if counts["unreadable"]:
         seen += f", {counts['unreadable']} unreadable (unreadable.csv)"
-    page = printable(str(run.folder / "report.html"))
-    return "\n".join([*lines, "", seen, page])
+    return "\n".join([*lines, "", seen, _page(run)])
+
+
+def _page(run: Run) -> str:
+    return printable(str(run.folder / "report.html"))
 
 
 def _row(finding: Mapping[Hashable, Any]) -> tuple[str, ...]:

@@ -11,11 +11,11 @@ from PIL import Image
 from shortcut_finder.associations import Association
 from shortcut_finder.errors import UnreadableImage
 from shortcut_finder.evidence import association_p, false_discovery_rate
-from shortcut_finder.groups import FIXED, Matches, Template, place_concentration
+from shortcut_finder.groups import Matches, Template, place_concentration
 from shortcut_finder.preprocessing import Box, Preprocessing
 from shortcut_finder.records import Records
 from shortcut_finder.regions import ANYWHERE, CORNERS, EDGES, box_region
-from shortcut_finder.rigidity import Rigidity, grey_image, measure_rigidity
+from shortcut_finder.rigidity import PATCH, Rigidity, grey_image, measure_rigidity
 
 # Correlation of two templates' members within a class from which they are one thing.
 TOGETHER = 0.4
@@ -30,6 +30,10 @@ COMPARED = 16
 # Gradient correlation of ordinary parts of objects reaches 0.35 here; of artifacts it starts at
 # 0.45. In between lies doubt.
 ORDINARY, RIGID = 0.35, 0.60
+# Places of the frame where members are compared for what is ordinary in them, and how far from the
+# thing itself these must lie.
+ELSEWHERE = ((0.25, 0.25), (0.75, 0.25), (0.25, 0.75), (0.75, 0.75), (0.5, 0.5))
+APART = 0.3
 # Rigidity, on the scale between those two, from which we say that a thing repeats exactly.
 EXACT = 0.4
 # Suspicion from which a finding is of high, medium severity.
@@ -177,7 +181,9 @@ def _candidate(
     membership = memberships[group[0]].astype(np.float64)
     if len(group) > 1:
         others = np.mean([np.clip(memberships[n], -1, 1.5) for n in group[1:]], axis=0)
-        membership = np.where(membership >= 0, np.maximum(0.7 * membership + 0.3 * others, 0), membership)
+        membership = np.where(
+            membership >= 0, np.maximum(0.7 * membership + 0.3 * others, 0), membership
+        )
     extents = [e for e in (templates[n].extent for n in group) if e is not None]
     extent = np.any(extents, axis=0).reshape(records.cell_grid) if extents else None
     fixed = first.field is not None
@@ -217,22 +223,19 @@ def _above(values: np.ndarray, levels: np.ndarray) -> np.ndarray:
 
 def judge(
     candidates: Sequence[Candidate],
-    records: Records,
+    scene: Scene,
     half: np.ndarray,
     classes: tuple[str, ...],
-    read: Callable[[int], Image.Image],
-    preprocessing: Preprocessing,
 ) -> Judged:
     """Test candidates on the other half, see what they look like, and say it.
 
     Args:
         candidates: found on the images of ``half``.
-        records: what the sweep kept.
+        scene: what the sweep kept, and the pictures behind it.
         half: the discovery half, (image,) of bool.
         classes: class names.
-        read: the picture of an image by its number in ``records``.
-        preprocessing: to find places of the model's input on the picture.
     """
+    records = scene.records
     tests = [_test(candidate, records.labels, ~half) for candidate in candidates]
     q = false_discovery_rate(np.array([test["p"] for test in tests]))
     notes: list[str] = []
@@ -247,8 +250,8 @@ def judge(
         )
         if not holds:
             continue
-        own, control = _look(candidate, records, half, read, preprocessing)
-        test |= {"rigidity": own.gradient, "control_rigidity": control.gradient}
+        own, control = _look(candidate, scene, half)
+        test |= {"rigidity": own.gradient, "control_rigidity": control}
         test |= {"opacity": own.opacity, "duplicates": own.duplicates}
         if own.duplicates >= 0.5:
             notes.append(
@@ -289,50 +292,77 @@ def _test(candidate: Candidate, labels: np.ndarray, tested: np.ndarray) -> dict[
     }
 
 
-def _look(
-    candidate: Candidate,
-    records: Records,
-    half: np.ndarray,
-    read: Callable[[int], Image.Image],
-    preprocessing: Preprocessing,
-) -> tuple[Rigidity, Rigidity]:
-    """Rigidity of the members, and of other images of the class and of others at such places."""
-    own = records.labels == candidate.label
+def _look(candidate: Candidate, scene: Scene, half: np.ndarray) -> tuple[Rigidity, float]:
+    """Rigidity of the members, and the most that ordinary things reach in such images.
+
+    Ordinary is what members show at other places, where aligned anatomy would be as alike, and
+    what images that are least like the members show at the same places.
+    """
+    own = scene.records.labels == candidate.label
     members = np.flatnonzero(own & candidate.carries & ~half)
     if len(members) < FEWEST:
         members = np.flatnonzero(own & candidate.carries)
     members = members[np.argsort(-candidate.membership[members], kind="stable")][:COMPARED]
-    # The half of the class that is least like the members: the other half may hold some of them.
+    centres = np.array(
+        [_cell_centre(int(cell), scene.records.cell_grid) for cell in candidate.closest]
+    )
+    found = scene.rigidity(members, centres[members])
+    if found.gradient <= ORDINARY:
+        return found, 0.0
     rest = np.flatnonzero(~candidate.carries & own)
     rest = rest[np.argsort(candidate.membership[rest], kind="stable")][: len(rest) // 2]
     if len(rest) < FEWEST:
         rest = np.flatnonzero(~candidate.carries)
     rest = rest[np.linspace(0, len(rest) - 1, min(COMPARED, len(rest))).astype(int)]
-    return (
-        _compare(members, candidate, records, read, preprocessing),
-        _compare(rest, candidate, records, read, preprocessing),
-    )
+    controls = [scene.rigidity(rest, centres[rest]).gradient]
+    for x, y in ELSEWHERE:
+        apart = np.abs(centres[members] - (x, y)).max(axis=1) >= APART
+        if candidate.extent is not None and _covers(candidate.extent, x, y):
+            continue
+        if apart.sum() >= FEWEST:
+            there = np.tile((x, y), (int(apart.sum()), 1))
+            controls.append(scene.rigidity(members[apart], there).gradient)
+    return found, max(controls)
 
 
-def _compare(
-    chosen: np.ndarray,
-    candidate: Candidate,
-    records: Records,
-    read: Callable[[int], Image.Image],
-    preprocessing: Preprocessing,
-) -> Rigidity:
-    images, centres = [], []
-    for number in chosen:
-        try:
-            picture = read(int(number))
-        except UnreadableImage:
-            continue  # It was readable in the sweep; what is left is enough to compare.
-        x0, y0, x1, y1 = preprocessing.input_box(picture.width, picture.height)
-        x, y = _cell_centre(int(candidate.closest[number]), records.cell_grid)
-        place = (x0 + x * (x1 - x0)) / picture.width, (y0 + y * (y1 - y0)) / picture.height
-        images.append(grey_image(picture))
-        centres.append(np.clip(place, 0, 1 - 1e-6))
-    return measure_rigidity(images, np.array(centres))
+def _covers(extent: np.ndarray, x: float, y: float) -> bool:
+    """Whether the patch around a place holds a cell of the thing."""
+    rows, columns = extent.shape
+    down = np.abs((np.arange(rows) + 0.5) / rows - y) <= PATCH / 2
+    across = np.abs((np.arange(columns) + 0.5) / columns - x) <= PATCH / 2
+    return bool(extent[np.ix_(down, across)].any())
+
+
+@dataclass(frozen=True, eq=False)
+class Scene:
+    """The pictures behind the records.
+
+    Attributes:
+        records: what the sweep kept.
+        read: the picture of an image by its number in ``records``.
+        preprocessing: to find places of the model's input on the picture.
+    """
+
+    records: Records
+    read: Callable[[int], Image.Image]
+    preprocessing: Preprocessing
+
+    def rigidity(self, images: np.ndarray, centres: np.ndarray) -> Rigidity:
+        """Compare images at places given as fractions x, y of the model's input, (image, 2)."""
+        patches, places = [], []
+        for number, (x, y) in zip(images, centres, strict=True):
+            try:
+                picture = self.read(int(number))
+            except UnreadableImage:
+                continue  # It was readable in the sweep; what is left is enough to compare.
+            x0, y0, x1, y1 = self.preprocessing.input_box(picture.width, picture.height)
+            place = (
+                (x0 + x * (x1 - x0)) / picture.width,
+                (y0 + y * (y1 - y0)) / picture.height,
+            )
+            patches.append(grey_image(picture))
+            places.append(np.clip(place, 0, 1 - 1e-6))
+        return measure_rigidity(patches, np.array(places))
 
 
 def _cell_centre(cell: int, grid: tuple[int, int]) -> tuple[float, float]:
@@ -343,7 +373,7 @@ def _cell_centre(cell: int, grid: tuple[int, int]) -> tuple[float, float]:
 def _weigh(candidate: Candidate, test: dict[str, float], records: Records) -> dict[str, float]:
     """Suspicion and its parts, each in [0, 1]."""
     ordinary = max(ORDINARY, test["control_rigidity"] + 0.1)
-    rigid = float(np.clip((test["rigidity"] - ordinary) / max(RIGID - ordinary, 0.1), 0, 1))
+    rigid = float(np.clip((test["rigidity"] - ordinary) / max(RIGID - ordinary, 0.25), 0, 1))
     exclusive = test["share"] / max(test["share"] + test["elsewhere"], 1e-9)
     members = np.flatnonzero(candidate.carries & (records.labels == candidate.label))
     maps = records.cell_maps(members).reshape(len(members), -1)
@@ -352,10 +382,14 @@ def _weigh(candidate: Candidate, test: dict[str, float], records: Records) -> di
     peak = max(float(maps.max(axis=1).mean() - maps.mean()), 1e-6)
     heat = float(np.clip((here.mean() - maps.mean()) / peak, 0, 1))
     test["evidence"], test["evidence_mean"] = float(here.mean()), float(maps.mean())
-    border = float(candidate.fixed and _region(candidate, records.cell_grid) in (*CORNERS, *EDGES, "frame"))
+    border = float(
+        candidate.fixed and _region(candidate, records.cell_grid) in (*CORNERS, *EDGES, "frame")
+    )
     # Without rigidity, what is rare in the class and hot comes first: true parts are common.
     soft = 0.1 * heat * (1 - test["share"])
-    suspicion = exclusive * float(np.clip(soft + 0.8 * rigid + 0.1 * rigid ** 0.5 + 0.1 * border * (rigid > 0), 0, 1))
+    suspicion = exclusive * float(
+        np.clip(soft + 0.8 * rigid + 0.1 * rigid**0.5 + 0.1 * border * (rigid > 0), 0, 1)
+    )
     return {
         "suspicion": suspicion,
         "rigidity": rigid,
@@ -443,7 +477,9 @@ def _finding(
         carries=carries,
         score=np.where(carries, suspicion * sure, 0.0),
         boxes=_boxes(candidate, grid),
-        parts={k: weight[k] for k in ("rigidity", "exclusivity", "border", "evidence", "fixed_place")},
+        parts={
+            k: weight[k] for k in ("rigidity", "exclusivity", "border", "evidence", "fixed_place")
+        },
         numbers=test,
         place=place / max(len(members), 1),
         typical=best,
@@ -478,10 +514,8 @@ def property_findings(
     return found
 
 
-def _property_finding(
-    one: Association, own: np.ndarray, records: Records, label: str
-) -> Finding:
-    name = one.property.replace("_", " ")
+def _property_finding(one: Association, own: np.ndarray, records: Records, label: str) -> Finding:
+    name = one.trait.replace("_", " ")
     exclusive = one.share / max(one.share + one.elsewhere, 1e-9)
     excess = one.share - one.elsewhere
     suspicion = exclusive * (excess if one.extrinsic else min(excess, 0.3))
@@ -535,7 +569,12 @@ def _boxes(candidate: Candidate, grid: tuple[int, int]) -> Callable[[int], Box]:
 
     def around(image: int) -> Box:
         x, y = _cell_centre(int(candidate.closest[image]), grid)
-        return max(x - reach_x, 0.0), max(y - reach_y, 0.0), min(x + reach_x, 1.0), min(y + reach_y, 1.0)
+        return (
+            max(x - reach_x, 0.0),
+            max(y - reach_y, 0.0),
+            min(x + reach_x, 1.0),
+            min(y + reach_y, 1.0),
+        )
 
     return around
 
@@ -550,14 +589,21 @@ _THINGS = {
 }
 
 
+_WHERE = {
+    "frame": "around the border",
+    "centre": "at one place inside the frame",
+    ANYWHERE: "at changing places",
+}
+
+
 def _sentence(
     label: str, kind: str, region: str, test: Mapping[str, float], weight: Mapping[str, float]
 ) -> str:
     rigid = weight["rigidity"] >= EXACT
     thing = _THINGS[kind] if rigid or kind == "background" else "a part that looks alike"
-    where = {"frame": "around the border", ANYWHERE: "at changing places"}.get(region, f"at the {region}")
-    if region.startswith("grid") or region == "centre":
-        where = "at one place inside the frame"
+    where = _WHERE.get(region, f"at the {region}")
+    if region.startswith("grid"):
+        where = _WHERE["centre"]
     share, other = _percent(test["share"]), _percent(test["elsewhere"])
     what = f"{share} of the {label} images carry {thing} {where}; {other} of the others do."
     looks = (

@@ -80,14 +80,11 @@ def measure_rigidity(images: Sequence[np.ndarray], centres: np.ndarray) -> Rigid
 def _patch(image: np.ndarray, centre: np.ndarray, size: int) -> np.ndarray:
     """The square around a place; beyond the border the image is mirrored."""
     half = size // 2
-    padded = np.pad(image, size, mode="symmetric") if min(image.shape) >= size else _padded(image, size)
+    # An image smaller than a patch has too little to mirror.
+    padded = np.pad(image, size, mode="symmetric" if min(image.shape) >= size else "edge")
     row = int(centre[1] * image.shape[0]) + size
     column = int(centre[0] * image.shape[1]) + size
     return padded[row - half : row + half, column - half : column + half]
-
-
-def _padded(image: np.ndarray, size: int) -> np.ndarray:
-    return np.pad(image, size, mode="edge")
 
 
 def _correlations(patches: np.ndarray, shift: int) -> tuple[np.ndarray, np.ndarray]:
@@ -138,10 +135,10 @@ def _opacity(aligned: np.ndarray) -> float:
 def _duplicates(images: Sequence[np.ndarray], centres: np.ndarray) -> float:
     """Share of the images that have a near copy among the others, apart from the thing itself."""
     size = 32
-    views = []
+    views: list[np.ndarray] = []
     for image, (x, y) in zip(images, centres, strict=True):
         small = np.asarray(Image.fromarray(image).resize((size, size)), dtype=np.float32)
-        gradient = np.stack(np.gradient(small))
+        gradient = np.array(np.gradient(small))
         # The border and the thing are left out: frames and tags would make strangers alike.
         gradient[:, :4] = gradient[:, -4:] = 0
         gradient[:, :, :4] = gradient[:, :, -4:] = 0

@@ -5,7 +5,6 @@ from __future__ import annotations
 import io
 import json
 import math
-import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -135,7 +134,7 @@ def write_whole(path: Path, content: bytes) -> None:
     """Write a file under a temporary name, then rename: it is there whole or not at all."""
     temporary = path.with_name(path.name + ".part")
     temporary.write_bytes(content)
-    os.replace(temporary, path)
+    temporary.replace(path)
 
 
 def to_json(value: Any) -> bytes:

@@ -21,7 +21,8 @@ import pyarrow.parquet as pq
 from shortcut_finder.errors import RunError
 from shortcut_finder.run import write_whole
 
-# Cells are unit vectors stored as signed bytes; no component of a whitened cell passes one half.
+# Cells are unit vectors stored as signed bytes. Components of wide layers stay below one half; a
+# cell with a larger one gets a smaller scale, which reading makes good.
 CELL_SCALE = 254.0
 
 # One entry per array kept for each image, with the type it is stored in.
@@ -68,7 +69,7 @@ def write_shard(path: Path, table: pd.DataFrame, arrays: Mapping[str, np.ndarray
         columns[f"array:{name}"] = pa.array([row.tobytes() for row in values], pa.binary())
     written = pa.table(columns).replace_schema_metadata({"shapes": json.dumps(shapes)})
     buffer = io.BytesIO()
-    pq.write_table(written, buffer, compression="zstd")
+    pq.write_table(written, buffer, compression="zstd", write_page_checksum=True)
     write_whole(path, buffer.getvalue())
 
 
@@ -92,7 +93,8 @@ def read_shard(path: Path, arrays: Sequence[str] = ()) -> Shard:
         schema = pq.read_schema(path)
         shapes = json.loads(schema.metadata[b"shapes"])
         plain = [name for name in schema.names if not name.startswith("array:")]
-        read = pq.read_table(path, columns=[*plain, *(f"array:{name}" for name in arrays)])
+        columns = [*plain, *(f"array:{name}" for name in arrays)]
+        read = pq.read_table(path, columns=columns, page_checksum_verification=True)
         kept = {
             name: np.frombuffer(
                 b"".join(read[f"array:{name}"].to_pylist()), dtype=ARRAYS[name]
@@ -101,7 +103,9 @@ def read_shard(path: Path, arrays: Sequence[str] = ()) -> Shard:
         }
         return Shard(read.select(plain).to_pandas(), kept)
     except (OSError, ValueError, KeyError, TypeError, pa.ArrowException) as error:
-        raise RunError(f"{path}: damaged shard ({error}); scan again with --fresh") from error
+        # Arrow's messages go on over many lines.
+        reason = str(error).partition("\n")[0]
+        raise RunError(f"{path}: damaged shard ({reason}); scan again with --fresh") from error
 
 
 def read_label_maps(folder: Path) -> dict[str, np.ndarray]:
@@ -111,6 +115,13 @@ def read_label_maps(folder: Path) -> dict[str, np.ndarray]:
         label_maps = shard.arrays["maps"][:, 0].astype(np.float32)
         maps.update(zip(shard.table["image"], label_maps, strict=True))
     return maps
+
+
+def stored_cells(units: np.ndarray) -> np.ndarray:
+    """Unit vectors as signed bytes, any leading axes and the channel last; see `unit_cells`."""
+    largest = np.abs(units).max(axis=-1, keepdims=True)
+    scale = np.minimum(CELL_SCALE, 127 / np.maximum(largest, 1e-6))
+    return np.rint(units * scale).astype(np.int8)
 
 
 def unit_cells(stored: np.ndarray) -> np.ndarray:

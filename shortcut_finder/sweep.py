@@ -26,7 +26,7 @@ from shortcut_finder.preprocessing import Preprocessing
 from shortcut_finder.properties import measure
 from shortcut_finder.run import to_json, write_whole
 from shortcut_finder.settings import Settings
-from shortcut_finder.shards import CELL_SCALE, plan_of, shard_path, write_shard
+from shortcut_finder.shards import plan_of, shard_path, stored_cells, write_shard
 from shortcut_finder.whitening import Whitening, fit_whitening, load_whitening, save_whitening
 
 # Images in a shard: what is lost at most when a scan is stopped, and what whitening is learned on.
@@ -170,7 +170,7 @@ class _Looker:
         readable = [item for item in batch if item.pixels is not None]
         if not readable:
             return None
-        pixels = torch.from_numpy(np.stack([item.pixels for item in readable]))  # type: ignore[arg-type]
+        pixels = torch.from_numpy(np.stack([i.pixels for i in batch if i.pixels is not None]))
         indices = [item.index for item in readable]
         looked = self.engine.run(pixels, self.outputs[indices])
         rows = pd.DataFrame([item.facts for item in readable])
@@ -183,7 +183,7 @@ class _Looker:
         if self.whitening is None:
             self.whitening = fit_whitening(arrays["cells"], self.seed)
             save_whitening(self.folder / "whitening.npz", self.whitening)
-            arrays["cells"] = _signed_bytes(self.whitening(arrays["cells"]))
+            arrays["cells"] = stored_cells(self.whitening(arrays["cells"]))
         write_shard(shard_path(self.folder, number), rows, arrays)
 
     def note_plan(self) -> None:
@@ -242,7 +242,7 @@ def _batches(
         workers = 0 if few else min(16, spare if device.type == "cuda" else max(1, spare // 2))
     loader: DataLoader[Any] = DataLoader(
         pixels,
-        batch_sampler=chunks,  # type: ignore[arg-type]
+        batch_sampler=chunks,
         num_workers=workers,
         collate_fn=list,
         multiprocessing_context=_start_method(workers),
@@ -262,16 +262,18 @@ def _kept(looked: MapBatch, whitening: Whitening | None) -> dict[str, np.ndarray
     """What a shard keeps of a batch; cells stay raw until there is a whitening."""
     cells = looked.cells.numpy()
     return {
-        "maps": looked.maps.numpy().astype(np.float16),
+        "maps": _halves(looked.maps),
         "shown": looked.shown.numpy().astype(np.int32),
-        "logits": looked.logits.numpy().astype(np.float16),
-        "features": looked.features.numpy().astype(np.float16),
-        "cells": cells if whitening is None else _signed_bytes(whitening(cells)),
+        "logits": _halves(looked.logits),
+        "features": _halves(looked.features),
+        "cells": cells if whitening is None else stored_cells(whitening(cells)),
     }
 
 
-def _signed_bytes(cells: np.ndarray) -> np.ndarray:
-    return np.clip(np.rint(cells * CELL_SCALE), -127, 127).astype(np.int8)
+def _halves(values: torch.Tensor) -> np.ndarray:
+    """Half precision; what passes its range becomes its largest number, not infinity."""
+    largest = float(np.finfo(np.float16).max)
+    return values.clamp(-largest, largest).numpy().astype(np.float16)
 
 
 def _claim(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 from dataclasses import dataclass
 from pathlib import Path
+from zipfile import BadZipFile
 
 import numpy as np
 
@@ -87,7 +88,7 @@ def load_whitening(path: Path) -> Whitening:
         RunError: the file is missing or damaged.
     """
     try:
-        with np.load(path, allow_pickle=False) as kept:
+        with np.load(io.BytesIO(path.read_bytes()), allow_pickle=False) as kept:
             return Whitening(kept["mean"], kept["matrix"])
-    except (OSError, ValueError, KeyError, EOFError) as error:
+    except (OSError, ValueError, KeyError, EOFError, BadZipFile) as error:
         raise RunError(f"{path}: cannot be read ({error}); scan again with --fresh") from error

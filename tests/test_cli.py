@@ -352,7 +352,14 @@ def test_demo_runs_in_the_folder_given(install: Install, run: Run) -> None:
     result = command("demo", "--out", "here")
     assert result.exit_code == 0
     assert fake.calls[0][0] == (Path("here"),)
-    assert str(run.folder / "report.html") in result.stdout
+    assert result.stdout == f"{run.folder / 'report.html'}\n"
+
+
+def test_the_default_folder_of_the_demo_is_that_of_its_function() -> None:
+    text = (Path(cli.__file__).parent / "demo.py").read_text(encoding="utf-8")
+    default = re.search(r'^DEFAULT_OUT = Path\("(.+)"\)$', text, re.M)
+    assert default is not None
+    assert f"[default: {default.group(1)}]" in command("demo", "--help").stdout
 
 
 # Help ---------------------------------------------------------------------------------------------

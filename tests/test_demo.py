@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import time
 from pathlib import Path
 from typing import Any
@@ -92,7 +93,7 @@ def test_the_stamp_stays_in_its_corner() -> None:
 
 
 def test_the_sticker_goes_anywhere() -> None:
-    boxes = [MARKS["sticker anywhere"](plain(), np.random.default_rng(i))[1] for i in range(60)]
+    boxes = [MARKS["sticker anywhere"](plain(), np.random.default_rng(i))[1] for i in range(40)]
     places = {(2 * (box[0] + 12) // SIDE, 2 * (box[1] + 12) // SIDE) for box in boxes}
     assert len(places) == 4  # every quarter of the image
 
@@ -156,24 +157,16 @@ def test_the_network_has_maps_of_twelve_by_twelve_and_as_many_outputs_as_asked()
     assert network(inputs).shape == (2, 3)
 
 
-def test_training_gives_the_same_weights_again_and_leaves_the_random_state(
+def test_training_gives_the_same_weights_again_and_does_not_advance_the_random_state(
     made: tuple[Path, pd.DataFrame],
 ) -> None:
-    folder = made[0]
     torch.manual_seed(5)
     state = torch.get_rng_state()
-    first = demo.train(folder, epochs=1, progress=False).state_dict()
+    first = demo.train(made[0], epochs=1, progress=False).state_dict()
+    assert torch.equal(torch.get_rng_state(), state)
     torch.manual_seed(6)
-    second = demo.train(folder, epochs=1, progress=False).state_dict()
-    torch.manual_seed(5)
-    assert torch.equal(torch.get_rng_state(), state)
+    second = demo.train(made[0], epochs=1, progress=False).state_dict()
     assert all(torch.equal(first[name], second[name]) for name in first)
-
-
-def test_training_does_not_advance_the_random_state(made: tuple[Path, pd.DataFrame]) -> None:
-    state = torch.get_rng_state()
-    demo.train(made[0], epochs=1, progress=False)
-    assert torch.equal(torch.get_rng_state(), state)
 
 
 def test_fooled_compares_new_pictures_without_and_with_the_mark() -> None:
@@ -198,12 +191,18 @@ def test_fooled_compares_new_pictures_without_and_with_the_mark() -> None:
 # --- the folder ----------------------------------------------------------------------------------
 
 
-def fake_scan(calls: list[dict[str, Any]]) -> Any:
+@pytest.fixture
+def calls(monkeypatch: pytest.MonkeyPatch) -> list[dict[str, Any]]:
+    """What the scan was called with; the scan itself is left out, and so are the new pictures."""
+    seen: list[dict[str, Any]] = []
+
     def scan(dataset: Path, model: str, **options: Any) -> Run:
-        calls.append({"dataset": dataset, "model": model, **options})
+        seen.append({"dataset": dataset, "model": model, **options})
         return handmade_run(options["out"])
 
-    return scan
+    monkeypatch.setattr(analysis, "scan", scan)
+    monkeypatch.setattr(demo, "fooled", lambda network: {})
+    return seen
 
 
 def small_demo(out: Path) -> Run:
@@ -211,10 +210,8 @@ def small_demo(out: Path) -> Run:
 
 
 def test_the_scan_gets_a_model_that_a_user_can_name(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    tmp_path: Path, calls: list[dict[str, Any]], capsys: pytest.CaptureFixture[str]
 ) -> None:
-    calls: list[dict[str, Any]] = []
-    monkeypatch.setattr(analysis, "scan", fake_scan(calls))
     small_demo(tmp_path / "demo")
     (call,) = calls
     network = load_function(call["model"])()
@@ -225,8 +222,7 @@ def test_the_scan_gets_a_model_that_a_user_can_name(
     assert f"scan {call['dataset']}" in printed
 
 
-def test_an_earlier_demo_is_made_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(analysis, "scan", fake_scan([]))
+def test_an_earlier_demo_is_made_again(tmp_path: Path, calls: list[dict[str, Any]]) -> None:
     out = tmp_path / "demo"
     small_demo(out)
     kept = out / "notes of my own.txt"
@@ -254,9 +250,8 @@ def test_a_file_in_the_place_of_the_folder_is_refused(tmp_path: Path) -> None:
 
 
 def test_making_a_demo_again_does_not_follow_links_out_of_its_folder(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, calls: list[dict[str, Any]]
 ) -> None:
-    monkeypatch.setattr(analysis, "scan", fake_scan([]))
     out, mine = tmp_path / "demo", tmp_path / "mine"
     small_demo(out)
     mine.mkdir()
@@ -285,8 +280,7 @@ def table_run(tmp_path: Path) -> Run:
         columns=["image", "finding"],
     )
     card = {**run.card, "dataset": {**run.card["dataset"], "classes": ["boat", "mug"]}}
-    values = {**run.__dict__, "card": card, "findings": findings, "offenders": offenders}
-    return Run(**{name: values[name] for name in Run.__dataclass_fields__})
+    return dataclasses.replace(run, card=card, findings=findings, offenders=offenders)
 
 
 def test_the_table_counts_the_marked_images_that_each_finding_lists(tmp_path: Path) -> None:

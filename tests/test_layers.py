@@ -25,6 +25,7 @@ LAYERS = (
     ("cam",),
     ("sweep",),
     ("evidence", "groups", "confusions"),
+    ("associations",),
     ("findings",),
     ("offenders",),
     ("run",),

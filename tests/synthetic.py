@@ -1,0 +1,187 @@
+"""Synthetic cells: random unit vectors with a thing planted in some images, written as shards.
+
+The pictures that go with them are random textures with the same small picture where the thing is,
+so that the whole way from cells to findings can be walked without a model.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+from PIL import Image
+
+from shortcut_finder.findings import Judged, Scene, gather_candidates, judge
+from shortcut_finder.groups import (
+    Matches,
+    Template,
+    discovery_half,
+    find_templates,
+    match_templates,
+)
+from shortcut_finder.preprocessing import Preprocessing
+from shortcut_finder.records import Records, read_records
+from shortcut_finder.shards import shard_path, stored_cells, write_shard
+
+GRID = (8, 8)
+WIDTH = 48
+PIXELS = 8
+CLASSES = ("ant", "bee", "cat")
+FIXED_CELL = 9
+SIDE = GRID[0] * PIXELS
+
+
+@dataclass(frozen=True)
+class Thing:
+    """Something planted in the images of one class or of all.
+
+    Attributes:
+        label: index of the class; ``None`` for all classes.
+        share: the part of the class's images that carry it.
+        place: cell it stands at; ``None`` for any place.
+        rigid: whether pictures show the same stamp there, or nothing of the kind.
+    """
+
+    label: int | None
+    share: float
+    place: int | None = None
+    rigid: bool = True
+
+
+@dataclass(frozen=True, eq=False)
+class World:
+    """A dataset that exists as shards and pictures.
+
+    Attributes:
+        folder: the shards.
+        labels: class of each image, (image,), in the dataset's order.
+        carriers: for each thing the images that carry it, in the dataset's order.
+        pictures: one an image.
+        records: as read from the shards; ``order`` maps them to the dataset.
+    """
+
+    folder: Path
+    labels: np.ndarray
+    carriers: list[set[int]]
+    pictures: list[Image.Image]
+    records: Records
+    classes: tuple[str, ...] = field(default=CLASSES)
+
+    @property
+    def order(self) -> np.ndarray:
+        return self.records.table["index"].to_numpy()
+
+    def half(self, seed: int = 0) -> np.ndarray:
+        return discovery_half(self.records.labels, seed)
+
+    def templates(self, seed: int = 0) -> list[Template]:
+        return find_templates(self.folder, self.records, self.half(seed), seed)
+
+    def matches(self, templates: Sequence[Template]) -> Matches:
+        return match_templates(self.folder, templates, len(self.labels), GRID)
+
+    def judged(self, seed: int = 0) -> Judged:
+        templates = self.templates(seed)
+        half = self.half(seed)
+        found = gather_candidates(templates, self.matches(templates), self.records, half)
+        order = self.order
+        preprocessing = Preprocessing(SIDE, SIDE)
+        scene = Scene(self.records, lambda n: self.pictures[order[n]], preprocessing)
+        return judge(found, scene, half, self.classes)
+
+    def named(self, carries: np.ndarray) -> set[int]:
+        """Images, in the dataset's order, that a mask over the records chooses."""
+        return set(self.order[carries].tolist())
+
+
+def unit(vectors: np.ndarray) -> np.ndarray:
+    return vectors / np.linalg.norm(vectors, axis=-1, keepdims=True)
+
+
+def texture(rng: np.random.Generator, side: int = SIDE) -> np.ndarray:
+    """Grey blobs of several sizes, (row, column) in [0, 255]."""
+    layers = np.zeros((side, side))
+    for cells in (4, 8, 24):
+        coarse = rng.integers(0, 256, (cells, cells), dtype=np.uint8)
+        blown = Image.fromarray(coarse).resize((side, side), Image.Resampling.BICUBIC)
+        layers += np.asarray(blown, dtype=np.float64)
+    return layers / 3
+
+
+def stamp(seed: int = 0, side: int = 16) -> np.ndarray:
+    """A small picture of hard edges, (row, column)."""
+    coarse = np.random.default_rng([seed, 7]).integers(0, 2, (5, 5)) * 255
+    return np.kron(coarse, np.ones((side // 5 + 1,) * 2))[:side, :side].astype(np.float64)
+
+
+def paste(image: np.ndarray, thing: np.ndarray, x: int, y: int, opacity: float = 1.0) -> np.ndarray:
+    """A copy with the thing's top left corner at x, y; what reaches outside is cut off."""
+    height, width = image.shape
+    x, y = min(max(x, 0), width - thing.shape[1]), min(max(y, 0), height - thing.shape[0])
+    there = np.s_[y : y + thing.shape[0], x : x + thing.shape[1]]
+    pasted = image.copy()
+    pasted[there] = opacity * thing + (1 - opacity) * image[there]
+    return pasted
+
+
+def make_world(
+    folder: Path,
+    things: Sequence[Thing],
+    *,
+    counts: Sequence[int] = (60, 60, 60),
+    seed: int = 0,
+    shard: int = 70,
+    shuffle: int = 0,
+) -> World:
+    """Write shards of random cells with things planted.
+
+    Args:
+        folder: for the shards; made when missing.
+        things: what to plant.
+        counts: images of each class.
+        seed: of everything but the order.
+        shard: images in a shard.
+        shuffle: seed of the order of the images within the shards.
+    """
+    rng = np.random.default_rng(seed)
+    labels = np.repeat(np.arange(len(counts)), counts)
+    count, places = len(labels), GRID[0] * GRID[1]
+    cells = unit(rng.normal(size=(count, places, WIDTH)))
+    maps = rng.normal(size=(count, 4, *GRID))
+    pixels = [texture(rng) for _ in labels]
+    carriers = []
+    for number, thing in enumerate(things):
+        look = unit(rng.normal(size=WIDTH))
+        home = np.arange(count) if thing.label is None else np.flatnonzero(labels == thing.label)
+        chosen = np.sort(rng.permutation(home)[: round(thing.share * len(home))])
+        for image in chosen.tolist():
+            place = int(rng.integers(places)) if thing.place is None else thing.place
+            noise = unit(rng.normal(size=WIDTH))
+            cells[image, place] = unit(look + 0.35 * noise)
+            row, column = divmod(place, GRID[1])
+            maps[image, :, row, column] += 6
+            if thing.rigid:
+                x, y = column * PIXELS - 4, row * PIXELS - 4
+                jitter = rng.integers(-1, 2, 2)
+                at = x + int(jitter[0]), y + int(jitter[1])
+                pixels[image] = paste(pixels[image], stamp(number), *at)
+        carriers.append(set(chosen.tolist()))
+    order = np.random.default_rng([seed, shuffle]).permutation(count)
+    folder.mkdir(parents=True, exist_ok=True)
+    for number, start in enumerate(range(0, count, shard)):
+        part = order[start : start + shard]
+        table = pd.DataFrame({"index": part, "image": [f"{index:04d}.png" for index in part]})
+        arrays = {
+            "maps": maps[part],
+            "shown": np.repeat(labels[part][:, None], 4, axis=1),
+            "logits": np.eye(len(counts))[labels[part]],
+            "features": np.zeros((len(part), 1)),
+            "cells": stored_cells(cells[part]).reshape(len(part), *GRID, WIDTH),
+        }
+        write_shard(shard_path(folder, number), table, arrays)
+    pictures = [Image.fromarray(p.clip(0, 255).astype(np.uint8)).convert("RGB") for p in pixels]
+    records = read_records(folder, labels, GRID)
+    return World(folder, labels, carriers, pictures, records)

@@ -1,0 +1,118 @@
+"""Examples: each runs as its own text says, on a tiny dataset."""
+
+from __future__ import annotations
+
+import os
+import shlex
+import subprocess
+import sys
+from pathlib import Path
+
+import pandas as pd
+import pytest
+import torch
+
+from shortcut_finder import demo
+from shortcut_finder.run import load_run
+from shortcut_finder.shapes import SHAPES
+
+ROOT = Path(__file__).parent.parent
+EXAMPLES = ROOT / "examples"
+PER_CLASS = 12
+
+
+def python(*arguments: object, cwd: Path) -> str:
+    """Run a script in a process of its own; its output."""
+    environment = {**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
+    result = subprocess.run(
+        [sys.executable, *map(str, arguments)],
+        cwd=cwd,
+        env=environment,
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+    )
+    assert result.returncode == 0, result.stderr[-3000:]
+    return result.stdout
+
+
+@pytest.fixture(scope="module")
+def photos(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("examples")
+    demo.make_dataset(folder, per_class=PER_CLASS, progress=False)
+    (folder / "images" / "mug" / "broken.jpg").write_bytes(b"")
+    return folder / "images"
+
+
+def check_run(folder: Path) -> None:
+    run = load_run(folder)
+    assert len(run.images) == PER_CLASS * len(SHAPES)
+    assert run.unreadable["image"].tolist() == ["mug/broken.jpg"]
+    assert (folder / "report.html").stat().st_size > 1000
+
+
+def test_every_example_is_run_by_a_test() -> None:
+    text = Path(__file__).read_text(encoding="utf-8")
+    names = [path.name for path in EXAMPLES.glob("*.py")]
+    assert len(names) == 4
+    assert [name for name in names if f'EXAMPLES / "{name}"' not in text] == []
+
+
+def test_training_a_torchvision_network_then_the_quickstart_on_it(
+    photos: Path, tmp_path: Path
+) -> None:
+    script = EXAMPLES / "train_classifier.py"
+    options = ("--network", "resnet18", "--epochs", 1, "--input-size", 64, "--out", "trained")
+    printed = python(script, photos, *options, cwd=tmp_path)
+    assert "left out: mug/broken.jpg" in printed
+    names = (tmp_path / "trained/classes.txt").read_text(encoding="utf-8").split()
+    assert names == sorted(SHAPES)
+    quickstart = (EXAMPLES / "quickstart.py", photos, "--model", "resnet18", "--input-size", 64)
+    printed = python(*quickstart, "--weights", "trained/weights.pt", "--out", "run", cwd=tmp_path)
+    check_run(tmp_path / "run")
+    assert "look at run/report.html" in printed
+
+
+def test_the_command_that_training_prints_scans_the_folder(photos: Path, tmp_path: Path) -> None:
+    pytest.importorskip("efficientnet_lite_pytorch", reason="efficientnet-lite is not installed")
+    script = EXAMPLES / "train_classifier.py"
+    options = ("--epochs", 1, "--input-size", 64, "--out", tmp_path / "trained")
+    printed = python(script, photos, *options, cwd=tmp_path)
+    command = shlex.split(printed.splitlines()[-1])
+    assert command[0] == "shortcut-finder"
+    python("-m", "shortcut_finder", *command[1:], cwd=tmp_path)
+    check_run(tmp_path / "trained" / "run")
+
+
+def test_a_network_of_your_own(photos: Path, tmp_path: Path) -> None:
+    sys.path.insert(0, str(EXAMPLES))
+    try:
+        from own_model import build
+    finally:
+        sys.path.remove(str(EXAMPLES))
+    # The outputs in another order than the folders have: the file of names says so.
+    names = sorted(SHAPES, reverse=True)
+    torch.save(build(len(names)).state_dict(), tmp_path / "weights.pt")
+    (tmp_path / "classes.txt").write_text("\n".join(names), encoding="utf-8")
+    script = EXAMPLES / "own_model.py"
+    printed = python(script, photos, "weights.pt", "classes.txt", "run", cwd=tmp_path)
+    check_run(tmp_path / "run")
+    assert load_run(tmp_path / "run").card["model"]["classes"] == names
+    assert "look at run/report.html" in printed
+
+
+def test_the_notebook_runs_from_top_to_bottom(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    text = (EXAMPLES / "notebook_style.py").read_text(encoding="utf-8")
+    smaller = text.replace("PER_CLASS = 60", "PER_CLASS = 12").replace("EPOCHS = 20", "EPOCHS = 1")
+    assert smaller.count(" = 12\n") == 1
+    assert smaller.count(" = 1\n") == 1
+    (tmp_path / "notebook.py").write_text(smaller, encoding="utf-8")
+    monkeypatch.setenv("TMPDIR", str(tmp_path))
+    python("notebook.py", cwd=tmp_path)
+    (folder,) = tmp_path.glob("shortcut-finder-*")
+    assert (folder / "explanation.png").stat().st_size > 1000
+    run = load_run(folder / "run")
+    assert len(run.images) == PER_CLASS * len(SHAPES)
+    assert isinstance(run.offenders, pd.DataFrame)
