@@ -24,7 +24,7 @@ if TYPE_CHECKING:
         ShortcutFinderError,
         UnreadableImage,
     )
-    from shortcut_finder.explain import explain
+    from shortcut_finder.explanation import explain
     from shortcut_finder.run import Run, load_run
     from shortcut_finder.settings import Settings
 
@@ -55,7 +55,7 @@ _HOMES = {
     "SettingsError": "errors",
     "ShortcutFinderError": "errors",
     "UnreadableImage": "errors",
-    "explain": "explain",
+    "explain": "explanation",
     "load_dataset": "dataset",
     "load_run": "run",
     "scan": "analysis",

@@ -32,7 +32,8 @@ from shortcut_finder.offenders import rank_offenders
 from shortcut_finder.properties import PROPERTIES
 from shortcut_finder.records import Records, read_records
 from shortcut_finder.regions import Regions, frame_regions, region_shares
-from shortcut_finder.run import FINDING_COLUMNS, SCHEMA_VERSION, Run, save_run
+from shortcut_finder.run import Run, save_run
+from shortcut_finder.schema import FINDING_COLUMNS, SCHEMA_VERSION
 from shortcut_finder.settings import Settings
 
 if TYPE_CHECKING:

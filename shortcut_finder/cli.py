@@ -267,7 +267,7 @@ def explain(
             device=device,
             precision=precision,
         )
-        from shortcut_finder.explain import explain_images
+        from shortcut_finder.explanation import explain_images
 
         pictures = explain_images(
             images, model, weights=weights, classes=classes, top=top, out=out, settings=settings
@@ -345,7 +345,7 @@ def _check_gate(run: Run, fail_on: str | None) -> None:
 
 
 def _as_json(run: Run) -> str:
-    from shortcut_finder.run import FINDING_COLUMNS, to_json
+    from shortcut_finder.schema import FINDING_COLUMNS, to_json
 
     result = {
         "run": str(run.folder),

@@ -7,7 +7,7 @@ import pandas as pd
 
 from shortcut_finder.records import Records
 from shortcut_finder.regions import box_region
-from shortcut_finder.run import CONFUSION_COLUMNS
+from shortcut_finder.schema import CONFUSION_COLUMNS
 
 # A cell is hot from half of its map's highest value.
 HOT = 0.5

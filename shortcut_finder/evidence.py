@@ -7,7 +7,7 @@ import pandas as pd
 from scipy import stats
 
 from shortcut_finder.regions import Regions
-from shortcut_finder.run import REGION_COLUMNS
+from shortcut_finder.schema import REGION_COLUMNS
 
 # An image counts as looked at in a region when its share is this many times the region's area.
 LIFTED = 2.0

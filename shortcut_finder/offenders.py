@@ -9,7 +9,7 @@ import pandas as pd
 
 from shortcut_finder.findings import Finding
 from shortcut_finder.preprocessing import Preprocessing
-from shortcut_finder.run import OFFENDER_COLUMNS
+from shortcut_finder.schema import OFFENDER_COLUMNS
 
 
 def rank_offenders(

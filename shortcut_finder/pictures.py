@@ -17,7 +17,7 @@ from PIL import Image
 
 from shortcut_finder.errors import ShortcutFinderError
 from shortcut_finder.preprocessing import Box
-from shortcut_finder.run import write_whole
+from shortcut_finder.schema import write_whole
 
 # Sequential, even in lightness and safe for colour-blind readers; its dark end is cut off because
 # low heat is shown by transparency instead.

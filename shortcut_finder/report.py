@@ -28,7 +28,8 @@ from shortcut_finder.pictures import (
     sheet_images,
     template_crops,
 )
-from shortcut_finder.run import Run, load_run, write_whole
+from shortcut_finder.run import Run, load_run
+from shortcut_finder.schema import write_whole
 from shortcut_finder.texts import clipped, count, listed, number, percent, shown
 
 HERE = Path(__file__).parent

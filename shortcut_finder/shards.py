@@ -19,7 +19,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from shortcut_finder.errors import RunError
-from shortcut_finder.run import write_whole
+from shortcut_finder.schema import write_whole
 
 # Cells are unit vectors stored as signed bytes. Components of wide layers stay below one half; a
 # cell with a larger one gets a smaller scale, which reading makes good.

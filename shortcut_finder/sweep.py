@@ -24,7 +24,7 @@ from shortcut_finder.errors import RunError, UnreadableImage
 from shortcut_finder.model import Classifier
 from shortcut_finder.preprocessing import Preprocessing
 from shortcut_finder.properties import measure
-from shortcut_finder.run import to_json, write_whole
+from shortcut_finder.schema import to_json, write_whole
 from shortcut_finder.settings import Settings
 from shortcut_finder.shards import plan_of, shard_path, stored_cells, write_shard
 from shortcut_finder.whitening import Whitening, fit_whitening, load_whitening, save_whitening

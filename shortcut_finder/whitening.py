@@ -10,7 +10,7 @@ from zipfile import BadZipFile
 import numpy as np
 
 from shortcut_finder.errors import RunError
-from shortcut_finder.run import write_whole
+from shortcut_finder.schema import write_whole
 
 # Added to the eigenvalues of the correlation matrix, so that directions that hardly vary are not
 # blown up more than tenfold.

@@ -14,14 +14,13 @@ from shortcut_finder.errors import UnreadableImage
 from shortcut_finder.pictures import report_images, write_thumbnails
 from shortcut_finder.preprocessing import Preprocessing
 from shortcut_finder.regions import BOXES
-from shortcut_finder.run import (
+from shortcut_finder.run import Run, save_run
+from shortcut_finder.schema import (
     CONFUSION_COLUMNS,
     FINDING_COLUMNS,
     OFFENDER_COLUMNS,
     REGION_COLUMNS,
     UNREADABLE_COLUMNS,
-    Run,
-    save_run,
 )
 from shortcut_finder.shards import ARRAYS, shard_path, write_shard
 

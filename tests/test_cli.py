@@ -18,7 +18,8 @@ from typer.testing import CliRunner, Result
 
 from shortcut_finder import cli
 from shortcut_finder.errors import DatasetError, ModelError, RunError
-from shortcut_finder.run import FINDING_COLUMNS, Run
+from shortcut_finder.run import Run
+from shortcut_finder.schema import FINDING_COLUMNS
 from shortcut_finder.settings import METHODS, Settings
 
 REQUIRED = ["scan", "photos", "--model", "resnet18", "--out", "run"]
@@ -315,7 +316,7 @@ OPTIONS = (
 
 
 def test_explain_passes_everything_on_and_prints_the_pictures(install: Install) -> None:
-    fake = install("explain", "explain_images", [Path("maps/a.png"), Path("maps/b\x1b.png")])
+    fake = install("explanation", "explain_images", [Path("maps/a.png"), Path("maps/b\x1b.png")])
     result = command(
         "explain",
         "a.jpg",
@@ -383,7 +384,7 @@ def test_the_example_of_a_command_parses(
     name: str, install: Install, run: Run, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     install("analysis", "scan", run)
-    install("explain", "explain_images", [])
+    install("explanation", "explain_images", [])
     install("report", "write_report", run.folder / "report.html")
     monkeypatch.setattr("shortcut_finder.run.load_run", lambda folder: run)
     monkeypatch.setattr("webbrowser.open", lambda address: True)

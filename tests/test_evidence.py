@@ -19,7 +19,7 @@ from shortcut_finder.evidence import (
     weigh_regions,
 )
 from shortcut_finder.regions import frame_regions
-from shortcut_finder.run import REGION_COLUMNS
+from shortcut_finder.schema import REGION_COLUMNS
 
 REGIONS = frame_regions(7, 7)
 CLASSES = ("a", "b", "c")
@@ -65,8 +65,12 @@ def test_every_column_equals_a_plain_loop() -> None:
     for row, adjusted in zip(rows, q, strict=True):
         place = REGIONS.names.index(row["region"])
         own = CLASSES.index(row["label"])
-        inside = [float(s) for s, label in zip(shares[:, place], labels, strict=True) if label == own]
-        outside = [float(s) for s, label in zip(shares[:, place], labels, strict=True) if label != own]
+        inside = [
+            float(s) for s, label in zip(shares[:, place], labels, strict=True) if label == own
+        ]
+        outside = [
+            float(s) for s, label in zip(shares[:, place], labels, strict=True) if label != own
+        ]
         area = float(REGIONS.masks[place].mean())
         mean, other = sum(inside) / len(inside), sum(outside) / len(outside)
         squares = sum((x - mean) ** 2 for x in inside) + sum((x - other) ** 2 for x in outside)
@@ -140,7 +144,12 @@ def test_adjusted_p_equals_the_slow_definition(p: list[float]) -> None:
 
 
 def test_association_p_equals_counting_draws() -> None:
-    for members, size, elsewhere, others in [(3, 5, 1, 9), (0, 4, 3, 6), (4, 4, 0, 6), (2, 7, 2, 2)]:
+    for members, size, elsewhere, others in [
+        (3, 5, 1, 9),
+        (0, 4, 3, 6),
+        (4, 4, 0, 6),
+        (2, 7, 2, 2),
+    ]:
         found, total = members + elsewhere, size + others
         ways = sum(
             comb(size, k) * comb(others, found - k)

@@ -17,7 +17,7 @@ PACKAGE = Path(shortcut_finder.__file__).parent
 # Each module may import only modules of earlier rows.
 LAYERS = (
     ("errors",),
-    ("settings", "regions", "preprocessing", "imports", "texts"),
+    ("settings", "regions", "preprocessing", "imports", "texts", "schema"),
     ("reading", "tables", "weights", "whitening", "rigidity"),
     ("items",),
     ("dataset", "model", "shards", "properties"),
@@ -31,7 +31,7 @@ LAYERS = (
     ("run",),
     ("pictures",),
     ("charts", "album"),
-    ("report", "explain"),
+    ("report", "explanation"),
     ("analysis",),
     ("shapes", "marks"),
     ("scenes",),

@@ -48,7 +48,9 @@ def test_flipped_maps_give_flipped_maps() -> None:
     np.testing.assert_allclose(flipped, resample(maps, (14, 13))[:, ::-1, ::-1], atol=1e-12)
 
 
-def write(folder: Path, number: int, index: list[int], rng: np.random.Generator) -> dict[str, object]:
+def write(
+    folder: Path, number: int, index: list[int], rng: np.random.Generator
+) -> dict[str, object]:
     arrays = {
         "maps": rng.normal(size=(len(index), 4, 3, 3)),
         "shown": np.tile([2, 1, 2, 0], (len(index), 1)),

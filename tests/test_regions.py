@@ -25,7 +25,9 @@ def mask(name: str, rows: int, columns: int) -> np.ndarray:
     return regions.masks[regions.names.index(name)]
 
 
-def slow_mask(boxes: list[tuple[float, float, float, float]], rows: int, columns: int) -> np.ndarray:
+def slow_mask(
+    boxes: list[tuple[float, float, float, float]], rows: int, columns: int
+) -> np.ndarray:
     """The share of each cell's fine points that lie in one of the boxes."""
     fine = 42
     covered = np.zeros((rows, columns))

@@ -13,7 +13,7 @@ from PIL import Image
 from torch import nn
 
 from shortcut_finder.errors import DatasetError, ModelError, SettingsError, UnreadableImage
-from shortcut_finder.explain import Explanation, explain, explain_images
+from shortcut_finder.explanation import Explanation, explain, explain_images
 from shortcut_finder.settings import Settings
 
 COLOURS = ("red", "green", "blue", "none")
@@ -249,5 +249,5 @@ def test_class_names_in_any_script_and_with_formulas_are_drawn() -> None:
 
 
 def test_importing_explain_leaves_torch_unloaded() -> None:
-    code = "import sys, shortcut_finder.explain; sys.exit('torch' in sys.modules)"
+    code = "import sys, shortcut_finder.explanation; sys.exit('torch' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0

@@ -21,7 +21,7 @@ from shortcut_finder.errors import DatasetError, SettingsError, UnreadableImage
 from shortcut_finder.pictures import heat_colours, overlay
 from shortcut_finder.preprocessing import Box
 from shortcut_finder.reading import read_file, read_item
-from shortcut_finder.run import write_whole
+from shortcut_finder.schema import write_whole
 from shortcut_finder.settings import Settings
 from shortcut_finder.texts import clipped, percent, shown
 

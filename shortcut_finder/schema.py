@@ -1,0 +1,54 @@
+"""Schema: the files of a run folder, their columns and how they are written."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+SCHEMA_VERSION = 1
+
+REGION_COLUMNS = ("label", "region", "images", "share", "elsewhere", "lift", "effect", "p", "q")
+FINDING_COLUMNS = (
+    "finding", "label", "kind", "region", "images", "share", "elsewhere", "reliance",
+    "reliance_low", "reliance_high", "q", "suspicion", "verdict", "severity", "sentence",
+)  # fmt: skip
+OFFENDER_COLUMNS = (
+    "rank", "image", "label", "predicted", "confidence", "score", "finding", "kind", "region",
+    "x0", "y0", "x1", "y1", "reason",
+)  # fmt: skip
+CONFUSION_COLUMNS = ("label", "rival", "images", "overlap", "region")
+UNREADABLE_COLUMNS = ("image", "error")
+
+
+def write_whole(path: Path, content: bytes) -> None:
+    """Write a file under a temporary name, then rename: it is there whole or not at all."""
+    temporary = path.with_name(path.name + ".part")
+    temporary.write_bytes(content)
+    temporary.replace(path)
+
+
+def to_json(value: Any) -> bytes:
+    """JSON with stable bytes: sorted keys, six significant digits, ``null`` for NaN."""
+    text = json.dumps(_plain(value), indent=1, sort_keys=True, ensure_ascii=False, allow_nan=False)
+    return (text + "\n").encode("utf-8", "surrogateescape")
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, Mapping):
+        return {str(key): _plain(item) for key, item in value.items()}
+    if isinstance(value, np.ndarray):
+        return _plain(value.tolist())
+    if isinstance(value, (list, tuple)):
+        return [_plain(item) for item in value]
+    if isinstance(value, (bool, np.bool_)):
+        return bool(value)
+    if isinstance(value, (int, np.integer)):
+        return int(value)
+    if isinstance(value, (float, np.floating)):
+        return float(f"{value:.6g}") if math.isfinite(value) else None
+    return value if value is None else str(value)
