@@ -43,6 +43,8 @@ ALIKE = 0.99
 ROUGH = 1e-2
 # Share of the fp32 time that bf16 must stay under on a CPU to be worth it.
 FASTER = 0.9
+# Networks whose logits add up streams that no single layer carries, which no probe can tell.
+SEVERAL_STREAMS = ("CrossVit", "VOLO")
 # Cells finer than this are averaged: they are compared by the thousand.
 MOST_CELLS = 20
 
@@ -187,17 +189,18 @@ class _Tap:
         self._cuts = cuts
         self._handle = module.get_submodule(layer.name).register_forward_hook(self._see)
 
-    def _see(self, module: nn.Module, args: tuple[Any, ...], output: Any) -> Tensor | None:
+    def _see(self, module: nn.Module, args: tuple[Any, ...], output: Any) -> Any:
         call, self._calls = self._calls, self._calls + 1
-        if call != self.layer.call or not isinstance(output, Tensor):
+        tensor = layers.tensor_of(output)
+        if call != self.layer.call or tensor is None:
             return None
         if not self.cut:
-            self._output = output
+            self._output = tensor
             return None
         # The clone may be changed in place by what follows (DenseNet's ReLU does); a leaf may not.
-        start = torch.ones_like(output) if self.fills else output.detach()
+        start = torch.ones_like(tensor) if self.fills else tensor.detach()
         self._output = start.requires_grad_().clone()
-        return self._output
+        return (self._output, *output[1:]) if isinstance(output, tuple) else self._output
 
     def start(self, *, graph: bool) -> None:
         """Forget the last pass and get ready for one with or without a graph of the head."""
@@ -448,9 +451,16 @@ class MapEngine:
         found = layers.probe(self._module, images)
         if self.settings.layer is not None:
             target = layers.named_layer(found, self.settings.layer)
+        elif type(self._module).__name__ in SEVERAL_STREAMS:
+            raise ModelError(
+                f"{self.classifier.name}: {type(self._module).__name__} reads its classes from "
+                "several token streams at once, and one map shows one; choose it with --layer"
+            )
         else:
             target = layers.map_layer(found, self.classifier.name)
-        return found, target, layers.cell_layer(found, target)
+        layers.check_places(self._module, found, target)
+        cells = layers.cell_layer(found, target)
+        return found, target, target if layers.is_shuffled(self._module, found, cells) else cells
 
     def _check_head(self, found: layers.Probe, target: layers.Output) -> None:
         """The head's own graph must give the gradient that the whole network's graph gave."""

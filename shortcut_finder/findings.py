@@ -27,9 +27,9 @@ LIFT, DIFFERENCE = 3.0, 0.02
 FEWEST = 4
 # Images compared for rigidity.
 COMPARED = 16
-# Gradient correlation of ordinary parts of objects reaches 0.35 here; of artifacts it starts at
-# 0.45. In between lies doubt.
-ORDINARY, RIGID = 0.35, 0.60
+# Gradient correlation: ordinary parts of objects reach 0.3, the most alike of many 0.5; marks,
+# frames and texts begin at 0.7. In between lies doubt.
+ORDINARY, RIGID = 0.45, 0.70
 # Places of the frame where members are compared for what is ordinary in them, and how far from the
 # thing itself these must lie.
 ELSEWHERE = ((0.25, 0.25), (0.75, 0.25), (0.25, 0.75), (0.75, 0.75), (0.5, 0.5))
@@ -157,6 +157,13 @@ def gather_candidates(
     return [_candidate(group, templates, memberships, matches, records) for group in gathered]
 
 
+def _same_images(one: Candidate, other: Candidate, labels: np.ndarray) -> bool:
+    """Whether two candidates of a class stand in the same images: pieces of one thing."""
+    own = labels == one.label
+    carried = one.carries[own].astype(float), other.carries[own].astype(float)
+    return one.label == other.label and _phi(*carried) >= TOGETHER
+
+
 def _membership(template: Template, similarity: np.ndarray) -> np.ndarray:
     span = max(template.typical - template.limit, 1e-3)
     return (similarity - template.limit) / span
@@ -270,6 +277,11 @@ def judge(
     ordinary: dict[int, int] = {}
     for number in order:
         candidate, test, own = looked[number]
+        if any(
+            _same_images(candidate, looked[n][0], records.labels)
+            for n in order[: order.index(number)]
+        ):
+            continue
         if _severity(weighed[number]["suspicion"]) == "low":
             ordinary[candidate.label] = ordinary.get(candidate.label, 0) + 1
             if ordinary[candidate.label] > ORDINARY_GROUPS:

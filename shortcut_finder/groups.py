@@ -30,13 +30,17 @@ TOP_SHARES = (0.04, 0.10, 0.25)
 # Fewer images than this are no group.
 FEWEST = 4
 # Templates a class; beyond this many, what follows is ever more ordinary.
-TEMPLATES = 8
+TEMPLATES = 12
 # A seed this close to a template adds nothing to it (cosine).
 SAME = 0.4
 # A match must be closer than all but this share of the images of other classes, and by a margin.
 TAIL, MARGIN = 0.01, 0.02
 # Share of the members within one cell of the commonest place that makes a place fixed.
 FIXED = 0.6
+# Rounds of growing a template.
+ROUNDS = 4
+# How far from the others towards a typical member a thing at a fixed place begins.
+REACH = 0.25
 # Rounds of learning what a thing at a fixed place looks like and who carries it.
 FIELD_ROUNDS = 4
 # Extra likeness of members at one place of the frame that makes it part of the thing (cosine).
@@ -243,18 +247,15 @@ def _grow(
     vector: np.ndarray, strength: float, own: _Sample, others: _Sample, grid: tuple[int, int]
 ) -> Template | None:
     """Let a seed become the mean of what it matches; ``None`` when it matches too few images."""
-    for _ in range(4):
-        inside = own.cells @ vector
-        limit = float(np.quantile((others.cells @ vector).max(axis=1), 1 - TAIL)) + MARGIN
+    for _ in range(ROUNDS):
+        inside, limit = own.cells @ vector, _tail(others, vector) + MARGIN
         members = np.flatnonzero(inside.max(axis=1) >= limit)
         if len(members) < FEWEST - 1:
             return None
-        closest = inside[members].argmax(axis=1)
-        vector = own.cells[members, closest].mean(axis=0)
+        vector = own.cells[members, inside[members].argmax(axis=1)].mean(axis=0)
         vector /= max(float(np.linalg.norm(vector)), 1e-6)
-    inside = own.cells @ vector
+    inside, limit = own.cells @ vector, _tail(others, vector) + MARGIN
     similarity = inside.max(axis=1)
-    limit = float(np.quantile((others.cells @ vector).max(axis=1), 1 - TAIL)) + MARGIN
     members = np.flatnonzero(similarity >= limit)
     if len(members) < FEWEST - 1:
         return None
@@ -263,6 +264,11 @@ def _grow(
     if place_concentration(inside[members].argmax(axis=1), grid) < FIXED:
         return plain
     return _fixed(plain, members, own, others) or plain
+
+
+def _tail(others: _Sample, vector: np.ndarray) -> float:
+    """Similarity that all but a few images of other classes stay below."""
+    return float(np.quantile((others.cells @ vector).max(axis=1), 1 - TAIL))
 
 
 def _fixed(plain: Template, members: np.ndarray, own: _Sample, others: _Sample) -> Template | None:
@@ -289,7 +295,7 @@ def _fixed(plain: Template, members: np.ndarray, own: _Sample, others: _Sample) 
         inside, outside = _field_scores(own.cells, field), _field_scores(others.cells, field)
         tail = float(np.quantile(outside, 1 - TAIL))
         typical = float(np.median(inside[members]))
-        limit = tail + 0.25 * max(typical - tail, 0.0)
+        limit = tail + REACH * max(typical - tail, 0.0)
         members = np.flatnonzero(inside >= limit)
         if len(members) < FEWEST - 1 or typical <= limit:
             break

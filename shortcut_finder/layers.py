@@ -27,6 +27,12 @@ from shortcut_finder.weights import one_line
 MOST_PREFIX_TOKENS = 16
 # Relative difference under which two gradients are the same but for rounding.
 SAME = 1e-4
+# How much more a wrong quarter of the cells may change than the right one. Deep layers on small
+# images see everything everywhere, which brings the ratio to 1; rows for columns bring it far above.
+MOST_SWAPPED = 1.5
+# How much of the right quarter's change the others may have on average in a layer read for cells;
+# tokens in another order come close to 1.
+MOST_SHUFFLED = 0.85
 # A cell grid about this fine shows things of a stride-16 block at 224 pixels.
 CELL_SIDE = 14.0
 FINEST_CELLS, COARSEST_CELLS = 20.0, 10.0
@@ -95,7 +101,7 @@ class Output:
         call: which of the module's calls, from 0.
         order: its place among all outputs.
         module: the module.
-        tensor: what it returned.
+        tensor: what it returned, or the first of several.
         received: shape of its first argument, if that is a tensor.
         layout: where its cells lie; None where it has no spatial grid.
         received_grid: rows and columns of its first argument, if it has a spatial grid.
@@ -138,8 +144,9 @@ class Probe:
 
 @dataclass
 class _Recorder:
-    """Collects the outputs of all modules while attached."""
+    """Collects the outputs of all modules, or of one, while attached."""
 
+    only: str | None = None
     outputs: list[Output] = field(default_factory=list)
     calls: Counter[str] = field(default_factory=Counter)
 
@@ -148,7 +155,7 @@ class _Recorder:
         handles = [
             child.register_forward_hook(self._hook(name))
             for name, child in module.named_modules()
-            if name
+            if name and self.only in (None, name)
         ]
         try:
             yield
@@ -160,13 +167,20 @@ class _Recorder:
         def record(module: nn.Module, args: tuple[Any, ...], output: Any) -> None:
             call = self.calls[name]
             self.calls[name] += 1
-            if isinstance(output, Tensor):
+            tensor = tensor_of(output)
+            if tensor is not None:
                 first = args[0] if args and isinstance(args[0], Tensor) else None
                 received = tuple(first.shape) if first is not None else None
                 order = len(self.outputs)
-                self.outputs.append(Output(name, call, order, module, output, received))
+                self.outputs.append(Output(name, call, order, module, tensor, received))
 
         return record
+
+
+def tensor_of(output: Any) -> Tensor | None:
+    """The features in what a layer returns: a tensor, or the first of a tuple that starts so."""
+    first = output[0] if isinstance(output, tuple) and output else output
+    return first if isinstance(first, Tensor) else None
 
 
 def probe(module: nn.Module, images: Tensor, seed: int = 0) -> Probe:
@@ -424,6 +438,78 @@ def named_layer(found: Probe, name: str) -> Output:
     return output
 
 
+def check_places(module: nn.Module, found: Probe, output: Output) -> None:
+    """Make sure that the map layer's rows and columns are the image's.
+
+    Raises:
+        ModelError: they are not, so the maps would point at the wrong places.
+    """
+    assert output.layout is not None
+    if _is_clear(output):
+        return
+    change = quarter_changes(module, found.images[[0, -1]], output)
+    wrong = change.clone().fill_diagonal_(0).amax(1)
+    if bool((wrong > MOST_SWAPPED * change.diagonal()).any()):
+        rows, columns = output.layout.grid
+        raise ModelError(
+            f"layer {output.name}: its {rows}x{columns} cells do not lie where the parts of the "
+            "image are, so its maps would mislead; choose another with --layer"
+        )
+
+
+def is_shuffled(module: nn.Module, found: Probe, output: Output) -> bool:
+    """Whether a layer's cells may be in another order than the image's parts.
+
+    Some networks keep the tokens of a window together in memory until their last stage.
+    """
+    if _is_clear(output):
+        return False
+    change = quarter_changes(module, found.images[[0, -1]], output)
+    right = change.diagonal().mean()
+    return bool((change.sum() - 4 * right) / 12 > MOST_SHUFFLED * right)
+
+
+def _is_clear(output: Output) -> bool:
+    """Whether the shape alone tells channels, rows and columns apart."""
+    assert output.layout is not None
+    first = output.layout.axes == "channels first"
+    grid = output.layout.grid
+    return min(grid) < 2 or (first and output.tensor.shape[1] > max(grid))
+
+
+def quarter_changes(module: nn.Module, images: Tensor, output: Output) -> Tensor:
+    """How much each quarter of a layer's cells changes with each quarter of the image.
+
+    Args:
+        module: the network.
+        images: two different inputs, (image, channel, row, column).
+        output: the layer's, from a probe of the network.
+
+    Returns:
+        Mean change, (quarter of the image, quarter of the cells).
+    """
+    assert output.layout is not None
+    rows, columns = (size // 2 for size in images.shape[2:])
+    quarters = [(row, column) for row in (0, 1) for column in (0, 1)]
+    changed = images[:1].repeat(5, 1, 1, 1)
+    for index, (row, column) in enumerate(quarters):
+        place = (slice(None), _half(row, rows), _half(column, columns))
+        changed[index][place] = images[1][place]
+    recorder = _Recorder(only=output.name)
+    with recorder.attached(module), torch.no_grad():
+        run_module(module, changed)
+    features = output.layout.arranged(recorder.outputs[output.call].tensor)
+    change = (features[:4] - features[4:]).norm(dim=1)
+    rows, columns = (size // 2 for size in output.layout.grid)
+    parts = [change[:, _half(row, rows), _half(column, columns)] for row, column in quarters]
+    return torch.stack([part.mean((1, 2)) for part in parts], 1)
+
+
+def _half(second: int, size: int) -> slice:
+    """The first ``size`` places or the last."""
+    return slice(-size, None) if second else slice(0, size)
+
+
 def cell_layer(found: Probe, target: Output) -> Output:
     """The output whose cells are compared between images: mid-level, finer than a coarse map.
 
@@ -432,12 +518,16 @@ def cell_layer(found: Probe, target: Output) -> Output:
     """
     before = found.outputs[: target.order]
     blocks = [o for o in before if o.layout is not None and not _inside_block(o, found.outputs)]
-    blocks = [o for o in blocks if _same_kind(o, target)] or [target]
     assert target.layout is not None
     side = target.layout.side
-    finer = [o for o in blocks if o.layout and 1.6 <= o.layout.side / side <= MOST_FINER]
+    alike = [o for o in blocks if _same_kind(o, target)] or [target]
+    finer = [o for o in alike if o.layout and 1.6 <= o.layout.side / side <= MOST_FINER]
+    if not finer and target.layout.axes == "tokens":
+        # Some networks turn from convolutions to tokens late; a stem of a few is no middle block.
+        late = [o for o in blocks if o.order >= len(found.outputs) / 3]
+        finer = [o for o in late if o.layout and 1.6 <= o.layout.side / side <= MOST_FINER]
     if side >= COARSEST_CELLS or not finer:
-        level = [o for o in blocks if o.layout and o.layout.side >= side - 0.5] or [target]
+        level = [o for o in alike if o.layout and o.layout.side >= side - 0.5] or [target]
         return min(level, key=lambda o: abs(o.order / len(found.outputs) - 0.75))
     middle = [o for o in finer if o.layout and COARSEST_CELLS <= o.layout.side <= FINEST_CELLS]
     if middle:
@@ -457,7 +547,8 @@ def _same_kind(output: Output, target: Output) -> bool:
     if output.layout is None or output.layout.axes != "tokens":
         return False
     finer = output.layout.side > target.layout.side
-    return finer or output.tensor.shape == target.tensor.shape
+    same_grid = output.layout.grid == target.layout.grid
+    return finer or (same_grid and output.tensor.shape[2] == target.tensor.shape[2])
 
 
 def _inside_block(output: Output, others: Sequence[Output]) -> bool:

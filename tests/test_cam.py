@@ -404,6 +404,49 @@ def test_two_classes_repeat_the_last_one() -> None:
     assert_same(batch.maps[:, 3], batch.maps[:, 2])
 
 
+class Patches(nn.Module):
+    """Patches as tokens, averaged; in rows or, as no network should, in columns."""
+
+    def __init__(self, transposed: bool) -> None:
+        super().__init__()
+        self.embed = nn.Conv2d(3, 16, 8, stride=8)
+        self.norm = nn.LayerNorm(16)
+        self.fc = nn.Linear(16, 5)
+        self.transposed = transposed
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = self.embed(x)
+        x = (x.transpose(2, 3) if self.transposed else x).flatten(2).transpose(1, 2)
+        return self.fc(self.norm(x).mean(1))
+
+
+def test_tokens_that_lie_elsewhere_than_they_seem_are_refused() -> None:
+    torch.manual_seed(0)
+    pixels = random_pixels(2, 64)
+    plan, _ = run(classifier_of(Patches(transposed=False), 64), pixels, None)
+    assert (plan.layer, plan.tier, plan.grid) == ("norm", "linear", (8, 8))
+    with pytest.raises(ModelError, match="cells do not lie where the parts of the image are"):
+        run(classifier_of(Patches(transposed=True), 64), pixels, None)
+
+
+def test_a_network_of_several_token_streams_is_refused_by_name() -> None:
+    class CrossVit(SmallNet):
+        pass
+
+    with pytest.raises(ModelError, match="CrossVit reads its classes from several token streams"):
+        run(classifier_of(CrossVit(), 48), random_pixels(2, 48), None)
+
+
+def test_a_model_with_dropout_left_on_is_reported() -> None:
+    class Noisy(SmallNet):
+        def forward(self, x: Tensor) -> Tensor:
+            return self.fc(F.dropout(self.features(x).mean((2, 3)), 0.5, training=True))
+
+    torch.manual_seed(0)
+    plan, _ = run(classifier_of(Noisy(), 48), random_pixels(2, 48), None)
+    assert any("is dropout left on" in note for note in plan.notes)
+
+
 # Cells
 
 

@@ -23,6 +23,7 @@ from shortcut_finder.schema import REGION_COLUMNS
 
 REGIONS = frame_regions(7, 7)
 CLASSES = ("a", "b", "c")
+REGION_COLUMNS = ("label", "region", "images", "share", "elsewhere", "lift", "effect", "p", "q")
 
 
 def slow_rank_p(inside: list[float], outside: list[float]) -> float:

@@ -1,0 +1,243 @@
+"""Findings: what was planted is found in its class and listed; what is ordinary stays quiet."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+from synthetic import FIXED_CELL, GRID, SIDE, Thing, World, make_world, texture
+
+from shortcut_finder.errors import UnreadableImage
+from shortcut_finder.findings import (
+    Finding,
+    Judged,
+    Scene,
+    gather_candidates,
+    judge,
+    ranked,
+)
+from shortcut_finder.preprocessing import Preprocessing
+
+COUNTS = (100, 100, 100)
+
+
+def loud(judged: Judged) -> list[Finding]:
+    return [finding for finding in judged.findings if finding.severity != "low"]
+
+
+def planted_cell(world: World, image: int) -> tuple[int, int]:
+    place = int(world.records.maps[image].argmax())
+    return divmod(place, GRID[1])
+
+
+@pytest.fixture(scope="module")
+def fixed(tmp_path_factory: pytest.TempPathFactory) -> tuple[World, Judged]:
+    world = make_world(tmp_path_factory.mktemp("fixed"), [Thing(1, 0.3, FIXED_CELL)], counts=COUNTS)
+    return world, world.judged()
+
+
+@pytest.mark.parametrize(
+    ("thing", "region"),
+    [
+        (Thing(1, 0.3, FIXED_CELL), "top left corner"),
+        (Thing(1, 0.2), "anywhere"),
+        (Thing(1, 1.0, FIXED_CELL), "top left corner"),
+        (Thing(1, 1.0), "anywhere"),
+    ],
+    ids=["fixed place", "any place", "all of a class", "all of a class, any place"],
+)
+def test_a_planted_stamp_is_the_top_finding_in_its_class(
+    tmp_path: Path, thing: Thing, region: str
+) -> None:
+    world = make_world(tmp_path, [thing], counts=COUNTS)
+    judged = world.judged()
+    top = ranked(judged.findings)[0]
+    assert (top.key, top.label, top.region, top.severity) == ("F1", "bee", region, "high")
+    assert top.verdict == "suspect"
+    assert [finding.label for finding in loud(judged)] == ["bee"]
+    assert top.q < 0.05
+    assert top.share == pytest.approx(thing.share, abs=0.12)
+    assert top.elsewhere < 0.05
+    assert world.named(top.carries) >= world.carriers[0]
+
+
+def test_exactly_the_planted_images_are_listed_bar_a_few(tmp_path: Path) -> None:
+    listed = wrong = 0
+    for seed, thing in enumerate([Thing(1, 0.3, FIXED_CELL), Thing(1, 0.2), Thing(1, 0.3)]):
+        world = make_world(tmp_path / str(seed), [thing], seed=seed, counts=COUNTS)
+        carries = world.named(loud(world.judged())[0].carries)
+        assert carries >= world.carriers[0]
+        listed += len(carries)
+        wrong += len(carries - world.carriers[0])
+    assert wrong <= 0.15 * listed
+
+
+def test_planted_images_come_before_all_others(fixed: tuple[World, Judged]) -> None:
+    world, judged = fixed
+    (finding,) = loud(judged)
+    order = world.order[np.argsort(-finding.score, kind="stable")]
+    assert set(order[: len(world.carriers[0])].tolist()) == world.carriers[0]
+    assert ((finding.score >= 0) & (finding.score <= 1)).all()
+    assert ((finding.score > 0) == finding.carries).all()
+    assert set(world.order[finding.typical].tolist()) <= world.named(finding.carries)
+
+
+def test_two_things_in_two_classes_are_two_findings(tmp_path: Path) -> None:
+    things = [Thing(0, 0.3, FIXED_CELL), Thing(2, 0.3)]
+    world = make_world(tmp_path, things, counts=COUNTS)
+    found = {finding.label: finding for finding in loud(world.judged())}
+    assert set(found) == {"ant", "cat"}
+    assert found["ant"].region == "top left corner"
+    assert found["cat"].region == "anywhere"
+    for label, carriers in zip(("ant", "cat"), world.carriers, strict=True):
+        assert world.named(found[label].carries) >= carriers
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_clean_random_data_has_nothing_above_low(tmp_path: Path, seed: int) -> None:
+    assert loud(make_world(tmp_path, [], seed=seed).judged()) == []
+
+
+@pytest.mark.parametrize("place", [None, FIXED_CELL])
+def test_what_all_classes_carry_alike_is_no_finding(tmp_path: Path, place: int | None) -> None:
+    assert loud(make_world(tmp_path, [Thing(None, 0.3, place)]).judged()) == []
+
+
+def test_a_look_that_repeats_without_repeating_to_the_pixel_is_low(tmp_path: Path) -> None:
+    world = make_world(tmp_path, [Thing(1, 0.3, rigid=False)], counts=COUNTS)
+    judged = world.judged()
+    assert loud(judged) == []
+    assert [finding.label for finding in judged.findings][:1] == ["bee"]
+
+
+def test_permuted_labels_find_nothing(tmp_path: Path) -> None:
+    world = make_world(tmp_path, [Thing(1, 0.3)])
+    for seed in range(3):
+        labels = np.random.default_rng(seed).permutation(world.records.labels)
+        shuffled = replace(world, records=replace(world.records, labels=labels))
+        assert loud(shuffled.judged()) == []
+
+
+def test_same_seed_same_findings(fixed: tuple[World, Judged]) -> None:
+    world, judged = fixed
+    again = world.judged()
+    assert len(again.findings) == len(judged.findings)
+    for one, two in zip(judged.findings, again.findings, strict=True):
+        assert one.sentence == two.sentence
+        assert dict(one.numbers) == dict(two.numbers)
+        np.testing.assert_array_equal(one.score, two.score)
+
+
+def test_boxes_of_a_thing_at_any_place_hold_it(tmp_path: Path) -> None:
+    world = make_world(tmp_path, [Thing(1, 0.3)], counts=COUNTS)
+    (finding,) = loud(world.judged())
+    for image in np.flatnonzero(np.isin(world.order, list(world.carriers[0]))):
+        x0, y0, x1, y1 = finding.boxes(int(image))
+        row, column = planted_cell(world, int(image))
+        assert 0 <= x0 <= (column + 0.5) / GRID[1] <= x1 <= 1
+        assert 0 <= y0 <= (row + 0.5) / GRID[0] <= y1 <= 1
+        assert (x1 - x0) * (y1 - y0) < 0.25
+
+
+def test_the_box_of_a_fixed_thing_is_its_place(fixed: tuple[World, Judged]) -> None:
+    finding = loud(fixed[1])[0]
+    row, column = divmod(FIXED_CELL, GRID[1])
+    x0, y0, x1, y1 = finding.boxes(0)
+    assert x0 <= column / GRID[1] < (column + 1) / GRID[1] <= x1
+    assert y0 <= row / GRID[0] < (row + 1) / GRID[0] <= y1
+    assert (x1 - x0) * (y1 - y0) < 0.15
+    assert np.unravel_index(finding.place.argmax(), GRID) == (row, column)
+
+
+def test_tests_use_the_other_half_alone(fixed: tuple[World, Judged]) -> None:
+    world, judged = fixed
+    finding = loud(judged)[0]
+    tested = ~world.half() & (world.records.labels == 1)
+    carriers = np.isin(world.order, list(world.carriers[0]))
+    assert finding.numbers["tested_images"] == tested.sum()
+    assert finding.numbers["tested_members"] == (tested & carriers).sum()
+
+
+def test_templates_of_the_same_images_are_one_candidate(tmp_path: Path) -> None:
+    world = make_world(tmp_path, [Thing(1, 0.4)], counts=COUNTS)
+    best = max(world.templates(), key=lambda template: template.strength)
+    half = world.half()
+    twins = [best, replace(best)]
+    (candidate,) = gather_candidates(twins, world.matches(twins), world.records, half)
+    assert candidate.templates == (0, 1)
+    strangers = [best, replace(best, label=0)]
+    apart = gather_candidates(strangers, world.matches(strangers), world.records, half)
+    assert [one.label for one in apart] == [1, 0]
+    assert world.named(candidate.carries) >= world.carriers[0]
+
+
+def test_copies_of_one_picture_are_a_note_and_no_finding(tmp_path: Path) -> None:
+    world = make_world(tmp_path, [Thing(1, 0.3, FIXED_CELL)], counts=COUNTS)
+    copied = min(world.carriers[0])
+    pictures = [
+        world.pictures[copied] if image in world.carriers[0] else picture
+        for image, picture in enumerate(world.pictures)
+    ]
+    judged = replace(world, pictures=pictures).judged()
+    assert loud(judged) == []
+    assert any("bee" in note and "copies" in note for note in judged.notes)
+
+
+def test_pictures_that_are_gone_by_now_are_left_out(fixed: tuple[World, Judged]) -> None:
+    world, _ = fixed
+
+    def read(number: int) -> Image.Image:
+        raise UnreadableImage("gone")
+
+    templates = world.templates()
+    found = gather_candidates(templates, world.matches(templates), world.records, world.half())
+    scene = Scene(world.records, read, Preprocessing(SIDE, SIDE))
+    assert loud(judge(found, scene, world.half(), world.classes)) == []
+
+
+def test_patches_are_cut_where_the_model_looked(tmp_path: Path) -> None:
+    """With a centre crop the model's cell lies elsewhere on the picture than without."""
+    world = make_world(tmp_path, [Thing(1, 0.5, FIXED_CELL)], counts=(40, 40))
+    margin, rng = 24, np.random.default_rng(9)
+    wide = []
+    for picture in world.pictures:
+        grey = texture(rng, SIDE + 2 * margin)[margin:-margin, :, None]
+        around = grey.repeat(3, axis=2).astype(np.uint8)
+        around[:, margin:-margin] = np.asarray(picture)
+        wide.append(Image.fromarray(around))
+    order = world.order
+    row, column = divmod(FIXED_CELL, GRID[1])
+    place = np.array([[(column + 0.5) / GRID[1], (row + 0.5) / GRID[0]]])
+    carriers = np.flatnonzero(np.isin(order, list(world.carriers[0])))[:10]
+    found = {}
+    for resize in ("crop", "squash"):
+        preprocessing = Preprocessing(SIDE, SIDE, resize=resize, resize_to=SIDE)
+        scene = Scene(world.records, lambda number: wide[order[number]], preprocessing)
+        found[resize] = scene.rigidity(carriers, place.repeat(10, axis=0)).gradient
+    assert found["crop"] > 0.6
+    assert found["crop"] > found["squash"] + 0.2
+
+
+def test_no_candidate_no_finding(fixed: tuple[World, Judged]) -> None:
+    world, _ = fixed
+    scene = Scene(world.records, lambda number: world.pictures[number], Preprocessing(SIDE, SIDE))
+    assert judge([], scene, world.half(), world.classes).findings == ()
+    assert gather_candidates([], world.matches([]), world.records, world.half()) == []
+
+
+def test_a_thing_in_a_few_images_of_a_tiny_class_is_no_finding(tmp_path: Path) -> None:
+    world = make_world(tmp_path, [Thing(1, 1.0)], counts=(60, 3, 60))
+    assert [finding for finding in world.judged().findings if finding.label == "bee"] == []
+
+
+def test_keys_follow_suspicion(tmp_path: Path) -> None:
+    things = [Thing(0, 0.3, FIXED_CELL), Thing(1, 0.3, rigid=False), Thing(2, 0.3)]
+    judged = make_world(tmp_path, things, counts=COUNTS).judged()
+    findings = ranked(judged.findings[::-1])
+    assert [finding.key for finding in findings] == [f"F{n + 1}" for n in range(len(findings))]
+    suspicion = [finding.suspicion for finding in findings]
+    assert suspicion == sorted(suspicion, reverse=True)
+    assert {finding.label for finding in findings[:2]} == {"ant", "cat"}
