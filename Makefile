@@ -5,7 +5,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 INSTALLED := $(VENV)/installed
 
-.PHONY: demo test test-slow check clean
+.PHONY: demo test test-slow check bench-plantings clean
 
 demo: $(INSTALLED)
 	$(BIN)/shortcut-finder demo --out demo-run
@@ -21,6 +21,10 @@ check: $(INSTALLED)
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy --config-file pyproject.toml
 	$(BIN)/python -m pytest tests/test_layers.py
+
+# PHOTOS is any folder of five class folders, OUT a folder that does not exist yet.
+bench-plantings: $(INSTALLED)
+	$(BIN)/python tests/benchmarks/plantings.py $(PHOTOS) --out $(OUT)
 
 # Installs once, and again when what is to be installed changes.
 $(INSTALLED): pyproject.toml constraints.txt

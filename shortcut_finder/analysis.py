@@ -150,7 +150,7 @@ def find_shortcuts(
     half = discovery_half(records.labels, settings.seed)
     templates = find_templates(folder, records, half, settings.seed)
     matches = match_templates(folder, templates, len(records.labels), records.cell_grid)
-    candidates = gather_candidates(templates, matches, records, half)
+    candidates = gather_candidates(templates, matches, records)
     positions = records.table["index"].to_numpy()
     scene = Scene(
         records,

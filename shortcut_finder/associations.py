@@ -22,7 +22,7 @@ INTRINSIC = (
     "vignette", "border_brightness",
 )  # fmt: skip
 # Excess share from which a property is worth a line.
-LEAST = {**dict.fromkeys(EXTRINSIC, 0.3), **dict.fromkeys(INTRINSIC, 0.7)}
+LEAST = {**dict.fromkeys(EXTRINSIC, 0.3), **dict.fromkeys(INTRINSIC, 0.4)}
 Q_LIMIT = 0.01
 LIFT = 3.0
 

@@ -9,6 +9,7 @@ Everything is drawn and trained here: no network, no download.
 
 from __future__ import annotations
 
+import shlex
 import shutil
 from pathlib import Path
 
@@ -93,11 +94,10 @@ def run_demo(
         progress=progress,
     )
     typer.echo(planted_and_found(truth, run, fooled(network)))
-    typer.echo(
-        f"\nThe scan again: shortcut-finder scan {out}/images"
-        f" --model shortcut_finder.demo:small_network --weights {out}/weights.pt"
-        f" --input-size {INPUT_SIZE} --out {out}/run --fresh\n"
-    )
+    command = ["shortcut-finder", "scan", f"{out}/images"]
+    command += ["--model", "shortcut_finder.demo:small_network", "--weights", f"{out}/weights.pt"]
+    command += ["--input-size", str(INPUT_SIZE), "--out", f"{out}/run", "--fresh"]
+    typer.echo(f"\nThe scan again: {shlex.join(command)}\n")
     return run
 
 

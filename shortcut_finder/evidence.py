@@ -97,5 +97,7 @@ def association_p(members: int, size: int, members_elsewhere: int, size_elsewher
         >>> round(association_p(3, 3, 0, 3), 3)
         0.05
     """
+    if min(size, size_elsewhere) == 0:
+        return 1.0
     total, found = size + size_elsewhere, members + members_elsewhere
     return float(stats.hypergeom.sf(members - 1, total, size, found))

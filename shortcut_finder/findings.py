@@ -17,7 +17,7 @@ from shortcut_finder.records import Records
 from shortcut_finder.regions import ANYWHERE, CORNERS, EDGES, box_region
 from shortcut_finder.rigidity import PATCH, Rigidity, grey_image, measure_rigidity
 
-# Correlation of two templates' members within a class from which they are one thing.
+# Correlation of two candidates' members within a class from which they are one thing.
 TOGETHER = 0.4
 # False discovery rate over all candidates.
 Q_LIMIT = 0.05
@@ -27,9 +27,9 @@ LIFT, DIFFERENCE = 3.0, 0.02
 FEWEST = 4
 # Images compared for rigidity.
 COMPARED = 16
-# Gradient correlation: ordinary parts of objects reach 0.3, the most alike of many 0.5; marks,
-# frames and texts begin at 0.7. In between lies doubt.
-ORDINARY, RIGID = 0.45, 0.70
+# Gradient correlation: ordinary parts of photographed objects reach 0.3, the most alike of many
+# 0.5, drawn objects 0.6; texts begin at 0.7, marks and frames at 0.9. In between lies doubt.
+ORDINARY, RIGID = 0.50, 0.80
 # Places of the frame where members are compared for what is ordinary in them, and how far from the
 # thing itself these must lie.
 ELSEWHERE = ((0.25, 0.25), (0.75, 0.25), (0.25, 0.75), (0.75, 0.75), (0.5, 0.5))
@@ -48,22 +48,19 @@ TRANSLUCENT = 0.6
 
 @dataclass(frozen=True, eq=False)
 class Candidate:
-    """One or more templates of a class that stand in the same images.
+    """Something that images of a class share.
 
     Attributes:
         label: index of the class.
-        templates: numbers of the templates.
         membership: 0 at the limit of membership, 1 for a typical member, (image,).
         closest: the cell that matches best, (image,).
-        fixed: the thing stands at one place of the frame.
-        extent: cells a fixed thing covers, (row, column) of bool; ``None`` otherwise.
+        extent: cells that a thing at a fixed place covers, (row, column) of bool; ``None`` for
+            a thing at any place.
     """
 
     label: int
-    templates: tuple[int, ...]
     membership: np.ndarray
     closest: np.ndarray
-    fixed: bool
     extent: np.ndarray | None
 
     @property
@@ -133,28 +130,18 @@ class Judged:
 
 
 def gather_candidates(
-    templates: Sequence[Template], matches: Matches, records: Records, half: np.ndarray
+    templates: Sequence[Template], matches: Matches, records: Records
 ) -> list[Candidate]:
-    """Put templates of a class that stand in the same images together."""
-    memberships = [_membership(t, matches.similarity[:, n]) for n, t in enumerate(templates)]
-    gathered: list[list[int]] = []
-    for number, template in enumerate(templates):
-        own = half & (records.labels == template.label)
-        carried = (memberships[number][own] >= 0).astype(float)
-        home = next(
-            (
-                group
-                for group in gathered
-                if templates[group[0]].label == template.label
-                and _phi(carried, (memberships[group[0]][own] >= 0).astype(float)) >= TOGETHER
-            ),
-            None,
+    """What every template says about every image."""
+    return [
+        Candidate(
+            label=template.label,
+            membership=_membership(template, matches.similarity[:, number]).astype(np.float64),
+            closest=matches.closest[:, number],
+            extent=None if template.extent is None else template.extent.reshape(records.cell_grid),
         )
-        if home is None:
-            gathered.append([number])
-        else:
-            home.append(number)
-    return [_candidate(group, templates, memberships, matches, records) for group in gathered]
+        for number, template in enumerate(templates)
+    ]
 
 
 def _same_images(one: Candidate, other: Candidate, labels: np.ndarray) -> bool:
@@ -174,34 +161,6 @@ def _phi(one: np.ndarray, other: np.ndarray) -> float:
         # Both in all images of the class: they always stand together.
         return float(bool(one.min() == 1 and other.min() == 1))
     return float(np.corrcoef(one, other)[0, 1])
-
-
-def _candidate(
-    group: list[int],
-    templates: Sequence[Template],
-    memberships: Sequence[np.ndarray],
-    matches: Matches,
-    records: Records,
-) -> Candidate:
-    first = templates[group[0]]
-    # The strongest template says who is a member; the others refine the order.
-    membership = memberships[group[0]].astype(np.float64)
-    if len(group) > 1:
-        others = np.mean([np.clip(memberships[n], -1, 1.5) for n in group[1:]], axis=0)
-        membership = np.where(
-            membership >= 0, np.maximum(0.7 * membership + 0.3 * others, 0), membership
-        )
-    extents = [e for e in (templates[n].extent for n in group) if e is not None]
-    extent = np.any(extents, axis=0).reshape(records.cell_grid) if extents else None
-    fixed = first.field is not None
-    return Candidate(
-        label=first.label,
-        templates=tuple(group),
-        membership=membership,
-        closest=matches.closest[:, group[0]],
-        fixed=fixed,
-        extent=extent if fixed else None,
-    )
 
 
 def reach(candidate: Candidate, labels: np.ndarray) -> Candidate:
@@ -394,9 +353,7 @@ def _weigh(candidate: Candidate, test: dict[str, float], records: Records) -> di
     peak = max(float(maps.max(axis=1).mean() - maps.mean()), 1e-6)
     heat = float(np.clip((here.mean() - maps.mean()) / peak, 0, 1))
     test["evidence"], test["evidence_mean"] = float(here.mean()), float(maps.mean())
-    border = float(
-        candidate.fixed and _region(candidate, records.cell_grid) in (*CORNERS, *EDGES, "frame")
-    )
+    border = float(_region(candidate, records.cell_grid) in (*CORNERS, *EDGES, "frame"))
     # Without rigidity, what is rare in the class and hot comes first: true parts are common.
     soft = 0.1 * heat * (1 - test["share"])
     suspicion = exclusive * float(
@@ -418,7 +375,7 @@ def _severity(suspicion: float) -> str:
 
 def _region(candidate: Candidate, grid: tuple[int, int]) -> str:
     """The name of the place a fixed thing stands at; ``anywhere`` for the rest."""
-    if not candidate.fixed or candidate.extent is None:
+    if candidate.extent is None:
         return ANYWHERE
     extent = candidate.extent
     strips = (extent[0], extent[-1], extent[:, 0], extent[:, -1])

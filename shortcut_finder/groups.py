@@ -29,10 +29,14 @@ HOT, RING, RANDOM = 12, 6, 4
 TOP_SHARES = (0.04, 0.10, 0.25)
 # Fewer images than this are no group.
 FEWEST = 4
-# Templates a class; beyond this many, what follows is ever more ordinary.
-TEMPLATES = 12
+# Seeds a class that are grown; beyond this many, what follows is ever more ordinary.
+TEMPLATES = 10
 # A seed this close to a template adds nothing to it (cosine).
-SAME = 0.4
+SAME = 0.5
+# Templates this close are one.
+ALIKE = 0.8
+# How strictly a template grows; both ways are tried for every seed.
+PULLS = (0.0, 0.5)
 # A match must be closer than all but this share of the images of other classes, and by a margin.
 TAIL, MARGIN = 0.01, 0.02
 # Share of the members within one cell of the commonest place that makes a place fixed.
@@ -45,6 +49,8 @@ REACH = 0.25
 FIELD_ROUNDS = 4
 # Extra likeness of members at one place of the frame that makes it part of the thing (cosine).
 EXTENT = 0.08
+# The same for things whose matches move, such as the sides of a frame.
+PLAIN = 0.3
 
 
 @dataclass(frozen=True, eq=False)
@@ -190,18 +196,23 @@ def _class_templates(
     strength = _strength(inside, outside)
     found: list[Template] = []
     alive = np.ones(len(vectors), dtype=bool)
-    while alive.any() and len(found) < TEMPLATES:
+    while alive.any() and len(found) < len(PULLS) * TEMPLATES:
         best = int(np.argmax(np.where(alive, strength, -np.inf)))
         if strength[best] <= 0:
             break
         alive[best] = False
-        template = _grow(vectors[best], float(strength[best]), own, others, records.cell_grid)
-        if template is None:
-            continue
-        alive &= vectors @ template.vector < SAME
-        if all(template.vector @ other.vector < SAME for other in found):
+        alive &= vectors @ vectors[best] < SAME
+        for pull in PULLS:
+            template = _grow(vectors[best], float(strength[best]), own, others, records, pull)
+            if template is None or any(_twins(template, other) for other in found):
+                continue
             found.append(template)
+            alive &= vectors @ template.vector < SAME
     return found
+
+
+def _twins(one: Template, other: Template) -> bool:
+    return float(one.vector @ other.vector) >= ALIKE
 
 
 def _seeds(
@@ -244,26 +255,43 @@ def _strength(inside: np.ndarray, outside: np.ndarray) -> np.ndarray:
 
 
 def _grow(
-    vector: np.ndarray, strength: float, own: _Sample, others: _Sample, grid: tuple[int, int]
+    vector: np.ndarray,
+    strength: float,
+    own: _Sample,
+    others: _Sample,
+    records: Records,
+    pull: float,
 ) -> Template | None:
-    """Let a seed become the mean of what it matches; ``None`` when it matches too few images."""
+    """Let a seed become the mean of what it matches; ``None`` when it matches too few images.
+
+    Args:
+        vector: the seed.
+        strength: of the seed.
+        own: images of the class.
+        others: images of other classes.
+        records: for the grid of cells.
+        pull: how far from the others towards the closest matches a match must lie to count. A
+            large one keeps a rare thing from drifting into an ordinary part it stands on.
+    """
     for _ in range(ROUNDS):
-        inside, limit = own.cells @ vector, _tail(others, vector) + MARGIN
-        members = np.flatnonzero(inside.max(axis=1) >= limit)
+        inside, tail = own.cells @ vector, _tail(others, vector)
+        similarity = inside.max(axis=1)
+        top = float(np.sort(similarity)[-FEWEST:].mean())
+        members = np.flatnonzero(similarity >= tail + max(MARGIN, pull * (top - tail)))
         if len(members) < FEWEST - 1:
             return None
         vector = own.cells[members, inside[members].argmax(axis=1)].mean(axis=0)
         vector /= max(float(np.linalg.norm(vector)), 1e-6)
-    inside, limit = own.cells @ vector, _tail(others, vector) + MARGIN
+    inside, tail = own.cells @ vector, _tail(others, vector)
     similarity = inside.max(axis=1)
-    members = np.flatnonzero(similarity >= limit)
-    if len(members) < FEWEST - 1:
-        return None
     typical = float(np.median(similarity[members]))
+    limit = tail + max(MARGIN, pull * REACH * (typical - tail))
+    members = np.flatnonzero(similarity >= limit)
+    if len(members) < FEWEST - 1 or typical <= limit:
+        return None
     plain = Template(-1, vector, None, -1, limit, typical, strength)
-    if place_concentration(inside[members].argmax(axis=1), grid) < FIXED:
-        return plain
-    return _fixed(plain, members, own, others) or plain
+    steady = place_concentration(inside[members].argmax(axis=1), records.cell_grid) >= FIXED
+    return _fixed(plain, members, own, others, steady=steady) or plain
 
 
 def _tail(others: _Sample, vector: np.ndarray) -> float:
@@ -271,8 +299,13 @@ def _tail(others: _Sample, vector: np.ndarray) -> float:
     return float(np.quantile((others.cells @ vector).max(axis=1), 1 - TAIL))
 
 
-def _fixed(plain: Template, members: np.ndarray, own: _Sample, others: _Sample) -> Template | None:
-    """A template for a thing at a fixed place: all of its cells at once.
+def _fixed(
+    plain: Template, members: np.ndarray, own: _Sample, others: _Sample, *, steady: bool
+) -> Template | None:
+    """A template for a thing at a fixed place: all of its cells at once; ``None`` if it moves.
+
+    A frame's matches slide along the border, so that they need not be ``steady``: then members
+    must be plainly alike at some place of the frame.
 
     Cells are white, so the difference of two means is the linear discriminant (Fisher 1936). Its
     members are found and learned from in turn, a few times over.
@@ -288,7 +321,7 @@ def _fixed(plain: Template, members: np.ndarray, own: _Sample, others: _Sample) 
             mean_other = (mean_other + own.cells[rest].mean(axis=0)) / 2
         extra = like - reference
         extent = extra >= max(EXTENT, 0.3 * float(extra.max()))
-        if not extent.any():
+        if not extent.any() or (not steady and extra.max() < PLAIN):
             break
         field = np.where(extent[:, None], own.cells[members].mean(axis=0) - mean_other, 0.0)
         field /= max(float(np.linalg.norm(field)), 1e-6) * np.sqrt(extent.sum())

@@ -28,7 +28,8 @@ MOST_PREFIX_TOKENS = 16
 # Relative difference under which two gradients are the same but for rounding.
 SAME = 1e-4
 # How much more a wrong quarter of the cells may change than the right one. Deep layers on small
-# images see everything everywhere, which brings the ratio to 1; rows for columns bring it far above.
+# images see everything everywhere, which brings the ratio to 1; rows taken for columns bring it
+# far above.
 MOST_SWAPPED = 1.5
 # How much of the right quarter's change the others may have on average in a layer read for cells;
 # tokens in another order come close to 1.

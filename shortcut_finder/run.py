@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import io
 import json
 from collections.abc import Mapping, Sequence
@@ -118,16 +119,27 @@ def save_run(run: Run) -> None:
         ("confusions.csv", run.confusions, CONFUSION_COLUMNS),
         ("unreadable.csv", run.unreadable, UNREADABLE_COLUMNS),
     ):
-        text = table[list(columns)].to_csv(index=False, float_format="%.6g", lineterminator="\n")
-        write_whole(run.folder / name, text.encode("utf-8", "surrogateescape"))
+        write_whole(run.folder / name, _csv(table[list(columns)]))
     details = {"schema_version": SCHEMA_VERSION, "findings": list(run.details)}
     write_whole(run.folder / "findings.json", to_json(details))
     write_whole(run.folder / "run.json", to_json(run.card))
 
 
+def _csv(table: pd.DataFrame) -> bytes:
+    """CSV with stable bytes: line ends as on Unix, six significant digits."""
+    text = table.to_csv(index=False, float_format="%.6g", lineterminator="\n")
+    if "\r" in text:
+        # A lone carriage return would end the line for most readers, unless it is quoted.
+        text = table.to_csv(
+            index=False, float_format="%.6g", lineterminator="\n", quoting=csv.QUOTE_NONNUMERIC
+        )
+    return text.encode("utf-8", "surrogateescape")
+
+
 def _read_json(path: Path) -> Any:
     try:
-        return json.loads(path.read_text(encoding="utf-8"))
+        # Paths that are no UTF-8 were written byte for byte.
+        return json.loads(path.read_text(encoding="utf-8", errors="surrogateescape"))
     except FileNotFoundError as error:
         reason = "no finished run here" if path.name == "run.json" else f"{path.name} is missing"
         raise RunError(f"{path.parent}: {reason}; run `shortcut-finder scan` first") from error

@@ -19,7 +19,6 @@ from shortcut_finder.evidence import (
     weigh_regions,
 )
 from shortcut_finder.regions import frame_regions
-from shortcut_finder.schema import REGION_COLUMNS
 
 REGIONS = frame_regions(7, 7)
 CLASSES = ("a", "b", "c")
@@ -159,6 +158,12 @@ def test_association_p_equals_counting_draws() -> None:
         )
         expected = ways / comb(total, found)
         assert association_p(members, size, elsewhere, others) == pytest.approx(expected)
+
+
+def test_nothing_tested_is_no_evidence() -> None:
+    assert association_p(0, 0, 0, 0) == 1.0
+    assert association_p(0, 0, 2, 5) == 1.0
+    assert association_p(2, 5, 0, 0) == 1.0
 
 
 def test_association_p_of_a_random_candidate_is_rarely_small() -> None:

@@ -107,7 +107,12 @@ def test_same_seed_same_templates(tmp_path: Path) -> None:
     assert len(one) == len(two) > 0
     for a, b in zip(one, two, strict=True):
         np.testing.assert_array_equal(a.vector, b.vector)
-        assert (a.label, a.limit, a.typical, a.strength) == (b.label, b.limit, b.typical, b.strength)
+        assert (a.label, a.limit, a.typical, a.strength) == (
+            b.label,
+            b.limit,
+            b.typical,
+            b.strength,
+        )
 
 
 def test_order_of_images_within_shards_changes_no_member(tmp_path: Path) -> None:

@@ -102,7 +102,7 @@ def test_a_shard_holds_what_the_model_and_the_image_say(
         image = dataset.read(index)
         pixels = model.preprocessing.pixels(image.picture)
         with MapEngine(model, SETTINGS) as engine:
-            batch = engine.run(torch.from_numpy(pixels)[None], torch.tensor([dataset.labels[index]]))
+            batch = engine.run(torch.tensor(pixels)[None], torch.tensor([dataset.labels[index]]))
         for name in ("maps", "shown", "logits"):
             expected = getattr(batch, name)[0].numpy()
             np.testing.assert_allclose(shard.arrays[name][row], expected, rtol=2e-3, atol=2e-3)
@@ -112,7 +112,7 @@ def test_a_shard_holds_what_the_model_and_the_image_say(
             assert shard.table[name][row] == pytest.approx(properties[name])
 
 
-class Stopped(Exception):
+class Stopped(Exception):  # noqa: N818 - a noun a reader recognises
     """What pulling the plug looks like from inside."""
 
 
@@ -164,7 +164,9 @@ def test_stopping_between_whitening_and_first_shard_loses_nothing(
     monkeypatch.setattr(sweep_module, "write_shard", write)
     assert go(dataset, tmp_path / "stopped").plan == whole.plan
     cells = [
-        np.concatenate([s.arrays["cells"] for s in read_shards(tmp_path / name / "shards", ["cells"])])
+        np.concatenate(
+            [s.arrays["cells"] for s in read_shards(tmp_path / name / "shards", ["cells"])]
+        )
         for name in ("whole", "stopped")
     ]
     assert np.abs(cells[0].astype(int) - cells[1]).max() <= 1
@@ -255,7 +257,7 @@ def test_a_readable_image_has_the_same_maps_whatever_is_unreadable(
         np.testing.assert_allclose(values, whole[image], atol=2e-3)
 
 
-def test_a_first_shard_without_a_readable_image_is_no_trouble(
+def test_shards_without_a_readable_image_are_tried_again(
     dataset: ImageDataset, tmp_path: Path
 ) -> None:
     order = sweep_module.sweep_order(dataset, SETTINGS)
@@ -263,7 +265,11 @@ def test_a_first_shard_without_a_readable_image_is_no_trouble(
     swept = go(broken(dataset, names), tmp_path)
     assert len(swept.unreadable) == 16
     assert len(table_of(tmp_path)) == 24
-    assert go(broken(dataset, names), tmp_path).swept == 0
+    # A drive that was not there may be there now.
+    again = go(dataset, tmp_path)
+    assert again.swept == 16
+    assert len(again.unreadable) == 0
+    assert len(table_of(tmp_path)) == 40
 
 
 def test_not_one_readable_image_leaves_a_list(dataset: ImageDataset, tmp_path: Path) -> None:
@@ -286,7 +292,9 @@ def test_a_limit_is_a_fair_draw_of_that_many(
 
 def state(model: Classifier) -> tuple[object, ...]:
     module = model.module
-    parameters = [(name, p.clone(), p.grad, p.requires_grad) for name, p in module.named_parameters()]
+    parameters = [
+        (name, p.clone(), p.grad, p.requires_grad) for name, p in module.named_parameters()
+    ]
     hooks = [len(child._forward_hooks) + len(child._backward_hooks) for child in module.modules()]
     return parameters, hooks, [child.training for child in module.modules()]
 

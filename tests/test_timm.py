@@ -162,7 +162,7 @@ def test_a_timm_name_with_a_state_dict(tmp_path) -> None:
         labels=("a", "b", "c"), settings=Settings(device="cpu"),
     )  # fmt: skip
     assert (classifier.preprocessing.height, classifier.preprocessing.resize) == (160, "squash")
-    assert classifier.preprocessing.interpolation == "bicubic"
+    assert classifier.preprocessing.mean == tuple(network.pretrained_cfg["mean"])
 
 
 def test_an_unknown_timm_name_is_told_in_one_line(tmp_path) -> None:
