@@ -15,7 +15,13 @@ from shortcut_finder.groups import Matches, Template, place_concentration
 from shortcut_finder.preprocessing import Box, Preprocessing
 from shortcut_finder.records import Records
 from shortcut_finder.regions import ANYWHERE, CORNERS, EDGES, box_region
-from shortcut_finder.rigidity import PATCH, Rigidity, grey_image, measure_rigidity
+from shortcut_finder.rigidity import (
+    PATCH,
+    Rigidity,
+    grey_image,
+    likeness_to,
+    measure_rigidity,
+)
 
 # Correlation of two candidates' members within a class from which they are one thing.
 TOGETHER = 0.4
@@ -27,6 +33,10 @@ LIFT, DIFFERENCE = 3.0, 0.02
 FEWEST = 4
 # Images compared for rigidity.
 COMPARED = 16
+# Images of a class held against the medoid, at most.
+SIFTED = 1000
+# Share of near copies among the compared images from which a group is one of duplicates.
+DUPLICATES = 0.5
 # Gradient correlation: ordinary parts of photographed objects reach 0.3, the most alike of many
 # 0.5, drawn objects 0.6; texts begin at 0.7, marks and frames at 0.9. In between lies doubt.
 ORDINARY, RIGID = 0.50, 0.80
@@ -35,9 +45,9 @@ ORDINARY, RIGID = 0.50, 0.80
 ELSEWHERE = ((0.25, 0.25), (0.75, 0.25), (0.25, 0.75), (0.75, 0.75), (0.5, 0.5))
 APART = 0.3
 # Rigidity, on the scale between those two, from which we say that a thing repeats exactly.
-EXACT = 0.4
+EXACT = 0.5
 # Suspicion from which a finding is of high, medium severity.
-HIGH, MEDIUM = 0.60, 0.35
+HIGH, MEDIUM = 0.60, 0.45
 # Natural-looking groups of a class that are still listed, at low severity.
 ORDINARY_GROUPS = 1
 # Members' cells that cover this part of the image are a background.
@@ -201,52 +211,88 @@ def judge(
         half: the discovery half, (image,) of bool.
         classes: class names.
     """
-    records = scene.records
-    tests = [_test(candidate, records.labels, ~half) for candidate in candidates]
+    tests = [_test(candidate, scene.records.labels, ~half) for candidate in candidates]
     q = false_discovery_rate(np.array([test["p"] for test in tests]))
+    looked: list[_Looked] = []
     notes: list[str] = []
-    looked: list[tuple[Candidate, dict[str, float], Rigidity]] = []
     for candidate, test, value in zip(candidates, tests, q, strict=True):
-        test["q"] = float(value)
-        holds = (
-            value <= Q_LIMIT
-            and test["share"] >= LIFT * test["elsewhere"]
-            and test["share"] - test["elsewhere"] >= DIFFERENCE
-            and test["members"] >= FEWEST
-        )
-        if not holds:
+        if not _holds(test, float(value)):
             continue
-        own, control = _look(candidate, scene, half)
-        test |= {"rigidity": own.gradient, "control_rigidity": control}
-        test |= {"opacity": own.opacity, "duplicates": own.duplicates}
-        if own.duplicates >= 0.5:
+        one = _look(candidate, {**test, "q": float(value)}, scene, half)
+        if one.found.duplicates >= DUPLICATES:
             notes.append(
                 f"{classes[candidate.label]}: {int(test['members'])} images look like copies of "
                 "one another; near-duplicates are no shortcut, but they do inflate accuracy."
             )
-            continue
-        looked.append((candidate, test, own))
-    weighed = [_weigh(candidate, test, records) for candidate, test, _ in looked]
-    looked = [
-        (reach(candidate, records.labels) if weight["rigidity"] >= EXACT else candidate, test, own)
-        for (candidate, test, own), weight in zip(looked, weighed, strict=True)
-    ]
-    order = sorted(range(len(looked)), key=lambda n: -weighed[n]["suspicion"])
-    findings: list[Finding] = []
+        else:
+            looked.append(_extended(one, scene))
+    findings = [_finding(one, scene.records, classes) for one in _distinct(looked, scene.records)]
+    return Judged(tuple(findings), tuple(dict.fromkeys(notes)))
+
+
+@dataclass(frozen=True, eq=False)
+class _Looked:
+    """A candidate that holds on the tested images, and what its pictures say."""
+
+    candidate: Candidate
+    test: dict[str, float]
+    weight: dict[str, float]
+    found: Rigidity
+
+    @property
+    def exact(self) -> bool:
+        """Whether we say that it repeats exactly."""
+        return self.weight["rigidity"] >= EXACT
+
+
+def _holds(test: Mapping[str, float], q: float) -> bool:
+    return (
+        q <= Q_LIMIT
+        and test["share"] >= LIFT * test["elsewhere"]
+        and test["share"] - test["elsewhere"] >= DIFFERENCE
+        and test["members"] >= FEWEST
+    )
+
+
+def _extended(one: _Looked, scene: Scene) -> _Looked:
+    """The candidate with every image of the class that carries it, where it repeats exactly."""
+    if not one.exact:
+        return one
+    reached = reach(one.candidate, scene.records.labels)
+    if reached.extent is None:
+        reached = _sifted(reached, one, scene)
+    return replace(one, candidate=reached)
+
+
+def _sifted(candidate: Candidate, one: _Looked, scene: Scene) -> Candidate:
+    """Hold the images of the class against the medoid, for a thing at any place.
+
+    Cells are coarse; what repeats to the pixel can be told from what only has similar cells.
+    """
+    own = scene.records.labels == candidate.label
+    listed = np.flatnonzero(own & candidate.carries)
+    listed = listed[np.argsort(-candidate.membership[listed], kind="stable")][:SIFTED]
+    likeness = scene.likeness(one.found.medoid, listed, candidate)
+    limit = (one.test["control_rigidity"] + one.found.gradient) / 2
+    membership = candidate.membership.copy()
+    membership[listed] = (likeness - limit) / max(one.found.gradient - limit, 0.05)
+    return replace(candidate, membership=membership)
+
+
+def _distinct(looked: Sequence[_Looked], records: Records) -> list[_Looked]:
+    """Most suspicious first, without further pieces of the same thing."""
+    kept: list[_Looked] = []
     ordinary: dict[int, int] = {}
-    for number in order:
-        candidate, test, own = looked[number]
-        if any(
-            _same_images(candidate, looked[n][0], records.labels)
-            for n in order[: order.index(number)]
-        ):
+    for one in sorted(looked, key=lambda one: -one.weight["suspicion"]):
+        label = one.candidate.label
+        if any(_same_images(one.candidate, other.candidate, records.labels) for other in kept):
             continue
-        if _severity(weighed[number]["suspicion"]) == "low":
-            ordinary[candidate.label] = ordinary.get(candidate.label, 0) + 1
-            if ordinary[candidate.label] > ORDINARY_GROUPS:
+        if _severity(one.weight["suspicion"]) == "low":
+            ordinary[label] = ordinary.get(label, 0) + 1
+            if ordinary[label] > ORDINARY_GROUPS:
                 continue
-        findings.append(_finding(candidate, test, weighed[number], own, records, classes))
-    return Judged(tuple(findings), tuple(notes))
+        kept.append(one)
+    return kept
 
 
 def _test(candidate: Candidate, labels: np.ndarray, tested: np.ndarray) -> dict[str, float]:
@@ -263,7 +309,15 @@ def _test(candidate: Candidate, labels: np.ndarray, tested: np.ndarray) -> dict[
     }
 
 
-def _look(candidate: Candidate, scene: Scene, half: np.ndarray) -> tuple[Rigidity, float]:
+def _look(candidate: Candidate, test: dict[str, float], scene: Scene, half: np.ndarray) -> _Looked:
+    """What the pictures say of a candidate."""
+    found, control = _rigidity(candidate, scene, half)
+    test |= {"rigidity": found.gradient, "control_rigidity": control}
+    test |= {"opacity": found.opacity, "duplicates": found.duplicates}
+    return _Looked(candidate, test, _weigh(candidate, test, scene.records), found)
+
+
+def _rigidity(candidate: Candidate, scene: Scene, half: np.ndarray) -> tuple[Rigidity, float]:
     """Rigidity of the members, and the most that ordinary things reach in such images.
 
     Ordinary is what members show at other places, where aligned anatomy would be as alike, and
@@ -274,9 +328,7 @@ def _look(candidate: Candidate, scene: Scene, half: np.ndarray) -> tuple[Rigidit
     if len(members) < FEWEST:
         members = np.flatnonzero(own & candidate.carries)
     members = members[np.argsort(-candidate.membership[members], kind="stable")][:COMPARED]
-    centres = np.array(
-        [_cell_centre(int(cell), scene.records.cell_grid) for cell in candidate.closest]
-    )
+    centres = _centres(candidate, scene.records.cell_grid)
     found = scene.rigidity(members, centres[members])
     if found.gradient <= ORDINARY:
         return found, 0.0
@@ -320,20 +372,35 @@ class Scene:
 
     def rigidity(self, images: np.ndarray, centres: np.ndarray) -> Rigidity:
         """Compare images at places given as fractions x, y of the model's input, (image, 2)."""
-        patches, places = [], []
-        for number, (x, y) in zip(images, centres, strict=True):
-            try:
-                picture = self.read(int(number))
-            except UnreadableImage:
-                continue  # It was readable in the sweep; what is left is enough to compare.
-            x0, y0, x1, y1 = self.preprocessing.input_box(picture.width, picture.height)
-            place = (
-                (x0 + x * (x1 - x0)) / picture.width,
-                (y0 + y * (y1 - y0)) / picture.height,
-            )
-            patches.append(grey_image(picture))
-            places.append(np.clip(place, 0, 1 - 1e-6))
-        return measure_rigidity(patches, np.array(places))
+        seen = [self._see(int(n), centre) for n, centre in zip(images, centres, strict=True)]
+        pairs = [pair for pair in seen if pair is not None]
+        return measure_rigidity([grey for grey, _ in pairs], np.array([at for _, at in pairs]))
+
+    def likeness(self, medoid: np.ndarray, images: np.ndarray, candidate: Candidate) -> np.ndarray:
+        """How like the medoid each image is where the candidate matches it best, (image,)."""
+        centres = _centres(candidate, self.records.cell_grid)
+        likeness = np.zeros(len(images))
+        for place, number in enumerate(images):
+            seen = self._see(int(number), centres[number])
+            if seen is not None:
+                likeness[place] = likeness_to(medoid, [seen[0]], seen[1][None])[0]
+        return likeness
+
+    def _see(self, number: int, centre: np.ndarray) -> tuple[np.ndarray, np.ndarray] | None:
+        """Grey levels, and the place as fractions of the original; ``None`` if unreadable now."""
+        try:
+            picture = self.read(number)
+        except UnreadableImage:
+            return None
+        x0, y0, x1, y1 = self.preprocessing.input_box(picture.width, picture.height)
+        x = (x0 + centre[0] * (x1 - x0)) / picture.width
+        y = (y0 + centre[1] * (y1 - y0)) / picture.height
+        return grey_image(picture), np.clip((x, y), 0, 1 - 1e-6)
+
+
+def _centres(candidate: Candidate, grid: tuple[int, int]) -> np.ndarray:
+    """Middle of every image's matching cell, as fractions x, y of the model's input."""
+    return np.array([_cell_centre(int(cell), grid) for cell in candidate.closest])
 
 
 def _cell_centre(cell: int, grid: tuple[int, int]) -> tuple[float, float]:
@@ -396,31 +463,26 @@ def _bounds(extent: np.ndarray) -> Box:
     )
 
 
-def _kind(candidate: Candidate, region: str, own: Rigidity, rigid: float) -> str:
+def _kind(one: _Looked, region: str) -> str:
+    extent = one.candidate.extent
     if region == "frame":
         return "frame"
-    if rigid >= EXACT and own.opacity < TRANSLUCENT:
+    if one.exact and one.found.opacity < TRANSLUCENT:
         return "overlay"
     if region in CORNERS:
         return "corner"
     if region in EDGES:
         return "edge"
-    if candidate.extent is not None and candidate.extent.mean() >= WIDE and rigid < EXACT:
+    if extent is not None and extent.mean() >= WIDE and not one.exact:
         return "background"
     return "patch"
 
 
-def _finding(
-    candidate: Candidate,
-    test: dict[str, float],
-    weight: dict[str, float],
-    own: Rigidity,
-    records: Records,
-    classes: tuple[str, ...],
-) -> Finding:
+def _finding(one: _Looked, records: Records, classes: tuple[str, ...]) -> Finding:
+    candidate, test, weight = one.candidate, one.test, one.weight
     label, grid = classes[candidate.label], records.cell_grid
     region = _region(candidate, grid)
-    kind = _kind(candidate, region, own, weight["rigidity"])
+    kind = _kind(one, region)
     suspicion = weight["suspicion"]
     members = np.flatnonzero(candidate.carries & (records.labels == candidate.label))
     best = members[np.argsort(-candidate.membership[members], kind="stable")]

@@ -22,7 +22,7 @@ SIDE = 224
 FAINT = 2.0
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Rigidity:
     """How alike the patches of a group are.
 
@@ -30,12 +30,14 @@ class Rigidity:
         gradient: median correlation of signed gradients with the group's medoid, in [-1, 1].
         opacity: part of the grey variance at the thing's edges that all patches share, in [0, 1];
             low for something one can see through.
-        duplicates: largest share of the images that are the same picture altogether, in [0, 1].
+        duplicates: share of the images that are the same picture as another altogether, in [0, 1].
+        medoid: grey patch that the others are most like, (row, column).
     """
 
     gradient: float
     opacity: float
     duplicates: float
+    medoid: np.ndarray
 
 
 def grey_image(picture: Image.Image) -> np.ndarray:
@@ -54,27 +56,52 @@ def measure_rigidity(images: Sequence[np.ndarray], centres: np.ndarray) -> Rigid
         centres: middle of each patch as fractions x, y of its image, (image, 2).
     """
     if len(images) < 2:
-        return Rigidity(0.0, 0.0, 0.0)
-    side = float(np.median([np.sqrt(image.size) for image in images]))
-    size = max(12, 2 * round(side * PATCH / 2))
-    shift = max(2, round(size * SHIFT))
+        return Rigidity(0.0, 0.0, 0.0, np.zeros((0, 0), dtype=np.float32))
+    size = _patch_size(images)
+    shift = _shift(size)
     patches = np.stack([_patch(i, c, size) for i, c in zip(images, centres, strict=True)])
-    best, where = _correlations(patches, shift)
+    view = _view(patches, shift)
+    found = [_correlate(patch, view, shift) for patch in patches]
+    best = np.stack([likeness for likeness, _ in found])
     np.fill_diagonal(best, np.nan)
     medoid = int(np.argmax(np.nanmedian(best, axis=1)))
     core = size - 2 * shift
     aligned = np.stack(
         [
             patch[y : y + core, x : x + core]
-            for patch, (y, x) in zip(patches, where[medoid], strict=True)
+            for patch, (y, x) in zip(patches, found[medoid][1], strict=True)
         ]
     )
-    aligned[medoid] = patches[medoid][shift:-shift, shift:-shift]
     return Rigidity(
         gradient=float(np.nanmedian(best[medoid])),
         opacity=_opacity(aligned),
         duplicates=_duplicates(images, centres),
+        medoid=patches[medoid],
     )
+
+
+def likeness_to(
+    medoid: np.ndarray, images: Sequence[np.ndarray], centres: np.ndarray
+) -> np.ndarray:
+    """Gradient correlation of the medoid's core with each image around a place, (image,).
+
+    Args:
+        medoid: grey patch, (row, column).
+        images: grey levels, each (row, column).
+        centres: fractions x, y of each image, (image, 2).
+    """
+    size = len(medoid)
+    patches = np.stack([_patch(i, c, size) for i, c in zip(images, centres, strict=True)])
+    return _correlate(medoid, _view(patches, _shift(size)), _shift(size))[0]
+
+
+def _patch_size(images: Sequence[np.ndarray]) -> int:
+    side = float(np.median([np.sqrt(image.size) for image in images]))
+    return max(12, 2 * round(side * PATCH / 2))
+
+
+def _shift(size: int) -> int:
+    return max(2, round(size * SHIFT))
 
 
 def _patch(image: np.ndarray, centre: np.ndarray, size: int) -> np.ndarray:
@@ -87,39 +114,54 @@ def _patch(image: np.ndarray, centre: np.ndarray, size: int) -> np.ndarray:
     return padded[row - half : row + half, column - half : column + half]
 
 
-def _correlations(patches: np.ndarray, shift: int) -> tuple[np.ndarray, np.ndarray]:
-    """Best gradient correlation of each patch's core with each patch, and where it lies.
+@dataclass(frozen=True, eq=False)
+class _View:
+    """Patches as a correlation needs them.
 
-    Returns:
-        Correlations, (core, patch), and top left corners of the best windows, (core, patch, 2).
+    Attributes:
+        spectrum: Fourier transform of the signed gradients, (patch, 2, row, column).
+        norms: size of the gradients in every window a core may be held against, (patch, y, x).
     """
-    count, size, _ = patches.shape
-    down, across = np.gradient(patches, axis=(1, 2))
-    gradients = np.stack([across, down], axis=1)
-    cores = np.zeros_like(gradients)
-    core = size - 2 * shift
-    cores[:, :, :core, :core] = gradients[:, :, shift:-shift, shift:-shift]
-    spectrum = np.fft.rfft2(gradients)
-    steps = 2 * shift + 1
-    energy = np.square(gradients).sum(axis=1)
+
+    spectrum: np.ndarray
+    norms: np.ndarray
+
+
+def _gradients(patches: np.ndarray) -> np.ndarray:
+    """Signed grey gradients, (..., 2, row, column)."""
+    down, across = np.gradient(patches, axis=(-2, -1))
+    return np.stack([across, down], axis=-3)
+
+
+def _view(patches: np.ndarray, shift: int) -> _View:
+    size = patches.shape[-1]
+    core, steps = size - 2 * shift, 2 * shift + 1
+    gradients = _gradients(patches)
     window = np.zeros((size, size), dtype=np.float32)
     window[:core, :core] = 1
-    box = np.fft.irfft2(np.fft.rfft2(energy) * np.conj(np.fft.rfft2(window)), s=(size, size))
-    norms = np.sqrt(np.clip(box[:, :steps, :steps], 0, None))
+    energy = np.fft.rfft2(np.square(gradients).sum(axis=1)) * np.conj(np.fft.rfft2(window))
+    box = np.fft.irfft2(energy, s=(size, size))[:, :steps, :steps]
+    return _View(np.fft.rfft2(gradients), np.sqrt(np.clip(box, 0, None)))
+
+
+def _correlate(patch: np.ndarray, view: _View, shift: int) -> tuple[np.ndarray, np.ndarray]:
+    """Best gradient correlation of a patch's core with each patch of a view, and where it lies.
+
+    Returns:
+        Correlations, (patch,), and the top left corners of the best windows, (patch, 2).
+    """
+    size = len(patch)
+    core, steps = size - 2 * shift, 2 * shift + 1
+    gradients = np.zeros((2, size, size), dtype=np.float32)
+    gradients[:, :core, :core] = _gradients(patch)[:, shift:-shift, shift:-shift]
+    product = (view.spectrum * np.conj(np.fft.rfft2(gradients))).sum(axis=1)
+    answer = np.fft.irfft2(product, s=(size, size))[:, :steps, :steps]
     # Flat patches have nothing to compare; the floor keeps their faint shading from looking alike.
     floor = FAINT * core
-    best = np.zeros((count, count))
-    where = np.zeros((count, count, 2), dtype=int)
-    for number in range(count):
-        answer = np.fft.irfft2(
-            (spectrum * np.conj(np.fft.rfft2(cores[number]))).sum(axis=1), s=(size, size)
-        )[:, :steps, :steps]
-        own = float(np.sqrt(np.square(cores[number]).sum()))
-        ratio = answer / (np.maximum(norms, floor) * max(own, floor))
-        flat = ratio.reshape(count, -1)
-        best[number] = flat.max(axis=1)
-        where[number] = np.stack(np.unravel_index(flat.argmax(axis=1), (steps, steps)), axis=1)
-    return best, where
+    own = float(np.sqrt(np.square(gradients).sum()))
+    ratio = (answer / (np.maximum(view.norms, floor) * max(own, floor))).reshape(len(answer), -1)
+    where = np.stack(np.unravel_index(ratio.argmax(axis=1), (steps, steps)), axis=1)
+    return ratio.max(axis=1), where
 
 
 def _opacity(aligned: np.ndarray) -> float:
