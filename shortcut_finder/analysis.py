@@ -6,6 +6,7 @@ import platform
 import shutil
 import time
 from collections.abc import Mapping, Sequence
+from fnmatch import fnmatchcase
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -17,8 +18,9 @@ from shortcut_finder.associations import find_associations
 from shortcut_finder.confusions import find_confusions
 from shortcut_finder.dataset import ImageDataset, load_dataset
 from shortcut_finder.errors import RunError, SettingsError
-from shortcut_finder.evidence import weigh_regions
+from shortcut_finder.evidence import association_p, weigh_regions
 from shortcut_finder.findings import (
+    Q_LIMIT,
     Finding,
     Judged,
     Scene,
@@ -46,6 +48,9 @@ if TYPE_CHECKING:
 RUN_FILES = (
     "run.json", "images.parquet", "regions.csv", "findings.csv", "findings.json", "offenders.csv",
     "confusions.csv", "unreadable.csv", "report.html", "thumbnails.parquet",
+)  # fmt: skip
+SHARD_FILES = (
+    "shard-*.parquet", "unreadable-*.json", "plan.json", "whitening.npz", "*.part",
 )  # fmt: skip
 
 
@@ -89,7 +94,7 @@ def scan(
     settings = settings or Settings()
     if settings.engine != "local":
         raise SettingsError(f"--engine {settings.engine}: this version sweeps on one machine only")
-    folder = _run_folder(Path(out), fresh=fresh)
+    folder = _run_folder(Path(out))
     images = load_dataset(dataset, metadata=Path(metadata) if metadata else None)
     classifier = load_classifier(
         model,
@@ -98,9 +103,13 @@ def scan(
         labels=images.classes,
         settings=settings,
     )
+    if fresh:
+        _forget(folder)
     swept = sweep(images, classifier, settings, folder / "shards", progress=progress)
     started = time.perf_counter()
-    records = read_records(folder / "shards", images.labels, tuple(swept.plan["cell_grid"]))
+    records = read_records(
+        folder / "shards", images.labels, tuple(swept.plan.get("cell_grid", (1, 1)))
+    )
     regions = frame_regions(*records.maps.shape[1:])
     shares = region_shares(records.maps, regions)
     table = weigh_regions(shares, records.labels, images.classes, regions)
@@ -160,30 +169,41 @@ def find_shortcuts(
     judged = judge(candidates, scene, half, images.classes)
     associations = find_associations(records.table, records.labels, half)
     properties = property_findings(associations, judged.findings, records, images.classes)
-    return Judged(ranked([*judged.findings, *properties]), judged.notes)
+    return Judged(ranked([*judged.findings, *properties]), judged.notes, judged.tested)
 
 
 def _fields(run: Run) -> dict[str, Any]:
     return {name: getattr(run, name) for name in Run.__dataclass_fields__}
 
 
-def _run_folder(folder: Path, *, fresh: bool) -> Path:
+def _run_folder(folder: Path) -> Path:
     """The run folder, which holds nothing but a run."""
     if folder.exists() and not folder.is_dir():
         raise RunError(f"{folder}: is a file; choose a folder for --out")
-    known = {*RUN_FILES, "shards"}
-    if folder.is_dir():
-        strange = [p.name for p in folder.iterdir() if p.name.removesuffix(".part") not in known]
-        if strange:
-            raise RunError(
-                f"{folder}: holds {sorted(strange)[0]!r}, which is no part of a run; "
-                "choose an empty or new folder for --out"
-            )
-        if fresh:
-            for name in known:
-                path = folder / name
-                shutil.rmtree(path) if path.is_dir() else path.unlink(missing_ok=True)
+    shards = folder / "shards"
+    if shards.is_symlink():
+        raise RunError(f"{shards}: is a link; choose an empty or new folder for --out")
+    known = (*RUN_FILES, "shards", *(f"{name}.part" for name in RUN_FILES))
+    strange = _strangers(folder, known) + _strangers(shards, SHARD_FILES)
+    if strange:
+        raise RunError(
+            f"{folder}: holds {strange[0]!r}, which is no part of a run; "
+            "choose an empty or new folder for --out"
+        )
     return folder
+
+
+def _strangers(folder: Path, known: Sequence[str]) -> list[str]:
+    """Names in a folder that match none of the known patterns, sorted."""
+    names = sorted(path.name for path in folder.iterdir()) if folder.is_dir() else []
+    return [name for name in names if not any(fnmatchcase(name, k) for k in known)]
+
+
+def _forget(folder: Path) -> None:
+    """Remove the run in a folder that `_run_folder` has looked at."""
+    for name in RUN_FILES:
+        (folder / name).unlink(missing_ok=True)
+    shutil.rmtree(folder / "shards", ignore_errors=True)
 
 
 def _image_table(
@@ -197,14 +217,14 @@ def _image_table(
     """One row an image, in the order of the records."""
     probabilities = records.probabilities
     number = np.arange(len(records.labels))
-    top = probabilities.argmax(axis=1)
+    top = records.shown[:, 1]
     names = np.array(classifier.classes, dtype=object)
     columns: dict[str, Any] = {
         "image": records.table["image"],
         "content": records.table["content"],
         "label": np.array(images.classes, dtype=object)[records.labels],
         "predicted": names[top],
-        "confidence": probabilities[number, top],
+        "confidence": probabilities.max(axis=1),
         "label_probability": probabilities[number, records.outputs],
     }
     order = np.argsort(-probabilities, axis=1, kind="stable")
@@ -349,7 +369,13 @@ def _card(
         "accuracy": float(right.mean()),
         "class_accuracy": right.groupby(table["label"]).mean().to_dict(),
         "visible": float(visible),
-        "testable": {name: testable_share(count) for name, count in counts.items()},
+        "testable": {
+            name: testable_share(count, len(table) - count, judged.tested)
+            for name, count in table["label"]
+            .value_counts()
+            .reindex(images.classes, fill_value=0)
+            .items()
+        },
         "timings": {
             "sweep_seconds": swept.seconds,
             "images_per_second": swept.swept / max(swept.seconds, 1e-9),
@@ -366,14 +392,27 @@ def _card(
     }
 
 
-def testable_share(images: int) -> float:
-    """Smallest share of a class that could have been found: four images in each half.
+def testable_share(images: int, others: int, tested: int) -> float:
+    """Smallest share of a class that could have been found, in [0, 1].
+
+    Args:
+        images: of the class.
+        others: images of all other classes.
+        tested: how many candidates the false discovery rate is controlled over.
+
+    Returns:
+        The share that gives, on the tested half and with no such image elsewhere, an exact p
+        small enough for the strictest step of Benjamini and Hochberg; 1 where there is none.
 
     Example:
-        >>> testable_share(200)
+        >>> testable_share(200, 1800, 100)
         0.04
     """
-    return min(1.0, 8 / images) if images else 1.0
+    half, rest = images // 2, others // 2
+    for members in range(2, half + 1):
+        if association_p(members, half, 0, rest) <= Q_LIMIT / max(tested, 1):
+            return members / half
+    return 1.0
 
 
 def _version(package: str) -> str:

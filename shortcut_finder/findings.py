@@ -133,10 +133,12 @@ class Judged:
     Attributes:
         findings: strongest first.
         notes: sentences for the report.
+        tested: how many candidates the false discovery rate is controlled over.
     """
 
     findings: tuple[Finding, ...]
     notes: tuple[str, ...]
+    tested: int
 
 
 def gather_candidates(
@@ -174,20 +176,23 @@ def _phi(one: np.ndarray, other: np.ndarray) -> float:
 
 
 def reach(candidate: Candidate, labels: np.ndarray) -> Candidate:
-    """Lower the limit inside the class to where a member is as likely as not.
+    """Lower the limit inside the class to where members thin out.
 
     The limit of a template keeps nearly every image of the other classes out. Within the class,
-    where the thing is known to be common, weaker matches are members too: the distributions of
-    the class and of the others differ most (Kolmogorov and Smirnov's distance) where both kinds
-    of image are equally dense.
+    where the thing is known to be common, weaker matches are members too: down to where the
+    class still gains more than the others do, and no further than the counts can tell.
     """
     own = labels == candidate.label
     inside, outside = candidate.membership[own], candidate.membership[~own]
-    levels = np.unique(inside[inside <= 0])
-    if len(levels) == 0:
-        return candidate
-    distance = _above(inside, levels) - _above(outside, levels)
-    limit = float(levels[int(np.argmax(distance))])
+    levels = np.append(np.unique(inside[inside < 0]), 0.0)
+    gained, strangers = _above(inside, levels), _above(outside, levels)
+    gain = gained - strangers
+    best = int(np.argmax(gain))
+    noise = np.sqrt(
+        np.abs(gained - gained[best]) / len(inside)
+        + np.abs(strangers - strangers[best]) / max(len(outside), 1)
+    )
+    limit = float(levels[np.flatnonzero(gain[best] - gain <= noise)[-1]])
     lowered = (candidate.membership - limit) / (1 - limit)
     return replace(candidate, membership=np.where(own, lowered, candidate.membership))
 
@@ -225,19 +230,28 @@ def judge(
                 "one another; near-duplicates are no shortcut, but they do inflate accuracy."
             )
         else:
-            looked.append(_extended(one, scene))
+            looked.append(_extended(one, scene, ~half))
     findings = [_finding(one, scene.records, classes) for one in _distinct(looked, scene.records)]
-    return Judged(tuple(findings), tuple(dict.fromkeys(notes)))
+    return Judged(tuple(findings), tuple(dict.fromkeys(notes)), len(candidates))
 
 
 @dataclass(frozen=True, eq=False)
 class _Looked:
-    """A candidate that holds on the tested images, and what its pictures say."""
+    """A candidate that holds on the tested images, and what its pictures say.
+
+    Attributes:
+        candidate: with the images that will be listed.
+        test: numbers of every test.
+        weight: suspicion and its parts.
+        found: rigidity of the members.
+        reached: the candidate by its cells alone, before pixels were compared.
+    """
 
     candidate: Candidate
     test: dict[str, float]
     weight: dict[str, float]
     found: Rigidity
+    reached: Candidate
 
     @property
     def exact(self) -> bool:
@@ -254,14 +268,15 @@ def _holds(test: Mapping[str, float], q: float) -> bool:
     )
 
 
-def _extended(one: _Looked, scene: Scene) -> _Looked:
+def _extended(one: _Looked, scene: Scene, tested: np.ndarray) -> _Looked:
     """The candidate with every image of the class that carries it, where it repeats exactly."""
     if not one.exact:
         return one
     reached = reach(one.candidate, scene.records.labels)
-    if reached.extent is None:
-        reached = _sifted(reached, one, scene)
-    return replace(one, candidate=reached)
+    listed = reached if reached.extent is not None else _sifted(reached, one, scene)
+    own = tested & (scene.records.labels == listed.label)
+    share = float(listed.carries[own].mean()) if own.any() else 0.0
+    return replace(one, candidate=listed, reached=reached, test={**one.test, "share": share})
 
 
 def _sifted(candidate: Candidate, one: _Looked, scene: Scene) -> Candidate:
@@ -273,7 +288,8 @@ def _sifted(candidate: Candidate, one: _Looked, scene: Scene) -> Candidate:
     listed = np.flatnonzero(own & candidate.carries)
     listed = listed[np.argsort(-candidate.membership[listed], kind="stable")][:SIFTED]
     likeness = scene.likeness(one.found.medoid, listed, candidate)
-    limit = (one.test["control_rigidity"] + one.found.gradient) / 2
+    ordinary = one.test["control_rigidity"]
+    limit = ordinary + (one.found.gradient - ordinary) / 3
     membership = candidate.membership.copy()
     membership[listed] = (likeness - limit) / max(one.found.gradient - limit, 0.05)
     return replace(candidate, membership=membership)
@@ -285,7 +301,7 @@ def _distinct(looked: Sequence[_Looked], records: Records) -> list[_Looked]:
     ordinary: dict[int, int] = {}
     for one in sorted(looked, key=lambda one: -one.weight["suspicion"]):
         label = one.candidate.label
-        if any(_same_images(one.candidate, other.candidate, records.labels) for other in kept):
+        if any(_same_images(one.reached, other.reached, records.labels) for other in kept):
             continue
         if _severity(one.weight["suspicion"]) == "low":
             ordinary[label] = ordinary.get(label, 0) + 1
@@ -314,7 +330,7 @@ def _look(candidate: Candidate, test: dict[str, float], scene: Scene, half: np.n
     found, control = _rigidity(candidate, scene, half)
     test |= {"rigidity": found.gradient, "control_rigidity": control}
     test |= {"opacity": found.opacity, "duplicates": found.duplicates}
-    return _Looked(candidate, test, _weigh(candidate, test, scene.records), found)
+    return _Looked(candidate, test, _weigh(candidate, test, scene.records), found, candidate)
 
 
 def _rigidity(candidate: Candidate, scene: Scene, half: np.ndarray) -> tuple[Rigidity, float]:

@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+from scipy import ndimage
 
 from shortcut_finder.records import Records
 from shortcut_finder.shards import read_shards, unit_cells
@@ -291,7 +292,7 @@ def _grow(
         return None
     plain = Template(-1, vector, None, -1, limit, typical, strength)
     steady = place_concentration(inside[members].argmax(axis=1), records.cell_grid) >= FIXED
-    return _fixed(plain, members, own, others, steady=steady) or plain
+    return _fixed(plain, members, own, others, records.cell_grid, steady=steady) or plain
 
 
 def _tail(others: _Sample, vector: np.ndarray) -> float:
@@ -300,7 +301,13 @@ def _tail(others: _Sample, vector: np.ndarray) -> float:
 
 
 def _fixed(
-    plain: Template, members: np.ndarray, own: _Sample, others: _Sample, *, steady: bool
+    plain: Template,
+    members: np.ndarray,
+    own: _Sample,
+    others: _Sample,
+    grid: tuple[int, int],
+    *,
+    steady: bool,
 ) -> Template | None:
     """A template for a thing at a fixed place: all of its cells at once; ``None`` if it moves.
 
@@ -323,6 +330,8 @@ def _fixed(
         extent = extra >= max(EXTENT, 0.3 * float(extra.max()))
         if not extent.any() or (not steady and extra.max() < PLAIN):
             break
+        centre = int(np.argmax(extra))
+        extent = _connected(extent.reshape(grid), centre).ravel()
         field = np.where(extent[:, None], own.cells[members].mean(axis=0) - mean_other, 0.0)
         field /= max(float(np.linalg.norm(field)), 1e-6) * np.sqrt(extent.sum())
         inside, outside = _field_scores(own.cells, field), _field_scores(others.cells, field)
@@ -332,9 +341,14 @@ def _fixed(
         members = np.flatnonzero(inside >= limit)
         if len(members) < FEWEST - 1 or typical <= limit:
             break
-        centre = int(np.argmax(extra))
         fitted = Template(-1, plain.vector, field, centre, limit, typical, plain.strength)
     return fitted
+
+
+def _connected(extent: np.ndarray, centre: int) -> np.ndarray:
+    """The part of the extent that hangs together with the centre, diagonals included."""
+    parts, _ = ndimage.label(extent, structure=np.ones((3, 3)))
+    return np.asarray(parts == parts.flat[centre])
 
 
 def _field_scores(cells: np.ndarray, field: np.ndarray) -> np.ndarray:

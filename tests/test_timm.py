@@ -71,7 +71,7 @@ MANY = [
     ("mobilevit_xxs", "linear", "NCHW"),
     ("repvit_m0_9", "linear", "NCHW"),
     ("efficientvit_m0", "linear", "NCHW"),
-    ("efficientvit_b0", "generic", "NCHW"),
+    ("efficientvit_b0", "pooled", "NCHW"),
     ("fastvit_t8", "linear", "NCHW"),
     ("pvt_v2_b0", "linear", "NCHW"),
     ("poolformer_s12", "pooled", "NCHW"),

@@ -52,9 +52,7 @@ def precision_table(run: sf.Run, truth: pd.DataFrame) -> pd.DataFrame:
                 "planted": kind,
                 "images": int(carries.sum()),
                 "chance": carries.mean(),
-                "offenders": average_precision_score(
-                    carries, own["image"].map(scores).fillna(0.0)
-                ),
+                "offenders": average_precision_score(carries, own["image"].map(scores).fillna(0.0)),
                 "best region share": max(
                     average_precision_score(carries, own[column]) for column in regions
                 ),
@@ -69,7 +67,9 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("photos", type=Path, help="folder of five class folders")
     parser.add_argument("--out", type=Path, required=True, help="new folder for data and run")
-    parser.add_argument("--seed", type=int, default=0, help="which images, and what marks look like")
+    parser.add_argument(
+        "--seed", type=int, default=0, help="which images, and what marks look like"
+    )
     options = parser.parse_args()
     classes = sorted(path.name for path in options.photos.iterdir() if path.is_dir())
     data = options.out / "images"
