@@ -489,10 +489,10 @@ class MapEngine:
         assert gradient is not None
         assert target.layout is not None
         even = target.layout.rectified or layers.is_even(gradient)
-        if even and (target.layout.rectified or layers.is_shared(gradient)):
-            self._fit_head(first[:1])
         with torch.enable_grad():
             done = self._forward(first, graph=True)
+        if even and (target.layout.rectified or layers.is_shared(gradient)):
+            self._head = self._fit_head(first, done)
         expected = self._draw_as(done, "generic", "hirescam")
         if self._head is not None and not self._is_linear(done, expected):
             self._head = None
@@ -525,22 +525,24 @@ class MapEngine:
         finally:
             self._plan = plan
 
-    def _fit_head(self, pixels: Tensor) -> None:
-        """Read the rows and bias of a linear head off its gradients, one class at a time."""
+    def _fit_head(self, first: Tensor, done: _Pass) -> _LinearHead:
+        """Read the rows and bias of a linear head off its gradients, one class an image."""
         assert self._target is not None
         layout = self._target.layer.layout
-        with torch.enable_grad():
+        if layout.rectified:
             # After a ReLU of no module, cells that are off have no gradient: turn all of them on.
-            self._target.fills = layout.rectified
-            done = self._forward(pixels, graph=True)
+            self._target.fills = True
+            with torch.enable_grad():
+                done = self._forward(first, graph=True)
             self._target.fills = False
-            rows = []
-            for logit in done.logits[0]:
-                (gradient,) = torch.autograd.grad(logit, done.output, retain_graph=True)
-                rows.append(layout.arranged(gradient).sum((2, 3))[0].float())
-        weights = torch.stack(rows)
+        rows = []
+        for classes in torch.split(torch.arange(done.logits.shape[1]), len(first)):
+            score = done.logits[torch.arange(len(classes)), classes].sum()
+            (gradient,) = torch.autograd.grad(score, done.output, retain_graph=True)
+            rows.append(layout.arranged(gradient)[: len(classes)].sum((2, 3)).float())
+        weights = torch.cat(rows)
         bias = done.logits[0].detach() - weights @ done.activations[0].mean((1, 2))
-        self._head = _LinearHead(weights, bias)
+        return _LinearHead(weights, bias)
 
     def _trial(self, pixels: Tensor, precision: str) -> tuple[Tensor, Tensor]:
         """Logits and maps of the top classes at another precision."""

@@ -326,6 +326,7 @@ def map_layer(found: Probe, name: str) -> Output:
         for o in found.outputs
         if o.layout and o.layout.axes == "tokens"
     )
+    bypassed = False
     for output in reversed(found.outputs):
         layout = output.layout
         # An adaptive pool may stretch a small map: its cells are not the image's any more.
@@ -333,8 +334,10 @@ def map_layer(found: Probe, name: str) -> Output:
             continue
         if layout.axes != "tokens":
             return _after_relu(output)
-        stream = _stream_width(widths, layout)
-        if output.tensor.shape[2] == stream and not _only_pooled(output):
+        if output.tensor.shape[2] != _stream_width(widths, layout):
+            continue
+        bypassed = bypassed or _is_bypassed(output)
+        if not bypassed or _feeds_attention(found, output):
             return _before_attention(found, output)
     raise ModelError(
         f"{name}: no layer has a spatial grid whose gradient reaches the outputs, so no map can be "
@@ -378,16 +381,35 @@ def patch_gradient(output: Output) -> Tensor | None:
     return gradient if bool(torch.isfinite(gradient).all()) else None
 
 
-def _only_pooled(output: Output) -> bool:
-    """Whether prefix tokens bypass the patches here, which are no more than averaged.
+def _is_bypassed(output: Output) -> bool:
+    """Whether prefix tokens speak for themselves here while the patches are only averaged.
 
-    A head that reads the class token and the patches' mean sees half the evidence at this layer.
+    A head that reads the class token beside the patches' mean has half its evidence in the former;
+    a map shows both only where the class token still gathers from the patches.
     """
     assert output.gradient is not None
     assert output.layout is not None
-    prefix = output.gradient[:, : output.layout.prefix]
     gradient = output.layout.arranged(output.gradient)
-    return prefix.numel() > 0 and bool(prefix.abs().amax() > 0) and is_even(gradient)
+    prefix = output.gradient[:, : output.layout.prefix] - gradient[:, None, :, 0, 0]
+    alone = prefix.abs().amax((0, 2)) > SAME * gradient.abs().amax()
+    silent = output.gradient[:, : output.layout.prefix].abs().amax((0, 2)) == 0
+    return bool((alone & ~silent).any()) and is_even(gradient)
+
+
+def _is_norm(output: Output) -> bool:
+    return "norm" in type(output.module).__name__.lower()
+
+
+def _feeds_attention(found: Probe, output: Output) -> bool:
+    """Whether an output is a norm whose next reader is an attention."""
+    if not _is_norm(output):
+        return False
+    for later in found.outputs[output.order + 1 :]:
+        if "att" in later.name.rpartition(".")[2].lower():
+            return True
+        if _is_norm(later) and later.tensor.shape == output.tensor.shape:
+            return False
+    return False
 
 
 def is_even(gradient: Tensor) -> bool:
@@ -409,7 +431,7 @@ def _before_attention(found: Probe, output: Output) -> Output:
     before = found.outputs[: output.order]
     for earlier in reversed(before):
         same = earlier.layout == output.layout and earlier.tensor.shape == output.tensor.shape
-        if same and "norm" in type(earlier.module).__name__.lower() and _moves(earlier):
+        if same and _is_norm(earlier) and _moves(earlier):
             return earlier
     return output
 

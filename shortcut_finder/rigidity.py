@@ -60,8 +60,8 @@ def measure_rigidity(images: Sequence[np.ndarray], centres: np.ndarray) -> Rigid
     size = _patch_size(images)
     shift = _shift(size)
     patches = np.stack([_patch(i, c, size) for i, c in zip(images, centres, strict=True)])
-    view = _view(patches, shift)
-    found = [_correlate(patch, view, shift) for patch in patches]
+    view = _view(patches, size - 2 * shift)
+    found = [_correlate(_core(patch, shift), view) for patch in patches]
     best = np.stack([likeness for likeness, _ in found])
     np.fill_diagonal(best, np.nan)
     medoid = int(np.argmax(np.nanmedian(best, axis=1)))
@@ -88,11 +88,13 @@ def likeness_to(
     Args:
         medoid: grey patch, (row, column).
         images: grey levels, each (row, column).
-        centres: fractions x, y of each image, (image, 2).
+        centres: fractions x, y of each image, (image, 2). The core is looked for within a patch's
+            width of it, since a thing may fill a neighbouring cell.
     """
     size = len(medoid)
-    patches = np.stack([_patch(i, c, size) for i, c in zip(images, centres, strict=True)])
-    return _correlate(medoid, _view(patches, _shift(size)), _shift(size))[0]
+    core = _core(medoid, _shift(size))
+    around = [_patch(i, c, 2 * size) for i, c in zip(images, centres, strict=True)]
+    return _correlate(core, _view(np.stack(around), core.shape[-1]))[0]
 
 
 def _patch_size(images: Sequence[np.ndarray]) -> int:
@@ -133,9 +135,15 @@ def _gradients(patches: np.ndarray) -> np.ndarray:
     return np.stack([across, down], axis=-3)
 
 
-def _view(patches: np.ndarray, shift: int) -> _View:
+def _core(patch: np.ndarray, shift: int) -> np.ndarray:
+    """Gradients of the middle of a patch, (2, row, column)."""
+    return _gradients(patch)[:, shift:-shift, shift:-shift]
+
+
+def _view(patches: np.ndarray, core: int) -> _View:
+    """Patches, ready for cores of that side."""
     size = patches.shape[-1]
-    core, steps = size - 2 * shift, 2 * shift + 1
+    steps = size - core + 1
     gradients = _gradients(patches)
     window = np.zeros((size, size), dtype=np.float32)
     window[:core, :core] = 1
@@ -144,21 +152,21 @@ def _view(patches: np.ndarray, shift: int) -> _View:
     return _View(np.fft.rfft2(gradients), np.sqrt(np.clip(box, 0, None)))
 
 
-def _correlate(patch: np.ndarray, view: _View, shift: int) -> tuple[np.ndarray, np.ndarray]:
-    """Best gradient correlation of a patch's core with each patch of a view, and where it lies.
+def _correlate(core: np.ndarray, view: _View) -> tuple[np.ndarray, np.ndarray]:
+    """Best gradient correlation of a core with each patch of a view, and where it lies.
 
     Returns:
         Correlations, (patch,), and the top left corners of the best windows, (patch, 2).
     """
-    size = len(patch)
-    core, steps = size - 2 * shift, 2 * shift + 1
-    gradients = np.zeros((2, size, size), dtype=np.float32)
-    gradients[:, :core, :core] = _gradients(patch)[:, shift:-shift, shift:-shift]
-    product = (view.spectrum * np.conj(np.fft.rfft2(gradients))).sum(axis=1)
+    side, steps = core.shape[-1], view.norms.shape[-1]
+    size = side + steps - 1
+    padded = np.zeros((2, size, size), dtype=np.float32)
+    padded[:, :side, :side] = core
+    product = (view.spectrum * np.conj(np.fft.rfft2(padded))).sum(axis=1)
     answer = np.fft.irfft2(product, s=(size, size))[:, :steps, :steps]
     # Flat patches have nothing to compare; the floor keeps their faint shading from looking alike.
-    floor = FAINT * core
-    own = float(np.sqrt(np.square(gradients).sum()))
+    floor = FAINT * side
+    own = float(np.sqrt(np.square(core).sum()))
     ratio = (answer / (np.maximum(view.norms, floor) * max(own, floor))).reshape(len(answer), -1)
     where = np.stack(np.unravel_index(ratio.argmax(axis=1), (steps, steps)), axis=1)
     return ratio.max(axis=1), where

@@ -86,7 +86,7 @@ class World:
     def judged(self, seed: int = 0) -> Judged:
         templates = self.templates(seed)
         half = self.half(seed)
-        found = gather_candidates(templates, self.matches(templates), self.records, half)
+        found = gather_candidates(templates, self.matches(templates), self.records)
         order = self.order
         preprocessing = Preprocessing(SIDE, SIDE)
         scene = Scene(self.records, lambda n: self.pictures[order[n]], preprocessing)

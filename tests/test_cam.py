@@ -429,6 +429,23 @@ def test_tokens_that_lie_elsewhere_than_they_seem_are_refused() -> None:
         run(classifier_of(Patches(transposed=True), 64), pixels, None)
 
 
+def test_a_head_on_class_token_and_mean_of_patches_is_mapped_where_both_are_seen() -> None:
+    class Both(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.body = networks.small_vit()
+            self.fc = nn.Linear(64, 5)
+
+        def forward(self, x: Tensor) -> Tensor:
+            x = self.body._process_input(x)
+            x = self.body.encoder(torch.cat([self.body.class_token.expand(len(x), -1, -1), x], 1))
+            return self.fc(torch.cat([x[:, 0], x[:, 1:].mean(1)], 1))
+
+    torch.manual_seed(0)
+    plan, _ = run(classifier_of(Both(), 64), random_pixels(2, 64), None)
+    assert plan.layer == "body.encoder.layers.encoder_layer_3.ln_1"
+
+
 def test_a_network_of_several_token_streams_is_refused_by_name() -> None:
     class CrossVit(SmallNet):
         pass

@@ -161,17 +161,17 @@ def test_tests_use_the_other_half_alone(fixed: tuple[World, Judged]) -> None:
     assert finding.numbers["tested_members"] == (tested & carriers).sum()
 
 
-def test_templates_of_the_same_images_are_one_candidate(tmp_path: Path) -> None:
+def test_templates_of_the_same_images_are_one_finding(tmp_path: Path) -> None:
     world = make_world(tmp_path, [Thing(1, 0.4)], counts=COUNTS)
     best = max(world.templates(), key=lambda template: template.strength)
-    half = world.half()
-    twins = [best, replace(best)]
-    (candidate,) = gather_candidates(twins, world.matches(twins), world.records, half)
-    assert candidate.templates == (0, 1)
-    strangers = [best, replace(best, label=0)]
-    apart = gather_candidates(strangers, world.matches(strangers), world.records, half)
-    assert [one.label for one in apart] == [1, 0]
-    assert world.named(candidate.carries) >= world.carriers[0]
+    twice = [best, replace(best, vector=best.vector.copy())]
+    found = gather_candidates(twice, world.matches(twice), world.records)
+    assert len(found) == 2
+    order = list(world.order)
+    scene = Scene(world.records, lambda n: world.pictures[order[n]], Preprocessing(SIDE, SIDE))
+    judged = judge(found, scene, world.half(), world.classes)
+    assert len(judged.findings) == 1
+    assert judged.tested == 2
 
 
 def test_copies_of_one_picture_are_a_note_and_no_finding(tmp_path: Path) -> None:
@@ -193,7 +193,7 @@ def test_pictures_that_are_gone_by_now_are_left_out(fixed: tuple[World, Judged])
         raise UnreadableImage("gone")
 
     templates = world.templates()
-    found = gather_candidates(templates, world.matches(templates), world.records, world.half())
+    found = gather_candidates(templates, world.matches(templates), world.records)
     scene = Scene(world.records, read, Preprocessing(SIDE, SIDE))
     assert loud(judge(found, scene, world.half(), world.classes)) == []
 
@@ -225,7 +225,7 @@ def test_no_candidate_no_finding(fixed: tuple[World, Judged]) -> None:
     world, _ = fixed
     scene = Scene(world.records, lambda number: world.pictures[number], Preprocessing(SIDE, SIDE))
     assert judge([], scene, world.half(), world.classes).findings == ()
-    assert gather_candidates([], world.matches([]), world.records, world.half()) == []
+    assert gather_candidates([], world.matches([]), world.records) == []
 
 
 def test_a_thing_in_a_few_images_of_a_tiny_class_is_no_finding(tmp_path: Path) -> None:

@@ -7,7 +7,14 @@ import pytest
 from PIL import Image
 from synthetic import paste, stamp, texture
 
-from shortcut_finder.rigidity import _correlations, grey_image, measure_rigidity
+from shortcut_finder.rigidity import (
+    _core,
+    _correlate,
+    _view,
+    grey_image,
+    likeness_to,
+    measure_rigidity,
+)
 
 SIDE = 120
 
@@ -107,7 +114,9 @@ def test_correlations_equal_a_plain_double_loop() -> None:
     shift, size, count = 2, 13, 3
     rng = np.random.default_rng(4)
     patches = rng.uniform(0, 255, (count, size, size)).astype(np.float32)
-    best, where = _correlations(patches, shift)
+    view = _view(patches, size - 2 * shift)
+    found = [_correlate(_core(patch, shift), view) for patch in patches]
+    best, where = np.stack([one[0] for one in found]), np.stack([one[1] for one in found])
     core = size - 2 * shift
     for one in range(count):
         down, across = np.gradient(patches[one])
@@ -141,3 +150,13 @@ def test_the_input_is_unchanged() -> None:
     measure_rigidity(images, centres)
     np.testing.assert_array_equal(images, before[0])
     np.testing.assert_array_equal(centres, before[1])
+
+
+def test_images_with_the_thing_are_likest_to_its_medoid() -> None:
+    images, centres = stamped(6)
+    medoid = measure_rigidity(images, centres).medoid
+    strangers = textures(6, seed=9)
+    with_it = likeness_to(medoid, images, centres)
+    without = likeness_to(medoid, strangers, middle(6))
+    assert with_it.min() > 0.8
+    assert without.max() < 0.5
