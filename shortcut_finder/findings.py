@@ -33,6 +33,8 @@ LIFT, DIFFERENCE = 3.0, 0.02
 FEWEST = 4
 # Images compared for rigidity.
 COMPARED = 16
+# Membership from which an image of another class is listed too.
+SURE = 0.75
 # Images of a class held against the medoid, at most.
 SIFTED = 1000
 # Share of near copies among the compared images from which a group is one of duplicates.
@@ -53,7 +55,7 @@ ORDINARY_GROUPS = 1
 # Members' cells that cover this part of the image are a background.
 WIDE = 0.25
 # Below this share of common grey variance an exact repetition is seen through.
-TRANSLUCENT = 0.6
+TRANSLUCENT = 0.35
 
 
 @dataclass(frozen=True, eq=False)
@@ -192,7 +194,7 @@ def reach(candidate: Candidate, labels: np.ndarray) -> Candidate:
         np.abs(gained - gained[best]) / len(inside)
         + np.abs(strangers - strangers[best]) / max(len(outside), 1)
     )
-    limit = float(levels[np.flatnonzero(gain[best] - gain <= noise)[-1]])
+    limit = float(levels[np.flatnonzero(gain[best] - gain <= noise / 2)[-1]])
     lowered = (candidate.membership - limit) / (1 - limit)
     return replace(candidate, membership=np.where(own, lowered, candidate.membership))
 
@@ -280,12 +282,11 @@ def _extended(one: _Looked, scene: Scene, tested: np.ndarray) -> _Looked:
 
 
 def _sifted(candidate: Candidate, one: _Looked, scene: Scene) -> Candidate:
-    """Hold the images of the class against the medoid, for a thing at any place.
+    """Hold the images that would be listed against the medoid, for a thing at any place.
 
     Cells are coarse; what repeats to the pixel can be told from what only has similar cells.
     """
-    own = scene.records.labels == candidate.label
-    listed = np.flatnonzero(own & candidate.carries)
+    listed = np.flatnonzero(_listed(candidate, scene.records.labels))
     listed = listed[np.argsort(-candidate.membership[listed], kind="stable")][:SIFTED]
     likeness = scene.likeness(one.found.medoid, listed, candidate)
     ordinary = one.test["control_rigidity"]
@@ -494,6 +495,11 @@ def _kind(one: _Looked, region: str) -> str:
     return "patch"
 
 
+def _listed(candidate: Candidate, labels: np.ndarray) -> np.ndarray:
+    """Carriers of the class, and those of other classes that are nearly as sure as a member."""
+    return candidate.carries & ((labels == candidate.label) | (candidate.membership >= SURE))
+
+
 def _finding(one: _Looked, records: Records, classes: tuple[str, ...]) -> Finding:
     candidate, test, weight = one.candidate, one.test, one.weight
     label, grid = classes[candidate.label], records.cell_grid
@@ -505,10 +511,7 @@ def _finding(one: _Looked, records: Records, classes: tuple[str, ...]) -> Findin
     # Half for an image at the limit of membership, nearly one for a typical member.
     sure = 1 / (1 + np.exp(-3.0 * np.clip(candidate.membership, -3, 3)))
     place = np.bincount(candidate.closest[members], minlength=grid[0] * grid[1]).reshape(grid)
-    # An image of another class is listed when it is as sure as half of the members.
-    carries = candidate.carries & (
-        (records.labels == candidate.label) | (candidate.membership >= 0.75)
-    )
+    carries = _listed(candidate, records.labels)
     return Finding(
         key="",
         label=label,

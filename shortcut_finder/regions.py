@@ -71,7 +71,7 @@ def frame_regions(rows: int, columns: int) -> Regions:
 
     Example:
         >>> regions = frame_regions(7, 7)
-        >>> regions.masks[regions.names.index("frame")].sum()
+        >>> regions.masks[regions.names.index("frame")].sum().round(6)
         np.float64(24.0)
     """
     masks = [

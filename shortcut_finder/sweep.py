@@ -189,11 +189,10 @@ class _Looker:
     def note_plan(self) -> None:
         """Keep how maps are drawn beside the shards."""
         plan = plan_of(self.folder) or {}
-        if "maps" not in plan:
-            write_whole(
-                self.folder / "plan.json",
-                to_json({**plan, "maps": _plan_card(self.engine.plan)}),
-            )
+        # The engine may leave a tier in mid-sweep; the plan says how it ended.
+        now = {**plan, "maps": _plan_card(self.engine.plan)}
+        if now != plan:
+            write_whole(self.folder / "plan.json", to_json(now))
 
 
 def _sweep_parts(
