@@ -120,8 +120,8 @@ def scan(
         card={},
         images=image_table,
         regions=table,
-        findings=_finding_table(judged.findings, images.classes, records),
-        details=_details(judged.findings, records, image_table, classifier),
+        findings=_finding_table(judged.findings, image_table),
+        details=[_detail(f, records, image_table, classifier) for f in judged.findings],
         offenders=rank_offenders(judged.findings, image_table, classifier.preprocessing),
         confusions=find_confusions(records, classifier.classes),
         unreadable=swept.unreadable,
@@ -238,83 +238,63 @@ def _image_table(
     return pd.DataFrame(columns)
 
 
-def _finding_table(
-    findings: Sequence[Finding], classes: tuple[str, ...], records: Records
-) -> pd.DataFrame:
-    rows = [
-        {
-            "finding": f.key,
-            "label": f.label,
-            "kind": f.kind,
-            "region": f.region,
-            "images": int(f.carries[records.labels == classes.index(f.label)].sum()),
-            "share": f.share,
-            "elsewhere": f.elsewhere,
-            "reliance": f.reliance[0],
-            "reliance_low": f.reliance[1],
-            "reliance_high": f.reliance[2],
-            "q": f.q,
-            "suspicion": f.suspicion,
-            "verdict": f.verdict,
-            "severity": f.severity,
-            "sentence": f.sentence,
-        }
-        for f in findings
-    ]
+def _finding_row(finding: Finding, label_of: np.ndarray) -> dict[str, Any]:
+    """A row of ``findings.csv``."""
+    low_to_high = dict(
+        zip(("reliance", "reliance_low", "reliance_high"), finding.reliance, strict=True)
+    )
+    return {
+        "finding": finding.key,
+        "label": finding.label,
+        "kind": finding.kind,
+        "region": finding.region,
+        "images": int(finding.carries[label_of == finding.label].sum()),
+        "share": finding.share,
+        "elsewhere": finding.elsewhere,
+        **low_to_high,
+        "q": finding.q,
+        "suspicion": finding.suspicion,
+        "verdict": finding.verdict,
+        "severity": finding.severity,
+        "sentence": finding.sentence,
+    }
+
+
+def _finding_table(findings: Sequence[Finding], images: pd.DataFrame) -> pd.DataFrame:
+    rows = [_finding_row(finding, images["label"].to_numpy()) for finding in findings]
     return pd.DataFrame(rows, columns=list(FINDING_COLUMNS))
 
 
-def _details(
-    findings: Sequence[Finding], records: Records, images: pd.DataFrame, classifier: Classifier
-) -> list[dict[str, Any]]:
-    """What the JSON adds to the table, one dict a finding."""
+def _detail(
+    finding: Finding, records: Records, images: pd.DataFrame, classifier: Classifier
+) -> dict[str, Any]:
+    """An entry of ``findings.json``: the row, and what the page shows beside it."""
     labels = images["label"].to_numpy()
-    table = []
-    for finding in findings:
-        own = labels == finding.label
-        members, others = own & finding.carries, own & ~finding.carries
-        best = [int(number) for number in finding.typical[:12]]
-        table.append(
+    own = labels == finding.label
+    return {
+        **_finding_row(finding, labels),
+        "advice": finding.advice,
+        "numbers": dict(finding.numbers),
+        "suspicion_parts": dict(finding.parts),
+        "maps": {
+            "members": _mean_map(records.maps, own & finding.carries),
+            "others": _mean_map(records.maps, own & ~finding.carries),
+        },
+        "place": finding.place,
+        "template": [
             {
-                "finding": finding.key,
-                "label": finding.label,
-                "kind": finding.kind,
-                "region": finding.region,
-                "images": int(members.sum()),
-                "share": finding.share,
-                "elsewhere": finding.elsewhere,
-                "reliance": finding.reliance[0],
-                "reliance_low": finding.reliance[1],
-                "reliance_high": finding.reliance[2],
-                "q": finding.q,
-                "suspicion": finding.suspicion,
-                "verdict": finding.verdict,
-                "severity": finding.severity,
-                "sentence": finding.sentence,
-                "advice": finding.advice,
-                "numbers": dict(finding.numbers),
-                "suspicion_parts": dict(finding.parts),
-                "maps": {
-                    "members": _mean_map(records.maps, members),
-                    "others": _mean_map(records.maps, others),
-                },
-                "place": finding.place,
-                "template": [
-                    {
-                        "image": images["image"].iloc[number],
-                        "box": list(
-                            classifier.preprocessing.to_original(
-                                finding.boxes(number),
-                                int(images["width"].iloc[number]),
-                                int(images["height"].iloc[number]),
-                            )
-                        ),
-                    }
-                    for number in best
-                ],
+                "image": images["image"].iloc[number],
+                "box": list(
+                    classifier.preprocessing.to_original(
+                        finding.boxes(number),
+                        int(images["width"].iloc[number]),
+                        int(images["height"].iloc[number]),
+                    )
+                ),
             }
-        )
-    return table
+            for number in map(int, finding.typical[:12])
+        ],
+    }
 
 
 def _mean_map(maps: np.ndarray, chosen: np.ndarray) -> np.ndarray:

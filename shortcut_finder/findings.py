@@ -568,7 +568,8 @@ def _property_finding(one: Association, own: np.ndarray, records: Records, label
     name = one.trait.replace("_", " ")
     exclusive = one.share / max(one.share + one.elsewhere, 1e-9)
     excess = one.share - one.elsewhere
-    suspicion = exclusive * (excess if one.extrinsic else min(excess, 0.3))
+    # Colour may belong to the class; the size of its files cannot.
+    suspicion = exclusive * (0.3 + 0.7 * excess if one.extrinsic else min(excess, 0.3))
     side = "above" if one.above else "below"
     why = (
         "How a file was made should not tell the class."
@@ -657,7 +658,7 @@ def _sentence(
     share, other = _percent(test["share"]), _percent(test["elsewhere"])
     what = f"{share} of the {label} images carry {thing} {where}; {other} of the others do."
     looks = (
-        " It repeats to the pixel, as natural objects do not."
+        " It repeats almost exactly, as natural objects seldom do."
         if rigid
         else " It does not repeat exactly, so it may well be a true part of the class."
     )
