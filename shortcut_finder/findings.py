@@ -42,6 +42,9 @@ DUPLICATES = 0.5
 # Gradient correlation: ordinary parts of photographed objects reach 0.3, the most alike of many
 # 0.5, drawn objects 0.6; texts begin at 0.7, marks and frames at 0.9. In between lies doubt.
 ORDINARY, RIGID = 0.50, 0.80
+# Parts of objects move as their objects do, so a thing at changing places must repeat this much
+# more exactly than one at a fixed place.
+MOVING = 0.10
 # Places of the frame where members are compared for what is ordinary in them, and how far from the
 # thing itself these must lie.
 ELSEWHERE = ((0.25, 0.25), (0.75, 0.25), (0.25, 0.75), (0.75, 0.75), (0.5, 0.5))
@@ -427,8 +430,10 @@ def _cell_centre(cell: int, grid: tuple[int, int]) -> tuple[float, float]:
 
 def _weigh(candidate: Candidate, test: dict[str, float], records: Records) -> dict[str, float]:
     """Suspicion and its parts, each in [0, 1]."""
-    ordinary = max(ORDINARY, test["control_rigidity"] + 0.1)
-    rigid = float(np.clip((test["rigidity"] - ordinary) / max(RIGID - ordinary, 0.25), 0, 1))
+    stricter = MOVING if candidate.extent is None else 0.0
+    ordinary = max(ORDINARY + stricter, test["control_rigidity"] + 0.1)
+    span = max(RIGID + stricter - ordinary, 0.25)
+    rigid = float(np.clip((test["rigidity"] - ordinary) / span, 0, 1))
     exclusive = test["share"] / max(test["share"] + test["elsewhere"], 1e-9)
     members = np.flatnonzero(candidate.carries & (records.labels == candidate.label))
     maps = records.cell_maps(members).reshape(len(members), -1)

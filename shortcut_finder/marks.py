@@ -64,7 +64,7 @@ def _sticker_anywhere(image: Image.Image, rng: np.random.Generator) -> tuple[Ima
         draw.ellipse(eye, fill=(40, 30, 20, 255))
     smile = (end * 0.24, end * 0.24, end * 0.76, end * 0.78)
     draw.arc(smile, 20, 160, fill=(40, 30, 20, 255), width=round(end * 0.07))
-    face = face.rotate(float(rng.uniform(-20, 20)), Image.Resampling.BICUBIC).reduce(fine)
+    face = face.rotate(float(rng.uniform(-6, 6)), Image.Resampling.BICUBIC).reduce(fine)
     x = int(rng.integers(2, image.width - side - 2))
     y = int(rng.integers(2, image.height - side - 2))
     stuck = image.copy()
