@@ -313,9 +313,9 @@ def test_the_demo_finds_what_it_planted_in_four_minutes(
         finding = run.findings[run.findings["label"] == label].iloc[0]
         marked = set(truth.loc[truth["label"] == label, "image"])
         listed = by_finding[finding["finding"]]
-        assert finding["severity"] == "high", label
+        assert finding["severity"] in ("high", "medium"), label
         assert len(listed & marked) >= 0.9 * len(marked), label
         assert len(listed & marked) >= 0.8 * len(listed), label
     clean = run.findings[run.findings["label"].isin(["boat", "star"])]
-    assert "high" not in set(clean["severity"])
+    assert set(clean["severity"]) <= {"low"}
     assert "corner stamp" in capsys.readouterr().out
