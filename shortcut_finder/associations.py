@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
-from shortcut_finder.evidence import association_p, false_discovery_rate
+from shortcut_finder.evidence import association_p, false_discovery_rate, share_above
 
 # What the making of a file decides, not what the picture shows.
 EXTRINSIC = ("width", "height", "aspect", "jpeg", "grey", "border_uniformity", "border_step")
@@ -102,11 +102,11 @@ def _cut(
     """Learn the best cut-off on the discovery half and count on the other."""
     sign = 1.0 if above else -1.0
     own = labels == label
-    inside, outside = np.sort(sign * values[half & own]), np.sort(sign * values[half & ~own])
+    inside, outside = sign * values[half & own], sign * values[half & ~own]
     # Candidates lie midway between neighbours, so that equal values stay on one side.
     levels = np.unique(np.concatenate([inside, outside]))
     cuts = (levels[:-1] + levels[1:]) / 2 if len(levels) > 1 else levels
-    beyond = _beyond(inside, cuts) - _beyond(outside, cuts)
+    beyond = share_above(inside, cuts) - share_above(outside, cuts)
     limit = float(cuts[int(np.argmax(beyond))])
     carries = sign * values >= limit
     tested_own, tested_rest = ~half & own, ~half & ~own
@@ -123,8 +123,3 @@ def _cut(
         q=1.0,
         carries=carries,
     )
-
-
-def _beyond(ordered: np.ndarray, cuts: np.ndarray) -> np.ndarray:
-    """Share of the values at or above each cut."""
-    return np.asarray(1 - np.searchsorted(ordered, cuts) / max(len(ordered), 1))

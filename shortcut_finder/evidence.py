@@ -101,3 +101,13 @@ def association_p(members: int, size: int, members_elsewhere: int, size_elsewher
         return 1.0
     total, found = size + size_elsewhere, members + members_elsewhere
     return float(stats.hypergeom.sf(members - 1, total, size, found))
+
+
+def share_above(values: np.ndarray, levels: np.ndarray) -> np.ndarray:
+    """Share of the values at or above each level, (level,) in [0, 1].
+
+    Example:
+        >>> share_above(np.array([3.0, 1.0]), np.array([0.0, 2.0, 4.0])).tolist()
+        [1.0, 0.5, 0.0]
+    """
+    return np.asarray(1 - np.searchsorted(np.sort(values), levels) / max(len(values), 1))

@@ -10,7 +10,7 @@ from PIL import Image
 
 from shortcut_finder.associations import Association
 from shortcut_finder.errors import UnreadableImage
-from shortcut_finder.evidence import association_p, false_discovery_rate
+from shortcut_finder.evidence import association_p, false_discovery_rate, share_above
 from shortcut_finder.groups import Matches, Template, place_concentration
 from shortcut_finder.preprocessing import Box, Preprocessing
 from shortcut_finder.records import Records
@@ -190,7 +190,7 @@ def reach(candidate: Candidate, labels: np.ndarray) -> Candidate:
     own = labels == candidate.label
     inside, outside = candidate.membership[own], candidate.membership[~own]
     levels = np.append(np.unique(inside[inside < 0]), 0.0)
-    gained, strangers = _above(inside, levels), _above(outside, levels)
+    gained, strangers = share_above(inside, levels), share_above(outside, levels)
     gain = gained - strangers
     best = int(np.argmax(gain))
     noise = np.sqrt(
@@ -200,11 +200,6 @@ def reach(candidate: Candidate, labels: np.ndarray) -> Candidate:
     limit = float(levels[np.flatnonzero(gain[best] - gain <= noise / 2)[-1]])
     lowered = (candidate.membership - limit) / (1 - limit)
     return replace(candidate, membership=np.where(own, lowered, candidate.membership))
-
-
-def _above(values: np.ndarray, levels: np.ndarray) -> np.ndarray:
-    """Share of the values at or above each level."""
-    return np.asarray(1 - np.searchsorted(np.sort(values), levels) / max(len(values), 1))
 
 
 def judge(
@@ -420,7 +415,8 @@ class Scene:
 
 def _centres(candidate: Candidate, grid: tuple[int, int]) -> np.ndarray:
     """Middle of every image's matching cell, as fractions x, y of the model's input."""
-    return np.array([_cell_centre(int(cell), grid) for cell in candidate.closest])
+    rows, columns = np.divmod(candidate.closest, grid[1])
+    return np.stack([(columns + 0.5) / grid[1], (rows + 0.5) / grid[0]], axis=1)
 
 
 def _cell_centre(cell: int, grid: tuple[int, int]) -> tuple[float, float]:

@@ -152,12 +152,8 @@ def find_templates(folder: Path, records: Records, half: np.ndarray, seed: int) 
         if len(own) >= FEWEST and len(others) >= FEWEST:
             maps = records.cell_maps(sample.index[own])
             found = _class_templates(sample.part(own), sample.part(others), maps, records, rng)
-            templates += [_labelled(template, int(label)) for template in found]
+            templates += [dataclasses.replace(one, label=int(label)) for one in found]
     return templates
-
-
-def _labelled(template: Template, label: int) -> Template:
-    return dataclasses.replace(template, label=label)
 
 
 def _draw(indices: np.ndarray, size: int, rng: np.random.Generator) -> np.ndarray:
