@@ -26,7 +26,6 @@ from shortcut_finder.findings import (
     Scene,
     gather_candidates,
     judge,
-    property_findings,
     ranked,
 )
 from shortcut_finder.groups import discovery_half, find_templates, match_templates
@@ -37,6 +36,7 @@ from shortcut_finder.regions import Regions, frame_regions, region_shares
 from shortcut_finder.run import Run, save_run
 from shortcut_finder.schema import FINDING_COLUMNS, SCHEMA_VERSION
 from shortcut_finder.settings import Settings
+from shortcut_finder.traits import property_findings
 
 if TYPE_CHECKING:
     from torch import nn

@@ -111,3 +111,16 @@ def share_above(values: np.ndarray, levels: np.ndarray) -> np.ndarray:
         [1.0, 0.5, 0.0]
     """
     return np.asarray(1 - np.searchsorted(np.sort(values), levels) / max(len(values), 1))
+
+
+def phi(one: np.ndarray, other: np.ndarray) -> float:
+    """Correlation of two yes-or-no columns given as 0 and 1, (image,).
+
+    Example:
+        >>> phi(np.array([1.0, 1.0, 0.0, 0.0]), np.array([1.0, 1.0, 0.0, 1.0])).__round__(3)
+        0.577
+    """
+    if one.std() == 0 or other.std() == 0:
+        # Both in all images of the class: they always stand together.
+        return float(bool(one.min() == 1 and other.min() == 1))
+    return float(np.corrcoef(one, other)[0, 1])

@@ -8,9 +8,8 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 from PIL import Image
 
-from shortcut_finder.associations import Association
 from shortcut_finder.errors import UnreadableImage
-from shortcut_finder.evidence import association_p, false_discovery_rate, share_above
+from shortcut_finder.evidence import association_p, false_discovery_rate, phi, share_above
 from shortcut_finder.groups import Matches, Template, place_concentration
 from shortcut_finder.preprocessing import Box, Preprocessing
 from shortcut_finder.records import Records
@@ -165,19 +164,12 @@ def _same_images(one: Candidate, other: Candidate, labels: np.ndarray) -> bool:
     """Whether two candidates of a class stand in the same images: pieces of one thing."""
     own = labels == one.label
     carried = one.carries[own].astype(float), other.carries[own].astype(float)
-    return one.label == other.label and _phi(*carried) >= TOGETHER
+    return one.label == other.label and phi(*carried) >= TOGETHER
 
 
 def _membership(template: Template, similarity: np.ndarray) -> np.ndarray:
     span = max(template.typical - template.limit, 1e-3)
     return (similarity - template.limit) / span
-
-
-def _phi(one: np.ndarray, other: np.ndarray) -> float:
-    if one.std() == 0 or other.std() == 0:
-        # Both in all images of the class: they always stand together.
-        return float(bool(one.min() == 1 and other.min() == 1))
-    return float(np.corrcoef(one, other)[0, 1])
 
 
 def reach(candidate: Candidate, labels: np.ndarray) -> Candidate:
@@ -302,7 +294,7 @@ def _distinct(looked: Sequence[_Looked], records: Records) -> list[_Looked]:
         label = one.candidate.label
         if any(_same_images(one.reached, other.reached, records.labels) for other in kept):
             continue
-        if _severity(one.weight["suspicion"]) == "low":
+        if severity_of(one.weight["suspicion"]) == "low":
             ordinary[label] = ordinary.get(label, 0) + 1
             if ordinary[label] > ORDINARY_GROUPS:
                 continue
@@ -454,7 +446,8 @@ def _weigh(candidate: Candidate, test: dict[str, float], records: Records) -> di
     }
 
 
-def _severity(suspicion: float) -> str:
+def severity_of(suspicion: float) -> str:
+    """``high``, ``medium`` or ``low``."""
     return "high" if suspicion >= HIGH else "medium" if suspicion >= MEDIUM else "low"
 
 
@@ -522,7 +515,7 @@ def _finding(one: _Looked, records: Records, classes: tuple[str, ...]) -> Findin
         elsewhere=test["elsewhere"],
         q=test["q"],
         suspicion=suspicion,
-        severity=_severity(suspicion),
+        severity=severity_of(suspicion),
         sentence=_sentence(label, kind, region, test, weight),
         advice=_advice(kind, test["share"], weight["rigidity"]),
         carries=carries,
@@ -534,75 +527,6 @@ def _finding(one: _Looked, records: Records, classes: tuple[str, ...]) -> Findin
         numbers=test,
         place=place / max(len(members), 1),
         typical=best,
-    )
-
-
-def property_findings(
-    associations: Sequence[Association],
-    judged: Sequence[Finding],
-    records: Records,
-    classes: tuple[str, ...],
-) -> list[Finding]:
-    """Findings for properties that tell a class, unless a finding already says why.
-
-    Args:
-        associations: strongest first.
-        judged: what was found in the pictures; a frame changes the border's properties.
-        records: what the sweep kept.
-        classes: class names.
-    """
-    found = []
-    for one in associations:
-        own = records.labels == one.label
-        explained = any(
-            f.label == classes[one.label]
-            and f.severity != "low"
-            and _phi(f.carries[own].astype(float), one.carries[own].astype(float)) >= TOGETHER
-            for f in judged
-        )
-        if not explained:
-            found.append(_property_finding(one, own, records, classes[one.label]))
-    return found
-
-
-def _property_finding(one: Association, own: np.ndarray, records: Records, label: str) -> Finding:
-    name = one.trait.replace("_", " ")
-    exclusive = one.share / max(one.share + one.elsewhere, 1e-9)
-    excess = one.share - one.elsewhere
-    # Colour may belong to the class; the size of its files cannot.
-    suspicion = exclusive * (0.3 + 0.7 * excess if one.extrinsic else min(excess, 0.3))
-    side = "above" if one.above else "below"
-    why = (
-        "How a file was made should not tell the class."
-        if one.extrinsic
-        else "It may belong to the class, or to how its pictures were made."
-    )
-    return Finding(
-        key="",
-        label=label,
-        kind="property",
-        region=name,
-        share=one.share,
-        elsewhere=one.elsewhere,
-        q=one.q,
-        suspicion=suspicion,
-        severity=_severity(suspicion),
-        sentence=(
-            f"{_percent(one.share)} of the {label} images have a {name} {side} {one.limit:.3g}; "
-            f"{_percent(one.elsewhere)} of the others do. {why}"
-        ),
-        advice=(
-            "Bring all classes to the same size, format and border, and train again."
-            if one.extrinsic
-            else "Look at the pictures; augment or equalise this property and train again."
-        ),
-        carries=one.carries & own,
-        score=np.where(one.carries & own, suspicion, 0.0),
-        boxes=lambda _image: (0.0, 0.0, 1.0, 1.0),
-        parts={"exclusivity": exclusive, "excess_share": max(excess, 0.0)},
-        numbers={"limit": one.limit, "p": one.p, "above": float(one.above)},
-        place=np.zeros(records.cell_grid),
-        typical=np.flatnonzero(one.carries & own),
     )
 
 

@@ -27,7 +27,7 @@ LAYERS = (
     ("evidence", "groups", "confusions"),
     ("associations",),
     ("findings",),
-    ("offenders",),
+    ("offenders", "traits"),
     ("run",),
     ("pictures",),
     ("charts", "album"),
