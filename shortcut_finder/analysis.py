@@ -5,7 +5,7 @@ from __future__ import annotations
 import platform
 import shutil
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from fnmatch import fnmatchcase
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -37,6 +37,7 @@ from shortcut_finder.run import Run, save_run
 from shortcut_finder.schema import FINDING_COLUMNS, SCHEMA_VERSION
 from shortcut_finder.settings import Settings
 from shortcut_finder.traits import property_findings
+from shortcut_finder.verification import verify
 
 if TYPE_CHECKING:
     from torch import nn
@@ -48,6 +49,7 @@ if TYPE_CHECKING:
 RUN_FILES = (
     "run.json", "images.parquet", "regions.csv", "findings.csv", "findings.json", "offenders.csv",
     "confusions.csv", "unreadable.csv", "report.html", "thumbnails.parquet",
+    "experiments.parquet",
 )  # fmt: skip
 SHARD_FILES = (
     "shard-*.parquet", "unreadable-*.json", "plan.json", "whitening.npz", "*.part",
@@ -87,7 +89,7 @@ def scan(
         ShortcutFinderError: the input cannot be used; one line says what, where and what to do.
     """
     from shortcut_finder.model import load_classifier
-    from shortcut_finder.pictures import report_images, write_thumbnails
+    from shortcut_finder.pictures import report_images, write_shots, write_thumbnails
     from shortcut_finder.report import write_report
     from shortcut_finder.sweep import sweep
 
@@ -114,6 +116,8 @@ def scan(
     shares = region_shares(records.maps, regions)
     table = weigh_regions(shares, records.labels, images.classes, regions)
     judged = find_shortcuts(folder / "shards", records, images, classifier, settings)
+    if settings.verify:
+        judged = _verify(judged, records, images, classifier, settings, progress=progress)
     image_table = _image_table(records, images, classifier, shares, regions, judged.findings)
     run = Run(
         folder=folder,
@@ -143,6 +147,10 @@ def scan(
         lambda name: images.read(index[name]).picture,
         report_images(run.details, run.offenders),
     )
+    if settings.verify:
+        write_shots(folder / "experiments.parquet", _shots(judged.findings, image_table))
+    else:
+        (folder / "experiments.parquet").unlink(missing_ok=True)
     save_run(run)
     write_report(run)
     return run
@@ -160,16 +168,47 @@ def find_shortcuts(
     templates = find_templates(folder, records, half, settings.seed)
     matches = match_templates(folder, templates, len(records.labels), records.cell_grid)
     candidates = gather_candidates(templates, matches, records)
-    positions = records.table["index"].to_numpy()
-    scene = Scene(
-        records,
-        lambda number: images.read(int(positions[number])).picture,
-        classifier.preprocessing,
-    )
+    scene = _scene(records, images, classifier)
     judged = judge(candidates, scene, half, images.classes)
     associations = find_associations(records.table, records.labels, half)
     properties = property_findings(associations, judged.findings, records, images.classes)
     return Judged(ranked([*judged.findings, *properties]), judged.notes, judged.tested)
+
+
+def _scene(records: Records, images: ImageDataset, classifier: Classifier) -> Scene:
+    positions = records.table["index"].to_numpy()
+    return Scene(
+        records,
+        lambda number: images.read(int(positions[number])).picture,
+        classifier.preprocessing,
+    )
+
+
+def _verify(
+    judged: Judged,
+    records: Records,
+    images: ImageDataset,
+    classifier: Classifier,
+    settings: Settings,
+    *,
+    progress: bool,
+) -> Judged:
+    """The findings after experiments with the model, strongest first."""
+    import torch
+
+    from shortcut_finder.cam import MapEngine
+
+    with MapEngine(classifier, settings) as engine:
+        findings = verify(
+            judged.findings,
+            _scene(records, images, classifier),
+            ~discovery_half(records.labels, settings.seed),
+            lambda pixels: engine.predict(torch.from_numpy(pixels)).numpy(),
+            batch=settings.batch_size,
+            seed=settings.seed,
+            progress=progress,
+        )
+    return Judged(ranked(findings), judged.notes, judged.tested)
 
 
 def _fields(run: Run) -> dict[str, Any]:
@@ -274,6 +313,7 @@ def _detail(
     return {
         **_finding_row(finding, labels),
         "advice": finding.advice,
+        "verification": _experiments(finding),
         "numbers": dict(finding.numbers),
         "suspicion_parts": dict(finding.parts),
         "maps": {
@@ -295,6 +335,28 @@ def _detail(
             for number in map(int, finding.typical[:12])
         ],
     }
+
+
+def _experiments(finding: Finding) -> dict[str, Any] | None:
+    """The experiments of a finding, for ``findings.json``."""
+    found = finding.verification
+    if found is None:
+        return None
+    return {"note": found.note, "experiments": [one.as_dict() for one in found.experiments]}
+
+
+def _shots(findings: Sequence[Finding], images: pd.DataFrame) -> Iterator[dict[str, Any]]:
+    """The pictures of all experiments, with the finding and the image each belongs to."""
+    for finding in findings:
+        for shot in finding.verification.shots if finding.verification else ():
+            yield {
+                "finding": finding.key,
+                "experiment": shot.experiment,
+                "image": images["image"].iloc[shot.image],
+                "arm": shot.arm,
+                "label_probability": shot.probability,
+                "pixels": shot.pixels,
+            }
 
 
 def _mean_map(maps: np.ndarray, chosen: np.ndarray) -> np.ndarray:

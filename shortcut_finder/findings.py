@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 
 import numpy as np
 from PIL import Image
 
 from shortcut_finder.errors import UnreadableImage
 from shortcut_finder.evidence import association_p, false_discovery_rate, phi, share_above
+from shortcut_finder.experiments import VERDICTS, Verification
 from shortcut_finder.groups import Matches, Template, place_concentration
 from shortcut_finder.preprocessing import Box, Preprocessing
 from shortcut_finder.records import Records
@@ -21,6 +22,7 @@ from shortcut_finder.rigidity import (
     likeness_to,
     measure_rigidity,
 )
+from shortcut_finder.settings import SEVERITIES
 
 # Correlation of two candidates' members within a class from which they are one thing.
 TOGETHER = 0.4
@@ -90,6 +92,7 @@ class Finding:
     Attributes:
         key: ``F1`` for the strongest.
         label: class name.
+        number: index of the class.
         kind: one of DESIGN's kinds.
         region: where it stands.
         share: of the class's images that carry it, on images it was not found on.
@@ -106,10 +109,17 @@ class Finding:
         numbers: of every test.
         place: share of the members whose matching cell lies there, (row, column).
         typical: best members, best first.
+        extent: cells that a thing at a fixed place covers, (row, column) of bool; ``None`` for
+            everything else.
+        verdict: ``confirmed``, ``present`` or ``suspect``.
+        reliance: effect of the thing on the label's probability beyond its controls, with the ends
+            of its 95% interval, each in [-1, 1]; NaN where it was not measured.
+        verification: the experiments behind verdict and reliance.
     """
 
     key: str
     label: str
+    number: int
     kind: str
     region: str
     share: float
@@ -126,8 +136,10 @@ class Finding:
     numbers: Mapping[str, float]
     place: np.ndarray
     typical: np.ndarray
+    extent: np.ndarray | None = None
     verdict: str = "suspect"
-    reliance: tuple[float, float, float] = field(default=(np.nan, np.nan, np.nan))
+    reliance: tuple[float, float, float] = (np.nan, np.nan, np.nan)
+    verification: Verification | None = None
 
 
 @dataclass(frozen=True)
@@ -509,6 +521,7 @@ def _finding(one: _Looked, records: Records, classes: tuple[str, ...]) -> Findin
     return Finding(
         key="",
         label=label,
+        number=candidate.label,
         kind=kind,
         region=region,
         share=test["share"],
@@ -527,13 +540,23 @@ def _finding(one: _Looked, records: Records, classes: tuple[str, ...]) -> Findin
         numbers=test,
         place=place / max(len(members), 1),
         typical=best,
+        extent=candidate.extent,
     )
 
 
 def ranked(findings: Sequence[Finding]) -> tuple[Finding, ...]:
     """Strongest first, with their keys: ``F1``, ``F2``..."""
-    order = sorted(findings, key=lambda finding: -finding.suspicion)
+    order = sorted(findings, key=_strength)
     return tuple(replace(finding, key=f"F{n}") for n, finding in enumerate(order, start=1))
+
+
+def _strength(finding: Finding) -> tuple[int, int, float]:
+    """Sorts by severity, then by what was shown, then by suspicion."""
+    return (
+        SEVERITIES.index(finding.severity),
+        VERDICTS.index(finding.verdict),
+        -finding.suspicion,
+    )
 
 
 def _boxes(candidate: Candidate, grid: tuple[int, int]) -> Callable[[int], Box]:

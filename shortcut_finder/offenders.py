@@ -10,6 +10,7 @@ import pandas as pd
 from shortcut_finder.findings import Finding
 from shortcut_finder.preprocessing import Preprocessing
 from shortcut_finder.schema import OFFENDER_COLUMNS
+from shortcut_finder.texts import percent
 
 
 def rank_offenders(
@@ -40,7 +41,7 @@ def rank_offenders(
                     "kind": finding.kind,
                     "region": finding.region,
                     **dict(zip(("x0", "y0", "x1", "y1"), box, strict=True)),
-                    "reason": _reason(finding, str(image["label"])),
+                    "reason": _reason(finding, int(number), image),
                 }
             )
     table = pd.DataFrame(rows, columns=list(OFFENDER_COLUMNS[1:]))
@@ -51,10 +52,18 @@ def rank_offenders(
     return table
 
 
-def _reason(finding: Finding, label: str) -> str:
+def _reason(finding: Finding, number: int, image: pd.Series) -> str:
     if finding.kind == "property":
         return f"{finding.region} is typical of {finding.label} and of no other class"
     place = "" if finding.region == "anywhere" else f" ({finding.region})"
-    if label != finding.label:
-        return f"carries the {finding.kind}{place} found in {finding.label}, in another class"
-    return f"carries the {finding.kind}{place} that {finding.share:.0%} of {label} images carry"
+    thing = f"carries the {finding.kind}{place}"
+    if image["label"] != finding.label:
+        return f"{thing} found in {finding.label}, in another class"
+    reason = f"{thing} that {finding.share:.0%} of {finding.label} images carry"
+    without = {} if finding.verification is None else finding.verification.without
+    if number not in without:
+        return reason
+    return (
+        f"{reason}; without it this image is {percent(without[number])} {finding.label}, "
+        f"with it {percent(image['label_probability'])}"
+    )

@@ -29,6 +29,9 @@ HEAT_OPACITY = 0.68
 LAYER_SIDE = 96
 # A page of 20 findings stays under 15 MB; whatever follows gets a glimpse.
 SHEET_IMAGES = 12
+# Long side of an experiment's pictures, in pixels.
+SHOT_SIDE = 224
+SHOT_COLUMNS = ("finding", "experiment", "image", "arm", "label_probability", "jpeg")
 SHEET_FINDINGS = 20
 GLIMPSE_IMAGES = 3
 
@@ -70,6 +73,24 @@ def write_thumbnails(
     table = pd.DataFrame({"image": list(rows), "jpeg": list(rows.values())}, dtype=object)
     write_whole(path, table.to_parquet(index=False))
     return list(rows)
+
+
+def write_shots(path: Path, shots: Iterable[Mapping[str, Any]]) -> None:
+    """Write the pictures of experiments to one Parquet file.
+
+    Args:
+        path: the file to write.
+        shots: ``finding``, ``experiment``, ``image``, ``arm``, ``label_probability`` and
+            ``pixels``, uint8 (row, column, channel), which become a ``jpeg``.
+    """
+    rows = []
+    for shot in shots:
+        row = {name: value for name, value in shot.items() if name != "pixels"}
+        # A file name may be any bytes, and Parquet holds UTF-8 only.
+        row["image"] = str(row["image"]).encode("utf-8", "replace").decode()
+        rows.append({**row, "jpeg": thumbnail(Image.fromarray(shot["pixels"]), SHOT_SIDE)})
+    table = pd.DataFrame(rows, columns=list(SHOT_COLUMNS))
+    write_whole(path, table.to_parquet(index=False))
 
 
 def read_thumbnails(path: Path) -> dict[str, bytes]:

@@ -56,6 +56,7 @@ def _property_finding(one: Association, own: np.ndarray, records: Records, label
     return Finding(
         key="",
         label=label,
+        number=one.label,
         kind="property",
         region=name,
         share=one.share,

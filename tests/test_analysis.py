@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import io
 import json
 import re
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -110,7 +112,7 @@ def test_every_file_of_the_contract_is_there_with_its_columns(scanned: Run) -> N
     files = {path.name for path in scanned.folder.iterdir()}
     assert files == {
         *CONTRACT, "run.json", "images.parquet", "findings.json", "report.html",
-        "thumbnails.parquet", "shards",
+        "thumbnails.parquet", "experiments.parquet", "shards",
     }  # fmt: skip
     assert list((scanned.folder / "shards").glob("*.parquet"))
     images = pd.read_parquet(scanned.folder / "images.parquet")
@@ -163,7 +165,8 @@ def test_the_stamp_is_the_top_finding_and_its_images_come_first(
 ) -> None:
     top = scanned.findings.iloc[0]
     assert (top["finding"], top["label"], top["region"]) == ("F1", "bee", "top left corner")
-    assert top["severity"] == "high"
+    assert top["suspicion"] >= 0.6
+    assert top["severity"] != "low"
     rows = scanned.offenders[scanned.offenders["finding"] == "F1"]
     listed = set(rows["image"]) & stamped[1]
     assert len(listed) >= 0.8 * len(stamped[1])  # the weakest matches may fall below the limit
@@ -176,9 +179,9 @@ def test_the_stamp_is_the_top_finding_and_its_images_come_first(
 def test_findings_are_of_the_contract(scanned: Run) -> None:
     findings = scanned.findings
     assert set(findings["kind"]) <= KINDS
-    assert set(findings["verdict"]) == {"suspect"}
-    assert set(findings["severity"]) <= {"high", "medium", "low"}
-    assert findings["suspicion"].is_monotonic_decreasing
+    assert set(findings["verdict"]) <= {"confirmed", "present", "suspect"}
+    order = ["high", "medium", "low"]
+    assert findings["severity"].map(order.index).is_monotonic_increasing
     assert findings["finding"].tolist() == [f"F{n + 1}" for n in range(len(findings))]
     details = json.loads((scanned.folder / "findings.json").read_text())["findings"]
     rows, columns = json.loads((scanned.folder / "run.json").read_text())["maps"]["grid"]
@@ -191,6 +194,34 @@ def test_findings_are_of_the_contract(scanned: Run) -> None:
         assert all(0 <= part <= 1 for part in detail["suspicion_parts"].values())
         assert 0 < len(detail["template"]) <= 12
         assert detail["advice"]
+
+
+def test_the_top_finding_was_experimented_with(scanned: Run) -> None:
+    verification = scanned.details[0]["verification"]
+    (paste,) = verification["experiments"]
+    assert paste["name"] == "paste"
+    assert paste["pairs"] >= 24
+    assert "no power to mask" in verification["note"]
+    assert {"name", "role", "after", "flips", "effect", "low", "high", "p"} <= set(paste["arms"][0])
+    row = scanned.findings.iloc[0]
+    assert row["reliance_low"] <= row["reliance"] <= row["reliance_high"]
+    assert row["reliance"] == pytest.approx(paste["effect"], rel=1e-4)
+    shots = pd.read_parquet(scanned.folder / "experiments.parquet")
+    shots = shots[shots["finding"] == row["finding"]]
+    assert shots["arm"].tolist()[:2] == ["before", "after"]
+    assert set(shots["image"]) <= set(scanned.images["image"])
+    assert Image.open(io.BytesIO(shots["jpeg"].iloc[0])).size == (SIDE, SIDE)
+
+
+def test_without_verification_everything_is_a_suspect(
+    stamped: tuple[Path, set[str]], tmp_path: Path
+) -> None:
+    go(stamped[0], tmp_path / "run", 3)
+    run = go(stamped[0], tmp_path / "run", 3, replace(SETTINGS, verify=False))
+    assert set(run.findings["verdict"]) == {"suspect"}
+    assert run.findings["reliance"].isna().all()
+    assert all(detail["verification"] is None for detail in run.details)
+    assert not (tmp_path / "run" / "experiments.parquet").exists()
 
 
 def test_offenders_are_ranked_and_list_every_member_inside_its_image(scanned: Run) -> None:

@@ -18,7 +18,7 @@ PACKAGE = Path(shortcut_finder.__file__).parent
 LAYERS = (
     ("errors",),
     ("settings", "regions", "preprocessing", "imports", "texts", "schema"),
-    ("reading", "tables", "weights", "whitening", "rigidity"),
+    ("reading", "tables", "weights", "whitening", "rigidity", "interventions", "experiments"),
     ("items",),
     ("dataset", "model", "shards", "properties"),
     ("layers", "records"),
@@ -27,7 +27,7 @@ LAYERS = (
     ("evidence", "groups", "confusions"),
     ("associations",),
     ("findings",),
-    ("offenders", "traits"),
+    ("offenders", "traits", "verification"),
     ("run",),
     ("pictures",),
     ("charts", "album"),

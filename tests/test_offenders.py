@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 
 import numpy as np
 import pandas as pd
 import pytest
 
+from shortcut_finder.experiments import Verification
 from shortcut_finder.findings import Finding
 from shortcut_finder.offenders import rank_offenders
 from shortcut_finder.preprocessing import Box, Preprocessing
@@ -22,6 +24,7 @@ IMAGES = pd.DataFrame(
         "label": ["a", "a", "b", "b"],
         "predicted": ["a", "b", "b", "b"],
         "confidence": [0.9, 0.6, 0.8, 0.7],
+        "label_probability": [0.9, 0.4, 0.8, 0.7],
         "width": [100, 60, 200, 31],
         "height": [50, 90, 200, 17],
     }
@@ -37,7 +40,7 @@ def finding(
 ) -> Finding:
     scores = np.array(score)
     return Finding(
-        key=key, label="a", kind=kind, region=region, share=0.31, elsewhere=0.02, q=0.01,
+        key=key, label="a", number=0, kind=kind, region=region, share=0.31, elsewhere=0.02, q=0.01,
         suspicion=0.9, severity="high", sentence="", advice="", carries=scores > 0, score=scores,
         boxes=boxes, parts={}, numbers={}, place=np.zeros((2, 2)), typical=np.array([0]),
     )  # fmt: skip
@@ -99,3 +102,10 @@ def test_reasons_say_what_and_where() -> None:
     assert "found in a, in another class" in table.loc["b/1.png", "reason"]
     anywhere = rank(finding("F1", [0.4, 0, 0, 0], kind="patch", region="anywhere"))
     assert "anywhere" not in anywhere["reason"][0]
+
+
+def test_an_image_says_how_much_its_label_hangs_on_the_thing() -> None:
+    found = finding("F1", [0.5, 0.4, 0.4, 0])
+    table = rank(replace(found, verification=Verification(without={0: 0.12, 1: 0.4})))
+    assert table["reason"][0].endswith("; without it this image is 12% a, with it 90%")
+    assert "without it" not in table["reason"][2]

@@ -1,0 +1,269 @@
+"""Verification: what a model relies on is confirmed, what it ignores is not, however it looks.
+
+The models here are formulas on pixels, so that what they rely on is known.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+from scipy import signal
+from synthetic import CLASSES, FIXED_CELL, SIDE, Thing, World, make_world, stamp
+
+from shortcut_finder.errors import UnreadableImage
+from shortcut_finder.experiments import FEWEST_PAIRS
+from shortcut_finder.findings import Finding, Scene
+from shortcut_finder.preprocessing import Preprocessing
+from shortcut_finder.verification import PAIRS, verify
+
+Model = Callable[[np.ndarray], np.ndarray]
+COUNTS = (80, 80, 80)
+BEE = CLASSES.index("bee")
+
+
+def stamped(pixels: np.ndarray) -> np.ndarray:
+    """How clearly each image shows the stamp, wherever it is: 1 when it does, (image,)."""
+    wanted = stamp(0) - stamp(0).mean()
+    window = np.ones_like(wanted)
+    found = []
+    for image in pixels.mean(axis=3):
+        answer = signal.fftconvolve(image, wanted[::-1, ::-1], "valid")
+        mean = signal.fftconvolve(image, window, "valid") / window.size
+        square = signal.fftconvolve(image**2, window, "valid") / window.size
+        deviation = np.sqrt(np.maximum(square - mean**2, 25.0))
+        found.append((answer / (deviation * wanted.std() * wanted.size)).max())
+    return np.clip((np.array(found) - 0.6) / 0.3, 0, 1)
+
+
+def bee_by(evidence: Callable[[np.ndarray], np.ndarray]) -> Model:
+    """A model that takes images for bees by some evidence, and knows the others by nothing."""
+
+    def predict(pixels: np.ndarray) -> np.ndarray:
+        grey = pixels.mean(axis=(1, 2, 3)) / 255
+        return np.stack([0.5 + grey, evidence(pixels), 1.0 - grey], axis=1)
+
+    return predict
+
+
+RELIES = bee_by(lambda pixels: 6 * stamped(pixels) - 2)
+IGNORES = bee_by(lambda pixels: np.cos(pixels.mean(axis=(1, 2, 3)) / 60))
+
+
+def prepared(world: World, model: Model, unreadable: frozenset[int] = frozenset()) -> Scene:
+    """The scene of a world whose records say what the model says."""
+    preprocessing = Preprocessing(SIDE, SIDE)
+    order = world.order
+    pixels = np.stack([preprocessing.pixels(world.pictures[n]) for n in order])
+    records = replace(world.records, logits=model(pixels).astype(np.float32))
+
+    def read(number: int) -> Image.Image:
+        if number in unreadable:
+            raise UnreadableImage("gone")
+        return world.pictures[order[number]]
+
+    return Scene(records, read, preprocessing)
+
+
+def verified(world: World, model: Model, findings: list[Finding], **options) -> list[Finding]:
+    tested = ~world.half()
+    scene = prepared(world, model)
+    return verify(findings, scene, tested, model, progress=False, **options)
+
+
+def world_probability(world: World, image: int) -> float:
+    """What the relying model makes of an image as it is."""
+    return float(prepared(world, RELIES).records.probabilities[image, BEE])
+
+
+def top(world: World) -> Finding:
+    return world.judged().findings[0]
+
+
+@pytest.fixture(scope="module")
+def fixed(tmp_path_factory: pytest.TempPathFactory) -> tuple[World, Finding]:
+    folder = tmp_path_factory.mktemp("fixed")
+    world = make_world(folder, [Thing(BEE, 0.7, FIXED_CELL)], counts=COUNTS)
+    return world, top(world)
+
+
+@pytest.fixture(scope="module")
+def moving(tmp_path_factory: pytest.TempPathFactory) -> tuple[World, Finding]:
+    world = make_world(tmp_path_factory.mktemp("moving"), [Thing(BEE, 0.7)], counts=COUNTS)
+    return world, top(world)
+
+
+@pytest.mark.parametrize("place", ["fixed", "moving"])
+def test_a_stamp_that_the_model_reads_is_confirmed(
+    place: str, request: pytest.FixtureRequest
+) -> None:
+    world, finding = request.getfixturevalue(place)
+    (found,) = verified(world, RELIES, [finding])
+    assert (found.verdict, found.severity) == ("confirmed", "high")
+    value, low, high = found.reliance
+    assert 0.4 < low < value < high <= 1
+    made = {one.name: one for one in found.verification.experiments}
+    assert made["paste"].holds
+    assert made["mask"].holds
+    assert made["paste"].place == {"fixed": "same place", "moving": "random places"}[place]
+    assert made["paste"].pairs == PAIRS
+    assert made["paste"].after > 0.6 > 0.2 > made["paste"].before
+    assert made["mask"].after < 0.4 < 0.8 < made["mask"].before
+    assert "it raises the odds of bee" in found.sentence
+    assert "Taking it away lowers the odds of bee" in found.sentence
+    assert found.suspicion == finding.suspicion
+
+
+@pytest.mark.parametrize("place", ["fixed", "moving"])
+def test_a_stamp_that_the_model_ignores_is_present(
+    place: str, request: pytest.FixtureRequest
+) -> None:
+    world, finding = request.getfixturevalue(place)
+    assert finding.severity == "high"
+    (found,) = verified(world, IGNORES, [finding])
+    assert (found.verdict, found.severity) == ("present", "medium")
+    assert found.reliance[2] < 0.125
+    assert "does not react" in found.sentence
+
+
+def test_covering_what_the_others_are_known_by_is_no_reliance(
+    fixed: tuple[World, Finding],
+) -> None:
+    world, finding = fixed
+    # Ants and cats are known by a white spot where the bees' stamp is; anything pasted hides it.
+    spot = SIDE // 8 + 4
+    spotted = [_marked(p, spot, world.labels[n] != BEE) for n, p in enumerate(world.pictures)]
+    model = bee_by(lambda p: 3.0 - 6.0 * (p[:, spot, spot].min(axis=1) > 250))
+    (found,) = verified(replace(world, pictures=spotted), model, [finding])
+    made = {one.name: one for one in found.verification.experiments}
+    assert made["paste"].after - made["paste"].before > 0.5
+    assert not made["paste"].holds
+    assert found.verdict != "confirmed"
+
+
+def test_necessity_alone_confirms(fixed: tuple[World, Finding]) -> None:
+    world, finding = fixed
+    # The stamp counts on images of bees only, which have a white spot in the last corner.
+    spot = SIDE - 1
+    spotted = [_marked(p, spot, world.labels[n] == BEE) for n, p in enumerate(world.pictures)]
+    model = bee_by(lambda p: 6 * stamped(p) * (p[:, spot, spot, 0] > 250) - 2)
+    (found,) = verified(replace(world, pictures=spotted), model, [finding])
+    made = {one.name: one.holds for one in found.verification.experiments}
+    assert made == {"paste": False, "mask": True}
+    assert found.verdict == "confirmed"
+    assert "lowers the odds of bee" in found.sentence
+    assert "raises" not in found.sentence
+
+
+def _marked(picture: Image.Image, spot: int, white: bool) -> Image.Image:
+    marked = picture.copy()
+    marked.putpixel((spot, spot), (255 if white else 0,) * 3)
+    return marked
+
+
+def test_what_looks_natural_is_not_confirmed_however_much_it_is_used(
+    fixed: tuple[World, Finding],
+) -> None:
+    world, finding = fixed
+    (found,) = verified(world, RELIES, [replace(finding, severity="low", suspicion=0.1)])
+    assert (found.verdict, found.severity) == ("suspect", "low")
+    assert found.reliance[0] > 0.4
+    assert "true part of the class" in found.sentence
+
+
+def test_few_members_have_no_power(fixed: tuple[World, Finding]) -> None:
+    world, finding = fixed
+    few = np.zeros_like(finding.carries)
+    few[np.flatnonzero(finding.carries & ~world.half())[:3]] = True
+    (found,) = verified(world, RELIES, [replace(finding, carries=few)])
+    assert found.verification.note.startswith("no power: 3 tested images")
+    assert found.verification.experiments == ()
+    assert (found.verdict, found.severity) == ("suspect", finding.severity)
+    assert np.isnan(found.reliance).all()
+
+
+def test_a_dozen_members_can_be_pasted_but_not_masked(tmp_path: Path) -> None:
+    world = make_world(tmp_path, [Thing(BEE, 0.25, FIXED_CELL)], counts=COUNTS)
+    (found,) = verified(world, RELIES, [top(world)])
+    assert [one.name for one in found.verification.experiments] == ["paste"]
+    assert found.verdict == "confirmed"
+    assert f"tested images, {FEWEST_PAIRS} are needed" in found.verification.note
+
+
+def test_a_thing_in_all_of_a_class_takes_its_reference_from_others(tmp_path: Path) -> None:
+    world = make_world(tmp_path, [Thing(BEE, 1.0, FIXED_CELL)], counts=COUNTS)
+    (found,) = verified(world, RELIES, [top(world)])
+    assert found.verdict == "confirmed"
+
+
+def test_a_brightness_that_the_model_reads_is_confirmed_by_changing_it(
+    fixed: tuple[World, Finding],
+) -> None:
+    world, finding = fixed
+    bright = np.isin(world.order, list(world.carriers[0]))
+    shaded = [
+        picture.point(lambda level: level // 3 + 160) if n in world.carriers[0] else picture
+        for n, picture in enumerate(world.pictures)
+    ]
+    world = replace(world, pictures=shaded)
+    shade = replace(
+        finding, kind="property", region="brightness", carries=bright, score=bright.astype(float),
+        extent=None,
+    )  # fmt: skip
+    reads = bee_by(lambda p: p.mean(axis=(1, 2, 3)) / 16 - 10)
+    (found,) = verified(world, reads, [shade])
+    made = {one.name: one.holds for one in found.verification.experiments}
+    assert made == {"paste": True, "neutralise": True}
+    assert found.verdict == "confirmed"
+    (unseen,) = verified(world, IGNORES, [shade])
+    assert unseen.verdict != "confirmed"
+    (size,) = verified(world, reads, [replace(shade, region="width")])
+    assert "does not show" in size.verification.note
+
+
+def test_same_seed_same_answers_at_any_batch_size(moving: tuple[World, Finding]) -> None:
+    world, finding = moving
+    runs = [verified(world, RELIES, [finding], batch=batch)[0] for batch in (None, 7)]
+    assert runs[0].verification.experiments == runs[1].verification.experiments
+    assert runs[0].sentence == runs[1].sentence
+    other = verified(world, RELIES, [finding], seed=1)[0]
+    assert other.verdict == runs[0].verdict
+    assert other.verification.experiments != runs[0].verification.experiments
+
+
+def test_each_listed_image_says_what_it_is_without_the_thing(fixed: tuple[World, Finding]) -> None:
+    world, finding = fixed
+    (found,) = verified(world, RELIES, [finding])
+    without = found.verification.without
+    assert set(without) <= set(np.flatnonzero(found.carries).tolist())
+    assert len(without) == min(100, int((found.carries & (world.records.labels == BEE)).sum()))
+    assert max(without.values()) < 0.5
+    some = next(iter(without))
+    fall = world_probability(world, some) - without[some]
+    assert found.score[some] == pytest.approx(finding.score[some] * (0.9 + 0.1 * fall), rel=1e-3)
+
+
+def test_pictures_show_before_after_and_the_control(fixed: tuple[World, Finding]) -> None:
+    world, finding = fixed
+    (found,) = verified(world, RELIES, [finding])
+    shots = [shot for shot in found.verification.shots if shot.experiment == "paste same place"]
+    assert [shot.arm for shot in shots[:2]] == ["before", "after"]
+    assert len({shot.image for shot in shots}) == 3
+    before, after, control = shots[:3]
+    assert stamped(np.stack([s.pixels for s in (before, after, control)])).round() == pytest.approx(
+        [0, 1, 0]
+    )
+    assert before.probability < 0.3 < 0.6 < after.probability
+
+
+def test_images_that_are_gone_are_left_out(fixed: tuple[World, Finding]) -> None:
+    world, finding = fixed
+    gone = frozenset(range(0, len(world.labels), 3))
+    scene = prepared(world, RELIES, gone)
+    (found,) = verify([finding], scene, ~world.half(), RELIES, progress=False)
+    assert not {shot.image for shot in found.verification.shots} & gone
+    assert found.verdict == "confirmed"
