@@ -8,9 +8,11 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 from PIL import Image
 
+from shortcut_finder.associations import Shift
 from shortcut_finder.errors import UnreadableImage
 from shortcut_finder.evidence import association_p, false_discovery_rate, phi, share_above
 from shortcut_finder.groups import Matches, Template, place_concentration
+from shortcut_finder.metadata import Companion
 from shortcut_finder.preprocessing import Box, Preprocessing
 from shortcut_finder.records import Records
 from shortcut_finder.regions import ANYWHERE, CORNERS, EDGES, box_region
@@ -106,6 +108,8 @@ class Finding:
         numbers: of every test.
         place: share of the members whose matching cell lies there, (row, column).
         typical: best members, best first.
+        shifts: for a property, how its traits differ; neutralising it undoes this.
+        metadata: values of the user's columns that its images have more often than others.
     """
 
     key: str
@@ -128,6 +132,8 @@ class Finding:
     typical: np.ndarray
     verdict: str = "suspect"
     reliance: tuple[float, float, float] = field(default=(np.nan, np.nan, np.nan))
+    shifts: tuple[Shift, ...] = ()
+    metadata: tuple[Companion, ...] = ()
 
 
 @dataclass(frozen=True)

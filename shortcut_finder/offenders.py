@@ -54,6 +54,8 @@ def rank_offenders(
 def _reason(finding: Finding, label: str) -> str:
     if finding.kind == "property":
         return f"{finding.region} is typical of {finding.label} and of no other class"
+    if finding.kind == "metadata":
+        return f"column {finding.region} tells {finding.label} from the other classes"
     place = "" if finding.region == "anywhere" else f" ({finding.region})"
     if label != finding.label:
         return f"carries the {finding.kind}{place} found in {finding.label}, in another class"
