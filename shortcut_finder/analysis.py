@@ -29,6 +29,7 @@ from shortcut_finder.findings import (
     ranked,
 )
 from shortcut_finder.groups import discovery_half, find_templates, match_templates
+from shortcut_finder.metadata import metadata_columns, telling_columns
 from shortcut_finder.offenders import rank_offenders
 from shortcut_finder.properties import PROPERTIES
 from shortcut_finder.records import Records, read_records
@@ -36,7 +37,7 @@ from shortcut_finder.regions import Regions, frame_regions, region_shares
 from shortcut_finder.run import Run, save_run
 from shortcut_finder.schema import FINDING_COLUMNS, SCHEMA_VERSION
 from shortcut_finder.settings import Settings
-from shortcut_finder.traits import property_findings
+from shortcut_finder.traits import metadata_findings, property_findings, with_companions
 from shortcut_finder.verification import verify
 
 if TYPE_CHECKING:
@@ -172,7 +173,13 @@ def find_shortcuts(
     judged = judge(candidates, scene, half, images.classes)
     associations = find_associations(records.table, records.labels, half)
     properties = property_findings(associations, judged.findings, records, images.classes)
-    return Judged(ranked([*judged.findings, *properties]), judged.notes, judged.tested)
+    columns = metadata_columns(images.metadata.iloc[records.table["index"].to_numpy()])
+    telling = telling_columns(columns, records.labels, half)
+    findings = [
+        *with_companions([*judged.findings, *properties], records.labels, images.classes, columns),
+        *metadata_findings(telling, records, images.classes),
+    ]
+    return Judged(ranked(findings), judged.notes, judged.tested)
 
 
 def _scene(records: Records, images: ImageDataset, classifier: Classifier) -> Scene:
@@ -316,6 +323,17 @@ def _detail(
         "verification": _experiments(finding),
         "numbers": dict(finding.numbers),
         "suspicion_parts": dict(finding.parts),
+        "metadata": [
+            {
+                "column": one.column,
+                "value": one.value,
+                "share_members": one.share_members,
+                "share_rest": one.share_rest,
+                "q": one.q,
+                "sentence": one.sentence,
+            }
+            for one in finding.metadata
+        ],
         "maps": {
             "members": _mean_map(records.maps, own & finding.carries),
             "others": _mean_map(records.maps, own & ~finding.carries),

@@ -7,7 +7,7 @@ import hashlib
 import os
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Any, Protocol
 
 import numpy as np
@@ -139,7 +139,8 @@ def load_dataset(data: Any, *, metadata: Path | None = None) -> ImageDataset:
             ``label`` (further columns are metadata); ``FILE.py:FUNCTION`` or
             ``package.module:function`` that returns a map-style dataset of (image, label); such a
             dataset itself, for example of torchvision; or a DataFrame like a manifest.
-        metadata: CSV or Parquet file with a column ``image``; its other columns are joined.
+        metadata: CSV or Parquet file with a column ``image`` (or ``path``, ``filename``...) that
+            names the images; its other columns are joined.
 
     Raises:
         DatasetError: it cannot be used as labelled images.
@@ -335,16 +336,14 @@ def _from_items(items: Items, name: str) -> ImageDataset:
 
 
 def _join(dataset: ImageDataset, path: Path) -> ImageDataset:
-    """Join the columns of a metadata file on ``image``; every image stays."""
-    table = tables.need_columns(tables.read_table(path), ("image",), str(path))
-    root = dataset.root or Path.cwd()
-    names = [
-        storable(tables.relative(cell, root)) for cell in tables.cells(table, "image", str(path))
-    ]
+    """Join the columns of a metadata file on the images' names; every image stays."""
+    table = tables.need_columns(tables.read_table(path), (), str(path))
+    column = tables.image_column(table, str(path))
+    names = tables.cells(table, column, str(path))
     columns, notes = tables.metadata_columns(
-        table.drop(columns=["image", "label"], errors="ignore"), str(path)
+        table.drop(columns=[column, "image", "label"], errors="ignore"), str(path)
     )
-    columns.index = pd.Index(names)
+    columns.index = _matching(names, dataset, path)
     first = columns[~columns.index.duplicated()]
     if len(first) < len(columns):
         notes += (f"{path}: {len(columns) - len(first)} rows repeat an image; the first counts",)
@@ -362,3 +361,24 @@ def _join(dataset: ImageDataset, path: Path) -> ImageDataset:
         metadata=pd.concat([kept, joined], axis=1),
         notes=(*dataset.notes, *notes),
     )
+
+
+def _matching(names: Sequence[str], dataset: ImageDataset, path: Path) -> pd.Index:
+    """Names of a metadata file as the dataset has them, read in the way that fits most images.
+
+    Paths may start at the dataset's root or at the folder of the file; names alone will do, with
+    or without their ending, where no two images share one.
+    """
+    root = dataset.root or Path.cwd()
+    home = _absolute(path.parent)
+    readings = [
+        [storable(tables.relative(name, root)) for name in names],
+        [storable(tables.relative(str(_absolute(home / name)), root)) for name in names],
+    ]
+    for part in ("name", "stem"):
+        own = {getattr(PurePosixPath(image), part): image for image in dataset.images}
+        short = {name: getattr(PurePosixPath(name), part) for name in readings[0]}
+        if len(own) == len(dataset.images) and len(set(short.values())) == len(short):
+            readings.append([own.get(short[name], name) for name in readings[0]])
+    images = pd.Index(dataset.images)
+    return max(map(pd.Index, readings), key=lambda reading: int(images.isin(reading).sum()))

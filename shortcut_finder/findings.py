@@ -8,10 +8,12 @@ from dataclasses import dataclass, replace
 import numpy as np
 from PIL import Image
 
+from shortcut_finder.associations import Shift
 from shortcut_finder.errors import UnreadableImage
 from shortcut_finder.evidence import association_p, false_discovery_rate, phi, share_above
 from shortcut_finder.experiments import VERDICTS, Verification
 from shortcut_finder.groups import Matches, Template, place_concentration
+from shortcut_finder.metadata import Companion
 from shortcut_finder.preprocessing import Box, Preprocessing
 from shortcut_finder.records import Records
 from shortcut_finder.regions import ANYWHERE, CORNERS, EDGES, box_region
@@ -115,6 +117,8 @@ class Finding:
         reliance: effect of the thing on the label's probability beyond its controls, with the ends
             of its 95% interval, each in [-1, 1]; NaN where it was not measured.
         verification: the experiments behind verdict and reliance.
+        shifts: for a property, how its traits differ; neutralising it undoes this.
+        metadata: values of the user's columns that its images have more often than others.
     """
 
     key: str
@@ -140,6 +144,8 @@ class Finding:
     verdict: str = "suspect"
     reliance: tuple[float, float, float] = (np.nan, np.nan, np.nan)
     verification: Verification | None = None
+    shifts: tuple[Shift, ...] = ()
+    metadata: tuple[Companion, ...] = ()
 
 
 @dataclass(frozen=True)

@@ -55,6 +55,8 @@ def rank_offenders(
 def _reason(finding: Finding, number: int, image: pd.Series) -> str:
     if finding.kind == "property":
         return f"{finding.region} is typical of {finding.label} and of no other class"
+    if finding.kind == "metadata":
+        return f"column {finding.region} tells {finding.label} from the other classes"
     place = "" if finding.region == "anywhere" else f" ({finding.region})"
     thing = f"carries the {finding.kind}{place}"
     if image["label"] != finding.label:

@@ -17,6 +17,12 @@ from shortcut_finder.errors import DatasetError
 
 SUFFIXES = (".csv", ".parquet")
 
+# What tables of facts call the column that names their images, other than ``image``.
+IMAGE_COLUMNS = (
+    "path", "file", "filename", "file_name", "filepath", "file_path", "image_path", "image_file",
+    "image_name", "image_id",
+)  # fmt: skip
+
 # Text that may look like a number but is a code, such as 007, and text that is none.
 _NO_NUMBER = re.compile(r"\s*[+-]?0\d|.*[^\d.eE+\-\s]", re.S)
 
@@ -79,6 +85,28 @@ def need_columns(table: pd.DataFrame, wanted: Sequence[str], name: str) -> pd.Da
     table = table.reset_index(drop=True)
     table.columns = pd.Index(columns)
     return table
+
+
+def image_column(table: pd.DataFrame, name: str) -> str:
+    """The column that names images: ``image``, else the only one of `IMAGE_COLUMNS`.
+
+    Raises:
+        DatasetError: there is none, or more than one.
+    """
+    columns = [str(column) for column in table.columns]
+    for wanted in (("image",), IMAGE_COLUMNS):
+        found = [column for column in columns if column.lower() in wanted]
+        if len(found) == 1:
+            return found[0]
+        if found:
+            raise DatasetError(
+                f"{name}: columns {' and '.join(found)} could all name the images; "
+                "rename the right one to image"
+            )
+    raise DatasetError(
+        f"{name}: no column image, nor one called {', '.join(IMAGE_COLUMNS)}; "
+        f"columns found: {', '.join(columns) or 'none'}"
+    )
 
 
 def cells(table: pd.DataFrame, column: str, name: str) -> list[str]:

@@ -1,16 +1,31 @@
-"""Traits: findings that lie in no place of the image but in the whole of it."""
+"""Traits: findings that lie in no place of the image: its properties, and the user's columns."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 import numpy as np
 
 from shortcut_finder.associations import Association
 from shortcut_finder.evidence import phi
 from shortcut_finder.findings import TOGETHER, Finding, severity_of
+from shortcut_finder.metadata import Column, Companion, Telling, companions
 from shortcut_finder.records import Records
 from shortcut_finder.texts import percent
+
+_ADVICE = {
+    "colour range": "Bring the colours of all classes to the same range, or vary them",
+    "sharpness": "Resize and compress all classes alike, or vary sharpness and noise",
+    "compression": "Save all classes with the same compression, or vary it",
+    "corner light": "Crop the corners or even out the light, in all classes,",
+    "image size": "Bring all classes to the same size and shape",
+    "file type": "Save all classes in the same file type and colour mode",
+    "border": "Crop the border of every image, of all classes,",
+}
+
+# Values and columns that a sentence names.
+_NAMED = 3
 
 
 def property_findings(
@@ -19,22 +34,22 @@ def property_findings(
     records: Records,
     classes: tuple[str, ...],
 ) -> list[Finding]:
-    """Findings for properties that tell a class, unless a finding already says why.
+    """Findings for looks of the whole image, unless a finding already says why.
 
     Args:
-        associations: strongest first.
+        associations: the clearest first.
         judged: what was found in the pictures; a frame changes the border's properties.
         records: what the sweep kept.
         classes: class names.
     """
-    found = []
+    found: list[Finding] = []
+    reasons = [finding for finding in judged if finding.severity != "low"]
     for one in associations:
         own = records.labels == one.label
         explained = any(
-            f.label == classes[one.label]
-            and f.severity != "low"
-            and phi(f.carries[own].astype(float), one.carries[own].astype(float)) >= TOGETHER
-            for f in judged
+            other.label == classes[one.label]
+            and phi(other.carries[own].astype(float), one.carries[own].astype(float)) >= TOGETHER
+            for other in [*reasons, *found]
         )
         if not explained:
             found.append(_property_finding(one, own, records, classes[one.label]))
@@ -42,15 +57,16 @@ def property_findings(
 
 
 def _property_finding(one: Association, own: np.ndarray, records: Records, label: str) -> Finding:
-    name = one.trait.replace("_", " ")
     exclusive = one.share / max(one.share + one.elsewhere, 1e-9)
-    excess = one.share - one.elsewhere
-    # Colour may belong to the class; the size of its files cannot.
-    suspicion = exclusive * (0.3 + 0.7 * excess if one.extrinsic else min(excess, 0.3))
-    side = "above" if one.above else "below"
+    # Colour may belong to the class; the range of its colours and the size of its files hardly can.
+    suspicion = exclusive * min(0.3 + 1.2 * one.excess if one.made else 0.3 * one.excess, 1.0)
+    carries = one.carries & own
+    typical = np.flatnonzero(carries)
+    most = one.shifts[0]
+    trait = most.trait.replace("_", " ")
     why = (
-        "How a file was made should not tell the class."
-        if one.extrinsic
+        "What a picture shows seldom does that; how it was made does."
+        if one.made
         else "It may belong to the class, or to how its pictures were made."
     )
     return Finding(
@@ -58,26 +74,97 @@ def _property_finding(one: Association, own: np.ndarray, records: Records, label
         label=label,
         number=one.label,
         kind="property",
-        region=name,
+        region=one.family,
         share=one.share,
         elsewhere=one.elsewhere,
         q=one.q,
         suspicion=suspicion,
         severity=severity_of(suspicion),
         sentence=(
-            f"{percent(one.share)} of the {label} images have a {name} {side} {one.limit:.3g}; "
-            f"{percent(one.elsewhere)} of the others do. {why}"
+            f"{percent(one.share)} of the {label} images are alike in {one.family} (typical "
+            f"{trait} {most.members:.3g}, in other images {most.others:.3g}); "
+            f"{percent(one.elsewhere)} of the others are. {why}"
         ),
         advice=(
-            "Bring all classes to the same size, format and border, and train again."
-            if one.extrinsic
+            f"{_ADVICE[one.family]} and train again."
+            if one.made
             else "Look at the pictures; augment or equalise this property and train again."
         ),
-        carries=one.carries & own,
-        score=np.where(one.carries & own, suspicion, 0.0),
+        carries=carries,
+        score=np.where(carries, suspicion / (1 + np.exp(-one.margin.clip(-30, 30))), 0.0),
+        boxes=lambda _image: (0.0, 0.0, 1.0, 1.0),
+        parts={"exclusivity": exclusive, "beyond_nature": max(one.excess, 0.0)},
+        numbers={"p": one.p, **{f"median {s.trait}": s.members for s in one.shifts}},
+        place=np.zeros(records.cell_grid),
+        typical=typical[np.argsort(-one.margin[typical], kind="stable")],
+        shifts=one.shifts,
+    )
+
+
+def metadata_findings(
+    telling: Sequence[Telling], records: Records, classes: tuple[str, ...]
+) -> list[Finding]:
+    """Findings for columns of the user's metadata that the label can be read off."""
+    return [_metadata_finding(one, records, classes[one.label]) for one in telling]
+
+
+def _metadata_finding(one: Telling, records: Records, label: str) -> Finding:
+    exclusive = one.share / max(one.share + one.elsewhere, 1e-9)
+    excess = one.share - one.elsewhere
+    suspicion = exclusive * excess
+    carries = one.carries & (records.labels == one.label)
+    also = f" Other columns tell it too: {_listed(one.also)}." if one.also else ""
+    return Finding(
+        key="",
+        label=label,
+        number=one.label,
+        kind="metadata",
+        region=one.column,
+        share=one.share,
+        elsewhere=one.elsewhere,
+        q=one.q,
+        suspicion=suspicion,
+        severity=severity_of(suspicion),
+        sentence=(
+            f"The label can be read off column {one.column}: {percent(one.share)} of the {label} "
+            f"images have {one.column} = {_listed(one.values, 'or')}; {percent(one.elsewhere)} of "
+            "the others do. Unless the column is the label by another name, anything that differs "
+            f"between its values may stand for the class.{also}"
+        ),
+        advice=(
+            f"Collect images of every class from every {one.column}, and measure accuracy within "
+            f"each {one.column}."
+        ),
+        carries=carries,
+        score=np.where(carries, suspicion, 0.0),
         boxes=lambda _image: (0.0, 0.0, 1.0, 1.0),
         parts={"exclusivity": exclusive, "excess_share": max(excess, 0.0)},
-        numbers={"limit": one.limit, "p": one.p, "above": float(one.above)},
+        numbers={"p": one.p, "values": float(len(one.values))},
         place=np.zeros(records.cell_grid),
-        typical=np.flatnonzero(one.carries & own),
+        typical=np.flatnonzero(carries),
     )
+
+
+def _listed(names: Sequence[str], last: str = "and") -> str:
+    """The first few names as text."""
+    few = list(names[:_NAMED])
+    if len(names) > _NAMED:
+        few.append(f"{len(names) - _NAMED} more")
+    return few[0] if len(few) == 1 else f"{', '.join(few[:-1])} {last} {few[-1]}"
+
+
+def with_companions(
+    findings: Sequence[Finding],
+    labels: np.ndarray,
+    classes: tuple[str, ...],
+    columns: Sequence[Column],
+) -> list[Finding]:
+    """The findings with what the user's columns say about their images."""
+    homes = [classes.index(finding.label) for finding in findings]
+    found = companions([finding.carries for finding in findings], homes, labels, columns)
+    return [_explained(*pair) for pair in zip(findings, found, strict=True)]
+
+
+def _explained(finding: Finding, found: tuple[Companion, ...]) -> Finding:
+    sentence = finding.sentence + "".join(f" {one.sentence}" for one in found[:1])
+    return replace(finding, metadata=found, sentence=sentence)

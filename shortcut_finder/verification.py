@@ -60,15 +60,12 @@ BATCH = 32
 Predict = Callable[[np.ndarray], np.ndarray]
 Look = Callable[[np.ndarray, np.ndarray], np.ndarray]
 
-# How an image is given another's look, by property; what is not here cannot be seen in the pixels.
+# How an image is given another's look, by family of properties; what is not here does not show in
+# the pixels that the model sees.
 LOOKS: Mapping[str, Look] = {
-    **dict.fromkeys(
-        ("brightness", "contrast", "saturation", "red", "green", "blue"), with_colours_of
-    ),
-    **dict.fromkeys(("sharpness", "noise"), with_sharpness_of),
-    **dict.fromkeys(
-        ("border brightness", "border uniformity", "border step", "vignette"), with_border_of
-    ),
+    **dict.fromkeys(("colour range", "colour", "brightness"), with_colours_of),
+    **dict.fromkeys(("sharpness", "texture"), with_sharpness_of),
+    **dict.fromkeys(("border", "corner light"), with_border_of),
 }
 
 

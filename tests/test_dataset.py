@@ -363,12 +363,47 @@ def test_metadata_is_joined_and_every_image_stays(tmp_path: Path) -> None:
     assert dataset.notes == (f"{extra}: metadata for 2 of 4 images",)
 
 
+@pytest.mark.parametrize(
+    ("column", "names"),
+    [
+        ("path", ["cat/a.png", "dog/b.png"]),
+        ("File_Name", ["data/cat/a.png", "./data/dog/b.png"]),
+        ("filename", ["a.png", "b.png"]),
+        ("image_id", ["a", "b"]),
+        ("image", ["elsewhere/a.png", "elsewhere/b.png"]),
+    ],
+    ids=["below the root", "below the file's folder", "names", "no endings", "moved"],
+)
+def test_metadata_is_joined_however_it_names_the_images(
+    tmp_path: Path, column: str, names: list[str]
+) -> None:
+    content = hostile.encoded(hostile.picture(), "PNG")
+    hostile.write(tmp_path, dict.fromkeys(("data/cat/a.png", "data/dog/b.png"), content))
+    (tmp_path / "facts.csv").write_text(f"site,{column}\nnorth,{names[0]}\nsouth,{names[1]}\n")
+    dataset = load_dataset(tmp_path / "data", metadata=tmp_path / "facts.csv")
+    assert dataset.metadata.to_dict("list") == {"site": ["north", "south"]}
+    assert dataset.notes == (f"{tmp_path / 'facts.csv'}: metadata for 2 of 2 images",)
+
+
+@pytest.mark.parametrize("names", ["a/0.png,b/0.png", "0.png,cat/9.png"])
+def test_metadata_is_not_joined_on_names_that_several_images_share(
+    tmp_path: Path, names: str
+) -> None:
+    """Both the file and the dataset may have them."""
+    folders = ("cat",) if names.startswith("a/") else ("cat", "dog")
+    root = hostile.class_folders(tmp_path / "data", *folders)
+    rows = "".join(f"{name},north\n" for name in names.split(","))
+    (tmp_path / "facts.csv").write_text(f"image,site\n{rows}")
+    notes = load_dataset(root, metadata=tmp_path / "facts.csv").notes
+    assert "metadata for none of" in notes[0]
+
+
 def test_metadata_that_matches_nothing_says_how_names_differ(tmp_path: Path) -> None:
     root = hostile.class_folders(tmp_path / "data", "cat")
-    (tmp_path / "extra.csv").write_text("image,site\n0.png,north\n")
+    (tmp_path / "extra.csv").write_text("image,site\n7.png,north\n")
     notes = load_dataset(root, metadata=tmp_path / "extra.csv").notes
     assert "metadata for none of 2 images" in notes[0]
-    assert "like '0.png', the dataset like 'cat/0.png'" in notes[1]
+    assert "like '7.png', the dataset like 'cat/0.png'" in notes[1]
 
 
 def test_metadata_beside_that_of_a_manifest(tmp_path: Path) -> None:
@@ -381,7 +416,11 @@ def test_metadata_beside_that_of_a_manifest(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     ("text", "problem"),
-    [("path,site\na,b\n", "no column image; columns found: path, site"), (None, "not found")],
+    [
+        ("scan,site\na,b\n", "no column image, nor one called path, .*; columns found: scan, site"),
+        ("path,file\na,b\n", "columns path and file could all name the images; rename the right"),
+        (None, "not found"),
+    ],
 )
 def test_metadata_that_cannot_be_joined_is_named(
     tmp_path: Path, text: str | None, problem: str

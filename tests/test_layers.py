@@ -25,7 +25,7 @@ LAYERS = (
     ("cam",),
     ("sweep",),
     ("evidence", "groups", "confusions"),
-    ("associations",),
+    ("associations", "metadata"),
     ("findings",),
     ("offenders", "traits", "verification"),
     ("run",),

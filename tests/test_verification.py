@@ -15,11 +15,12 @@ from PIL import Image
 from scipy import signal
 from synthetic import CLASSES, FIXED_CELL, SIDE, Thing, World, make_world, stamp
 
+from shortcut_finder.associations import FAMILIES
 from shortcut_finder.errors import UnreadableImage
 from shortcut_finder.experiments import FEWEST_PAIRS
 from shortcut_finder.findings import Finding, Scene
 from shortcut_finder.preprocessing import Preprocessing
-from shortcut_finder.verification import PAIRS, verify
+from shortcut_finder.verification import LOOKS, PAIRS, verify
 
 Model = Callable[[np.ndarray], np.ndarray]
 COUNTS = (80, 80, 80)
@@ -221,8 +222,12 @@ def test_a_brightness_that_the_model_reads_is_confirmed_by_changing_it(
     assert found.verdict == "confirmed"
     (unseen,) = verified(world, IGNORES, [shade])
     assert unseen.verdict != "confirmed"
-    (size,) = verified(world, reads, [replace(shade, region="width")])
+    (size,) = verified(world, reads, [replace(shade, region="image size")])
     assert "does not show" in size.verification.note
+
+
+def test_every_look_is_one_that_a_finding_can_name() -> None:
+    assert set(LOOKS) <= set(FAMILIES)
 
 
 def test_same_seed_same_answers_at_any_batch_size(moving: tuple[World, Finding]) -> None:
