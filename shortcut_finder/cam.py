@@ -3,9 +3,10 @@
 A head that only averages the last map makes its gradient the same at every place, so a map is one
 small matrix product. What kind of head a network has is measured once, on the first batch:
 
-    linear    the gradient is the same at every place and for every image: no backward pass, ever
-    pooled    the same at every place: its value at one cell is enough
-    generic   neither: one backward pass through the head for each class
+    linear       the gradient is the same at every place and for every image: no backward pass, ever
+    pooled       the same at every place: its value at one cell is enough
+    class token  the head reads one token of the last block: that block runs for this token alone
+    generic      neither: one backward pass through the head for each class
 
 All give raw signed maps in logit units: where the head is linear, the mean of a map plus the
 class's bias is the logit. Every fast tier is checked against the generic one before it is used.
@@ -27,6 +28,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from shortcut_finder import layers
+from shortcut_finder.class_token import LastBlock, last_block
 from shortcut_finder.errors import ModelError
 from shortcut_finder.layers import Layer
 from shortcut_finder.model import Classifier
@@ -55,7 +57,7 @@ class MapPlan:
 
     Attributes:
         method: the formula, ``auto`` resolved.
-        tier: ``linear``, ``pooled`` or ``generic``.
+        tier: ``linear``, ``pooled``, ``class token`` or ``generic``.
         layer: dotted path of the module whose output the maps are drawn on.
         grid: rows and columns of a map.
         precision: ``fp32`` or ``bf16``.
@@ -272,6 +274,7 @@ class MapEngine:
         self._target: _Tap | None = None
         self._cells: _Tap | None = None
         self._head: _LinearHead | None = None
+        self._last: LastBlock | None = None
 
     def __enter__(self) -> MapEngine:
         self._restore.enter_context(frozen(self._module))
@@ -501,6 +504,8 @@ class MapEngine:
             even = False
             self._note("the head looked like one on pooled features but failed the self-check")
         tier = "linear" if self._head is not None else "pooled" if even else "generic"
+        if tier == "generic" and self._trim_last_block(first, target, done, expected):
+            tier = "class token"
         self._plan = dataclasses.replace(self.plan, tier=tier)
         if self.plan.method == "cam" and tier != "linear":
             raise ModelError(
@@ -515,6 +520,28 @@ class MapEngine:
         shown = _shown(done.logits, None)
         misfit = self._head.misfit(done.activations.mean((2, 3)), done.logits.detach(), shown)
         return bool((misfit <= EXACT).all()) and _close(self._draw_as(done, "linear"), expected)
+
+    def _trim_last_block(
+        self, first: Tensor, target: layers.Output, done: _Pass, expected: Tensor
+    ) -> bool:
+        """Whether the last block may run for the class token alone; from then on it does."""
+        last = last_block(self._module, target.layer)
+        if last is None:
+            return False
+        last.attach()
+        self._last = last
+        try:
+            with torch.enable_grad():
+                trimmed = self._forward(first, graph=True)
+            same = _close(trimmed.logits.detach(), done.logits.detach())
+            same = same and _close(self._draw_as(trimmed, "generic", "hirescam"), expected)
+        except ModelError:
+            # What follows the block needs all of its tokens.
+            same = False
+        if not same:
+            last.remove()
+            self._last = None
+        return same
 
     def _draw_as(self, done: _Pass, tier: str, method: str = "gradcam") -> Tensor:
         """Maps of the top classes from a pass with a graph, by another tier and method."""
@@ -601,7 +628,9 @@ class MapEngine:
         for tap in (self._target, self._cells):
             if tap is not None:
                 tap.remove()
-        self._target = self._cells = self._head = self._plan = None
+        if self._last is not None:
+            self._last.remove()
+        self._target = self._cells = self._head = self._last = self._plan = None
 
 
 @contextlib.contextmanager

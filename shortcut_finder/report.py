@@ -50,6 +50,7 @@ VERDICT_NOUNS = {
 TIERS = {
     "linear": "read off the linear head, exact",
     "pooled": "gradients through the pooled head, exact",
+    "class token": "gradients through what the class token reads, exact",
     "generic": "gradients through the head",
 }
 WORST = 3

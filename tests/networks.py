@@ -137,7 +137,9 @@ FAMILIES = {
     "convnext_tiny": Family(_named("convnext_tiny"), 64, "pooled", "features"),
     "densenet121": Family(_named("densenet121"), 64, "linear", "features"),
     "small vgg": Family(SmallVGG, 64, "generic", "features"),
-    "small vit": Family(small_vit, 64, "generic", "encoder.layers.encoder_layer_3.ln_1", _patches),
+    "small vit": Family(
+        small_vit, 64, "class token", "encoder.layers.encoder_layer_3.ln_1", _patches
+    ),
     "small swin": Family(_small_swin, 64, "linear", "permute"),
     "squeezenet1_1": Family(_named("squeezenet1_1"), 96, "linear", "classifier.2"),
     "regnet_y_400mf": Family(_named("regnet_y_400mf"), 96, "linear", "trunk_output"),

@@ -22,6 +22,7 @@ LAYERS = (
     ("items",),
     ("dataset", "model", "shards", "properties"),
     ("layers", "records"),
+    ("class_token",),
     ("cam",),
     ("sweep",),
     ("evidence", "groups", "confusions"),
@@ -42,7 +43,7 @@ LAYERS = (
 LEVEL = {module: level for level, row in enumerate(LAYERS) for module in row}
 
 # Modules that load torch when they are imported. All others may do so inside functions only.
-TORCH = {"model", "weights", "layers", "cam", "sweep", "demo"}
+TORCH = {"model", "weights", "layers", "class_token", "cam", "sweep", "demo"}
 
 
 def sources() -> dict[str, str]:
