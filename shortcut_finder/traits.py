@@ -24,6 +24,8 @@ _ADVICE = {
     "border": "Crop the border of every image, of all classes,",
 }
 
+# A thing in this share of a class explains all that moves with the class.
+NEARLY_ALL = 0.8
 # Values and columns that a sentence names.
 _NAMED = 3
 
@@ -47,21 +49,27 @@ def property_findings(
     for one in associations:
         own = records.labels == one.label
         explained = any(
-            other.label == classes[one.label]
-            and phi(other.carries[own].astype(float), one.carries[own].astype(float)) >= TOGETHER
-            for other in [*reasons, *found]
+            other.label == classes[one.label] and _explains(other.carries[own], one.carries[own])
+            for other in reasons
         )
         if not explained:
-            found.append(_property_finding(one, own, records, classes[one.label]))
+            finding = _property_finding(one, own, records, classes[one.label])
+            found.append(finding)
+            reasons.append(finding)
     return found
 
 
+def _explains(one: np.ndarray, other: np.ndarray) -> bool:
+    """Whether one thing explains another in a class: in the same images, or in nearly all."""
+    return bool(one.mean() >= NEARLY_ALL or phi(one.astype(float), other.astype(float)) >= TOGETHER)
+
+
 def _property_finding(one: Association, own: np.ndarray, records: Records, label: str) -> Finding:
-    exclusive = one.share / max(one.share + one.elsewhere, 1e-9)
     # Colour may belong to the class; the range of its colours and the size of its files hardly can.
-    suspicion = exclusive * min(0.3 + 1.2 * one.excess if one.made else 0.3 * one.excess, 1.0)
+    suspicion = min(0.3 + 1.2 * one.excess, 1.0) if one.made else 0.3 * one.excess
     carries = one.carries & own
     typical = np.flatnonzero(carries)
+    exclusive = one.share / max(one.share + one.elsewhere, 1e-9)
     most = one.shifts[0]
     trait = most.trait.replace("_", " ")
     why = (
