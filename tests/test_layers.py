@@ -20,6 +20,7 @@ LAYERS = (
     ("settings", "regions", "preprocessing", "imports", "texts", "schema"),
     ("reading", "tables", "weights", "whitening", "rigidity"),
     ("items",),
+    ("huggingface",),
     ("dataset", "model", "shards", "properties"),
     ("layers", "records"),
     ("class_token",),
@@ -43,7 +44,7 @@ LAYERS = (
 LEVEL = {module: level for level, row in enumerate(LAYERS) for module in row}
 
 # Modules that load torch when they are imported. All others may do so inside functions only.
-TORCH = {"model", "weights", "layers", "class_token", "cam", "sweep", "demo"}
+TORCH = {"model", "weights", "huggingface", "layers", "class_token", "cam", "sweep", "demo"}
 
 
 def sources() -> dict[str, str]:
