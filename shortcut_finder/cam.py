@@ -335,6 +335,13 @@ class MapEngine:
             raise RuntimeError("call prepare() or run() first, inside the context")
         return self._plan
 
+    @property
+    def layer(self) -> Layer:
+        """The layer the maps are drawn on; known once a batch was prepared."""
+        if self._target is None:
+            raise RuntimeError("call prepare() or run() first, inside the context")
+        return self._target.layer
+
     def prepare(self, pixels: Tensor) -> MapPlan:
         """Find the layers, the tier and the precision, and check them on the first batch.
 

@@ -23,6 +23,7 @@ from shortcut_finder.huggingface import is_pretrained_name, load_pretrained
 from shortcut_finder.imports import is_function_name, load_function
 from shortcut_finder.preprocessing import Preprocessing
 from shortcut_finder.settings import Settings
+from shortcut_finder.surgery import adapted, read_head
 from shortcut_finder.weights import (
     StateDict,
     archived_names,
@@ -122,8 +123,8 @@ def load_classifier(
             a ``.pt2`` file that torch.export wrote, which is a program and is run as one;
             ``FILE.py:FUNCTION`` or ``package.module:function``, called with ``num_classes`` where
             it takes that; or a module, which is copied, never changed.
-        weights: file with a state dict; for named models also the name of published weights
-            (``DEFAULT``), which are downloaded.
+        weights: file with a state dict, or one that `adapt` wrote; for named models also the name
+            of published weights (``DEFAULT``), which are downloaded.
         classes: names of the outputs in order: a sequence, or a file with one a line, a JSON list
             or a JSON object from index to name.
         labels: the dataset's class names, sorted; the outputs' names where nothing else gives any.
@@ -134,7 +135,7 @@ def load_classifier(
     """
     given = _class_names(classes)
     device = _device(settings.device)
-    built = _build(model, weights, len(given or labels))
+    built = _adapted(_build(model, weights, len(given or labels)), weights)
     names = given or built.classes or tuple(labels)
     preprocessing = _override(built.preprocessing, settings)
     module = _unwrapped(built.module).to(device).to(memory_format=torch.channels_last).eval()
@@ -162,6 +163,13 @@ def logits_of(output: Any) -> Tensor | None:
     if isinstance(output, (tuple, list)):
         return next((found for found in map(logits_of, output) if found is not None), None)
     return None
+
+
+def _adapted(built: _Built, weights: Path | str | None) -> _Built:
+    head = read_head(Path(weights)) if weights is not None and Path(weights).is_file() else None
+    if head is None:
+        return built
+    return dataclasses.replace(built, module=adapted(built.module, head, str(weights)))
 
 
 def _build(model: str | nn.Module, weights: Path | str | None, count: int) -> _Built:

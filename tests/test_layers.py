@@ -20,12 +20,13 @@ LAYERS = (
     ("settings", "regions", "preprocessing", "imports", "texts", "schema"),
     ("reading", "tables", "weights", "whitening", "rigidity"),
     ("items",),
-    ("huggingface",),
+    ("huggingface", "surgery"),
     ("dataset", "model", "shards", "properties"),
     ("layers", "records"),
     ("class_token",),
     ("cam",),
     ("sweep",),
+    ("adapt",),
     ("evidence", "groups", "confusions"),
     ("associations",),
     ("findings",),
@@ -44,7 +45,18 @@ LAYERS = (
 LEVEL = {module: level for level, row in enumerate(LAYERS) for module in row}
 
 # Modules that load torch when they are imported. All others may do so inside functions only.
-TORCH = {"model", "weights", "huggingface", "layers", "class_token", "cam", "sweep", "demo"}
+TORCH = {
+    "model",
+    "weights",
+    "huggingface",
+    "surgery",
+    "adapt",
+    "layers",
+    "class_token",
+    "cam",
+    "sweep",
+    "demo",
+}
 
 
 def sources() -> dict[str, str]:
