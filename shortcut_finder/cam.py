@@ -45,8 +45,20 @@ ALIKE = 0.99
 ROUGH = 1e-2
 # Share of the fp32 time that bf16 must stay under on a CPU to be worth it.
 FASTER = 0.9
-# Networks whose logits add up streams that no single layer carries, which no probe can tell.
-SEVERAL_STREAMS = ("CrossVit", "VOLO")
+# Networks with tokens that are no places of the image, or with logits that add up streams which no
+# single layer carries. No probe can tell.
+UNMAPPED = {
+    "CrossVit": "reads its classes from several token streams at once, and one map shows one",
+    "VOLO": "reads its classes from several token streams at once, and one map shows one",
+    "Perceiver": "has tokens that are no places of the image",
+}
+# Methods that draw maps without a gradient, with what a reader should know.
+GRADIENT_FREE = {
+    "eigencam": "eigencam looks at activations alone: one map for every class",
+    "ablationcam": "ablationcam runs the network once a channel: for single images, not for scans",
+}
+# Channels left out in one pass of ablationcam.
+ABLATED = 64
 # Cells finer than this are averaged: they are compared by the thousand.
 MOST_CELLS = 20
 
@@ -123,6 +135,16 @@ def _plus_plus(gradient: Tensor, activations: Tensor) -> Tensor:
     return gradient.relu() / (2 + total * gradient.relu())
 
 
+def _by_activation(gradient: Tensor, activations: Tensor) -> Tensor:
+    """XGrad-CAM: the mean over places is the mean of the gradient weighted by the activations."""
+    if gradient.shape[3:] == (1, 1):
+        return gradient
+    total = activations.sum((3, 4), keepdim=True)
+    places = activations.shape[3] * activations.shape[4]
+    # A channel that adds up to nothing is silent, wherever it is not negative.
+    return places * gradient * activations / torch.where(total == 0, 1, total)
+
+
 METHODS: dict[str, Method] = {
     # Zhou et al. 2016, the same as Grad-CAM where the head is linear, and defined only there.
     "cam": Method(lambda gradient, _: gradient, averaged=True),
@@ -130,6 +152,8 @@ METHODS: dict[str, Method] = {
     "gradcam": Method(lambda gradient, _: gradient, averaged=True),
     # Chattopadhay et al. 2018.
     "gradcam++": Method(_plus_plus, averaged=True),
+    # Fu et al. 2020.
+    "xgradcam": Method(_by_activation, averaged=True),
     # Jiang et al. 2021.
     "layercam": Method(lambda gradient, _: gradient.relu(), averaged=False),
     # Draelos and Carin 2020.
@@ -180,12 +204,17 @@ def _eigencam(activations: Tensor) -> Tensor:
 
 
 class _Tap:
-    """A forward hook that keeps one layer's output, or makes it the start of the head's graph."""
+    """A forward hook on one layer.
+
+    It keeps the output, makes it the start of the head's graph, or passes on copies of it that each
+    lack one channel.
+    """
 
     def __init__(self, module: nn.Module, layer: Layer, *, cuts: bool) -> None:
         self.layer = layer
         self.cut = False
         self.fills = False
+        self.without: Tensor | None = None
         self._calls = 0
         self._output: Tensor | None = None
         self._cuts = cuts
@@ -196,13 +225,20 @@ class _Tap:
         tensor = layers.tensor_of(output)
         if call != self.layer.call or tensor is None:
             return None
+        if self.without is not None:
+            return _replaced(output, self._lacking(tensor, self.without))
         if not self.cut:
             self._output = tensor
             return None
         # The clone may be changed in place by what follows (DenseNet's ReLU does); a leaf may not.
         start = torch.ones_like(tensor) if self.fills else tensor.detach()
         self._output = start.requires_grad_().clone()
-        return (self._output, *output[1:]) if isinstance(output, tuple) else self._output
+        return _replaced(output, self._output)
+
+    def _lacking(self, tensor: Tensor, channels: Tensor) -> Tensor:
+        copies = tensor.expand(len(channels), *tensor.shape[1:]).clone()
+        self.layer.layout.arranged(copies)[torch.arange(len(channels)), channels] = 0
+        return copies
 
     def start(self, *, graph: bool) -> None:
         """Forget the last pass and get ready for one with or without a graph of the head."""
@@ -227,12 +263,14 @@ class _Pass:
     """One forward pass.
 
     Attributes:
+        pixels: uint8, (image, row, column, channel).
         logits: (image, class) float32, with the head's graph where there is one.
         output: of the map layer, as it came.
         activations: the same as (image, channel, row, column) float32, without a graph.
         cells: of the cell layer, as they came.
     """
 
+    pixels: Tensor
     logits: Tensor
     output: Tensor
     activations: Tensor
@@ -275,6 +313,7 @@ class MapEngine:
         self._cells: _Tap | None = None
         self._head: _LinearHead | None = None
         self._last: LastBlock | None = None
+        self._shares_body = False
 
     def __enter__(self) -> MapEngine:
         self._restore.enter_context(frozen(self._module))
@@ -296,6 +335,13 @@ class MapEngine:
             raise RuntimeError("call prepare() or run() first, inside the context")
         return self._plan
 
+    @property
+    def layer(self) -> Layer:
+        """The layer the maps are drawn on; known once a batch was prepared."""
+        if self._target is None:
+            raise RuntimeError("call prepare() or run() first, inside the context")
+        return self._target.layer
+
     def prepare(self, pixels: Tensor) -> MapPlan:
         """Find the layers, the tier and the precision, and check them on the first batch.
 
@@ -311,7 +357,7 @@ class MapEngine:
         assert target.layout is not None
         self._target = _Tap(self._module, target.layer, cuts=True)
         self._cells = _Tap(self._module, cells.layer, cuts=False)
-        with torch.inference_mode():
+        with torch.no_grad():
             shape = self._cell_features(self._forward(first[:1], graph=False)).shape
         self._plan = MapPlan(
             method=self.settings.method if self.settings.method != "auto" else "gradcam",
@@ -363,7 +409,7 @@ class MapEngine:
         Args:
             pixels: uint8, (image, row, column, channel).
         """
-        with torch.inference_mode(), self._autocast():
+        with torch.no_grad(), self._autocast():
             self._start_taps(graph=False)
             logits = layers.run_module(self._module, self.classifier.normalise(pixels))
             self._start_taps(graph=False)
@@ -373,7 +419,7 @@ class MapEngine:
 
     @property
     def _needs_graph(self) -> bool:
-        return self.plan.tier != "linear" and self.plan.method != "eigencam"
+        return self.plan.tier != "linear" and self.plan.method not in GRADIENT_FREE
 
     @property
     def _tolerance(self) -> float:
@@ -381,7 +427,7 @@ class MapEngine:
 
     def _grad_mode(self) -> contextlib.AbstractContextManager[Any]:
         # The parameters are frozen, so with gradients on only the head behind the tap is recorded.
-        return torch.enable_grad() if self._needs_graph else torch.inference_mode()
+        return torch.enable_grad() if self._needs_graph else torch.no_grad()
 
     def _autocast(self) -> torch.autocast:
         low = self._plan is not None and self._plan.precision == "bf16"
@@ -400,7 +446,7 @@ class MapEngine:
             logits = layers.run_module(self._module, self.classifier.normalise(pixels))
         output, cells = self._target.take(), self._cells.take()
         activations = self._target.layer.layout.features(output.detach()).float()
-        return _Pass(logits.float(), output, activations, cells)
+        return _Pass(pixels, logits.float(), output, activations, cells)
 
     def _cell_features(self, done: _Pass) -> Tensor:
         assert self._cells is not None
@@ -410,6 +456,9 @@ class MapEngine:
         """Maps of the classes shown, (image, shown, row, column)."""
         if self.plan.method == "eigencam":
             return _eigencam(done.activations)[:, None].expand(-1, shown.shape[1], -1, -1)
+        if self.plan.method == "ablationcam":
+            rows = zip(done.pixels, done.logits, done.activations, shown, strict=True)
+            return torch.stack([self._ablated(*row) for row in rows])
         method = METHODS[self.plan.method]
         if self.plan.tier == "linear":
             assert self._head is not None
@@ -433,6 +482,45 @@ class MapEngine:
             label = one(shown[:, 0])
         return torch.stack([label, *top], 1)
 
+    def _ablated(
+        self, pixels: Tensor, logits: Tensor, activations: Tensor, shown: Tensor
+    ) -> Tensor:
+        """Desai and Ramaswamy 2020: a channel weighs what its absence takes from the logit.
+
+        The network runs on one image up to the map layer, which then passes on as many copies as
+        channels are tried; a network that will not have that runs on copies of the image.
+        """
+        image = self.classifier.normalise(pixels[None])
+        drops = [
+            logits[shown] - self._logits_without(image, channels)[:, shown]
+            for channels in torch.split(torch.arange(len(activations)), ABLATED)
+        ]
+        return torch.einsum("ck,chw->khw", torch.cat(drops), activations)
+
+    def _logits_without(self, image: Tensor, channels: Tensor) -> Tensor:
+        """Logits of an image, (channel, class), each without one channel of the map layer."""
+        assert self._target is not None
+        images = image if self._shares_body else image.expand(len(channels), -1, -1, -1)
+        self._start_taps(graph=False)
+        self._target.without = channels
+        try:
+            with torch.no_grad(), self._autocast():
+                return layers.run_module(self._module, images, len(channels)).float()
+        finally:
+            self._target.without = None
+            self._start_taps(graph=False)
+
+    def _try_sharing(self, pixels: Tensor) -> None:
+        """Whether what follows the map layer takes more images than what precedes it had."""
+        image, channels = self.classifier.normalise(pixels[None]), torch.arange(2)
+        self._shares_body = False
+        expected = self._logits_without(image, channels)
+        self._shares_body = True
+        try:
+            self._shares_body = _close(self._logits_without(image, channels), expected)
+        except ModelError:
+            self._shares_body = False
+
     def _gradient(self, done: _Pass, classes: Tensor) -> Tensor:
         """Gradient of one logit an image, (image, channel, row, column); one cell if pooled."""
         assert self._target is not None
@@ -452,12 +540,12 @@ class MapEngine:
     def _find_layers(self, pixels: Tensor) -> tuple[layers.Probe, layers.Output, layers.Output]:
         images = self.classifier.normalise(_probing_pixels(pixels))
         found = layers.probe(self._module, images)
+        kind = type(self._module).__name__
         if self.settings.layer is not None:
             target = layers.named_layer(found, self.settings.layer)
-        elif type(self._module).__name__ in SEVERAL_STREAMS:
+        elif reason := next((UNMAPPED[name] for name in UNMAPPED if kind.startswith(name)), None):
             raise ModelError(
-                f"{self.classifier.name}: {type(self._module).__name__} reads its classes from "
-                "several token streams at once, and one map shows one; choose it with --layer"
+                f"{self.classifier.name}: {kind} {reason}; choose a layer with --layer"
             )
         else:
             target = layers.map_layer(found, self.classifier.name)
@@ -485,8 +573,10 @@ class MapEngine:
 
     def _choose_tier(self, first: Tensor, target: layers.Output) -> None:
         """Take the cheapest tier that the probe allows and the self-check confirms."""
-        if self.plan.method == "eigencam":
-            self._note("eigencam looks at activations alone: one map for every class")
+        if self.plan.method in GRADIENT_FREE:
+            self._note(GRADIENT_FREE[self.plan.method])
+            if self.plan.method == "ablationcam":
+                self._try_sharing(first[0])
             return
         gradient = layers.patch_gradient(target)
         assert gradient is not None
@@ -591,7 +681,8 @@ class MapEngine:
     def _choose_precision(self, first: Tensor) -> None:
         """Take bf16 where it changes nothing that matters and, on a CPU, where it is faster."""
         wanted, kind = self.settings.precision, self.classifier.device.type
-        if wanted == "fp32" or kind not in ("cpu", "cuda"):
+        slow = self.plan.method == "ablationcam"
+        if wanted == "fp32" or kind not in ("cpu", "cuda") or slow:
             return
         if wanted == "auto" and kind == "cpu":
             usual = self._seconds(first[:2], "fp32")
@@ -685,6 +776,11 @@ def _correlation(maps: Tensor, others: Tensor) -> float:
     first, second = maps.flatten(2), others.flatten(2)
     first, second = first - first.mean(2, keepdim=True), second - second.mean(2, keepdim=True)
     return float(F.cosine_similarity(first, second, dim=2).min())
+
+
+def _replaced(output: Any, tensor: Tensor) -> Any:
+    """What a layer returned, with other features in it."""
+    return (tensor, *output[1:]) if isinstance(output, tuple) else tensor
 
 
 def _to_cpu(tensors: list[Tensor]) -> list[Tensor]:

@@ -40,7 +40,12 @@ FINEST_CELLS, COARSEST_CELLS = 20.0, 10.0
 # Much finer than the maps is too early in the network: edges and colours, not things.
 MOST_FINER = 4.5
 
-ADAPTIVE_POOLS = (nn.AdaptiveAvgPool2d, nn.AdaptiveMaxPool2d)
+ADAPTIVE_POOLS = (
+    "AdaptiveAvgPool1d",
+    "AdaptiveMaxPool1d",
+    "AdaptiveAvgPool2d",
+    "AdaptiveMaxPool2d",
+)
 
 
 @dataclass(frozen=True)
@@ -178,6 +183,15 @@ class _Recorder:
         return record
 
 
+def kind_of(module: nn.Module) -> str:
+    """The name of a module's class; of a module in an exported program, the class it was."""
+    name = type(module).__name__
+    if name == "InterpreterModule":
+        was: Any = module.type_name
+        name = was() or name
+    return name.rpartition(".")[2]
+
+
 def tensor_of(output: Any) -> Tensor | None:
     """The features in what a layer returns: a tensor, or the first of a tuple that starts so."""
     first = output[0] if isinstance(output, tuple) and output else output
@@ -232,8 +246,13 @@ def probe(module: nn.Module, images: Tensor, seed: int = 0) -> Probe:
     return Probe(images, outputs, logits.detach().float(), mixture)
 
 
-def run_module(module: nn.Module, images: Tensor) -> Tensor:
+def run_module(module: nn.Module, images: Tensor, count: int | None = None) -> Tensor:
     """The logits of some images, (image, class).
+
+    Args:
+        module: the network.
+        images: its input, (image, channel, row, column).
+        count: how many logits are expected for each class, where a hook changes it.
 
     Raises:
         ModelError: the network fails on them, or returns no logits.
@@ -248,7 +267,7 @@ def run_module(module: nn.Module, images: Tensor) -> Tensor:
             f"{images.shape[3]}x{images.shape[2]} pixels ({one_line(error)}); check --input-size"
         ) from error
     logits = logits_of(output)
-    if logits is None or logits.shape[0] != images.shape[0]:
+    if logits is None or logits.shape[0] != (count or images.shape[0]):
         raise ModelError(f"{type(module).__name__}: returns no logits of shape (image, class)")
     return logits
 
@@ -330,7 +349,7 @@ def map_layer(found: Probe, name: str) -> Output:
     for output in reversed(found.outputs):
         layout = output.layout
         # An adaptive pool may stretch a small map: its cells are not the image's any more.
-        if layout is None or isinstance(output.module, ADAPTIVE_POOLS) or not _moves(output):
+        if layout is None or kind_of(output.module) in ADAPTIVE_POOLS or not _moves(output):
             continue
         if layout.axes != "tokens":
             return _after_relu(output)
@@ -397,7 +416,7 @@ def _is_bypassed(output: Output) -> bool:
 
 
 def _is_norm(output: Output) -> bool:
-    return "norm" in type(output.module).__name__.lower()
+    return "norm" in kind_of(output.module).lower()
 
 
 def _feeds_attention(found: Probe, output: Output) -> bool:
@@ -426,7 +445,7 @@ def is_shared(gradient: Tensor) -> bool:
 
 def _before_attention(found: Probe, output: Output) -> Output:
     """The norm before an attention rather than its keys or values."""
-    if not isinstance(output.module, nn.Linear):
+    if kind_of(output.module) != "Linear":
         return output
     before = found.outputs[: output.order]
     for earlier in reversed(before):

@@ -19,11 +19,14 @@ import torch
 from torch import Tensor, nn
 
 from shortcut_finder.errors import ModelError, SettingsError
+from shortcut_finder.huggingface import is_pretrained_name, load_pretrained
 from shortcut_finder.imports import is_function_name, load_function
 from shortcut_finder.preprocessing import Preprocessing
 from shortcut_finder.settings import Settings
+from shortcut_finder.surgery import adapted, read_head
 from shortcut_finder.weights import (
     StateDict,
+    archived_names,
     fingerprint,
     fit_prefix,
     load_weights,
@@ -116,11 +119,12 @@ def load_classifier(
     """Build a classifier and check it against the class names.
 
     Args:
-        model: a torchvision name; ``timm:NAME``; ``FILE.py:FUNCTION`` or
-            ``package.module:function``, called with ``num_classes`` where it takes that; or a
-            module, which is copied, never changed.
-        weights: file with a state dict; for named models also the name of published weights
-            (``DEFAULT``), which are downloaded.
+        model: a torchvision name; ``timm:NAME``; ``hf:NAME`` or a folder that transformers wrote;
+            a ``.pt2`` file that torch.export wrote, which is a program and is run as one;
+            ``FILE.py:FUNCTION`` or ``package.module:function``, called with ``num_classes`` where
+            it takes that; or a module, which is copied, never changed.
+        weights: file with a state dict, or one that `adapt` wrote; for named models also the name
+            of published weights (``DEFAULT``), which are downloaded.
         classes: names of the outputs in order: a sequence, or a file with one a line, a JSON list
             or a JSON object from index to name.
         labels: the dataset's class names, sorted; the outputs' names where nothing else gives any.
@@ -131,7 +135,7 @@ def load_classifier(
     """
     given = _class_names(classes)
     device = _device(settings.device)
-    built = _build(model, weights, len(given or labels))
+    built = _adapted(_build(model, weights, len(given or labels)), weights)
     names = given or built.classes or tuple(labels)
     preprocessing = _override(built.preprocessing, settings)
     module = _unwrapped(built.module).to(device).to(memory_format=torch.channels_last).eval()
@@ -161,11 +165,23 @@ def logits_of(output: Any) -> Tensor | None:
     return None
 
 
+def _adapted(built: _Built, weights: Path | str | None) -> _Built:
+    head = read_head(Path(weights)) if weights is not None and Path(weights).is_file() else None
+    if head is None:
+        return built
+    return dataclasses.replace(built, module=adapted(built.module, head, str(weights)))
+
+
 def _build(model: str | nn.Module, weights: Path | str | None, count: int) -> _Built:
     if isinstance(model, nn.Module):
         return _with_file(_copied(model), type(model).__name__, weights)
     if model.startswith("timm:"):
         return _from_timm(model, weights, count)
+    if is_pretrained_name(model):
+        module, classes, preset = load_pretrained(model, weights)
+        return _Built(module, model, classes, preset)
+    if Path(model).is_file():
+        return _from_program(Path(model), weights)
     if is_function_name(model):
         return _with_file(_call(model, count), model, weights)
     return _from_torchvision(model, weights)
@@ -207,6 +223,37 @@ def _call(spec: str, count: int) -> nn.Module:
     return module
 
 
+def _from_program(path: Path, weights: Path | str | None) -> _Built:
+    """A network that torch.export wrote, its modules apart again so that layers can be seen."""
+    if "constants.pkl" in archived_names(path):
+        raise ModelError(
+            f"--model {path}: TorchScript does not let its layers be seen, so no map can be drawn; "
+            "export the network with torch.export (.pt2), or pass FILE.py:FUNCTION"
+        )
+    if path.suffix != ".pt2":
+        raise ModelError(
+            f"--model {path}: a file, but not a .pt2 program; a state dict is for --weights, and "
+            "--model says which network it is for"
+        )
+    try:
+        program = torch.export.load(path)
+        module = torch.export.unflatten(program)
+        entry = program.graph_signature.user_inputs[0]
+        (node,) = (node for node in program.graph.nodes if node.name == entry)
+        _, _, *sides = node.meta["val"].shape
+    # Whatever a damaged file, or one of another version, makes the reader raise.
+    except Exception as error:
+        raise ModelError(
+            f"--model {path}: not a program that torch.export wrote, or of another version of "
+            f"PyTorch ({one_line(error)})"
+        ) from error
+    built = _with_file(module, str(path), weights)
+    if len(sides) != 2 or not all(isinstance(side, int) for side in sides):
+        return built
+    preset = dataclasses.replace(built.preprocessing, height=sides[0], width=sides[1])
+    return dataclasses.replace(built, preprocessing=preset)
+
+
 def _from_torchvision(name: str, weights: Path | str | None) -> _Built:
     from torchvision import models
 
@@ -216,7 +263,7 @@ def _from_torchvision(name: str, weights: Path | str | None) -> _Built:
         hint = f"did you mean {' or '.join(close)}?" if close else "see torchvision.models"
         raise ModelError(
             f"--model {name}: no torchvision classifier of that name; {hint} "
-            "Your own is FILE.py:FUNCTION"
+            "Your own is FILE.py:FUNCTION, others timm:NAME or hf:NAME"
         )
     state: StateDict
     published = models.get_model_weights(name)
@@ -363,7 +410,7 @@ def _count_outputs(
     """How many classes the network tells apart, from one blank image."""
     size = (1, 3, preprocessing.height, preprocessing.width)
     try:
-        with torch.inference_mode():
+        with torch.no_grad():
             output = module(torch.zeros(size, device=device))
     # Whatever a network raises on an input it cannot take.
     except Exception as error:

@@ -9,7 +9,10 @@ from typing import Any
 
 from shortcut_finder.errors import SettingsError
 
-METHODS = ("auto", "cam", "gradcam", "gradcam++", "layercam", "hirescam", "eigencam")
+METHODS = (
+    "auto", "cam", "gradcam", "gradcam++", "xgradcam", "layercam", "hirescam", "eigencam",
+    "ablationcam",
+)  # fmt: skip
 RESIZES = ("squash", "crop", "pad")
 PRECISIONS = ("auto", "fp32", "bf16")
 ENGINES = ("local", "ray")

@@ -56,15 +56,22 @@ class Sweep:
 
 
 @dataclass(frozen=True)
-class _Decoded:
-    """One image on its way from a decode process to the model."""
+class Decoded:
+    """One image on its way from a decode process to the model.
+
+    Attributes:
+        index: its position in the dataset.
+        pixels: the model's input before normalising, uint8 (row, column, channel); None where the
+            image cannot be read.
+        facts: its properties, or ``error``: why it cannot be read.
+    """
 
     index: int
     pixels: np.ndarray | None
     facts: dict[str, Any]
 
 
-class _Pixels(Dataset[_Decoded]):
+class _Pixels(Dataset[Decoded]):
     """Decodes images in worker processes; what cannot be read comes back with its reason."""
 
     def __init__(self, dataset: ImageDataset, preprocessing: Preprocessing) -> None:
@@ -74,16 +81,16 @@ class _Pixels(Dataset[_Decoded]):
     def __len__(self) -> int:
         return len(self.dataset.images)
 
-    def __getitem__(self, index: int) -> _Decoded:
+    def __getitem__(self, index: int) -> Decoded:
         try:
             image = self.dataset.read(index)
             pixels = self.preprocessing.pixels(image.picture)
         except UnreadableImage as error:
-            return _Decoded(index, None, {"error": str(error)})
+            return Decoded(index, None, {"error": str(error)})
         except MemoryError:
-            return _Decoded(index, None, {"error": "too large for the memory of this machine"})
+            return Decoded(index, None, {"error": "too large for the memory of this machine"})
         facts = {"content": image.content, "width": image.width, "height": image.height}
-        return _Decoded(index, pixels, {**measure(image, pixels), **facts})
+        return Decoded(index, pixels, {**measure(image, pixels), **facts})
 
 
 def sweep(
@@ -118,7 +125,7 @@ def sweep(
     todo = [parts[number] for number in missing]
     with MapEngine(classifier, settings) as engine:
         _sweep_parts(
-            _batches(_Pixels(dataset, classifier.preprocessing), todo, settings, classifier.device),
+            decoded_batches(dataset, classifier, todo, settings),
             dict(zip(missing, todo, strict=True)),
             _Looker(engine, dataset, torch.from_numpy(outputs), folder, settings.seed),
             tqdm(
@@ -165,7 +172,7 @@ class _Looker:
         if (folder / "whitening.npz").exists():
             self.whitening = load_whitening(folder / "whitening.npz")
 
-    def look(self, batch: Sequence[_Decoded]) -> tuple[pd.DataFrame, dict[str, np.ndarray]] | None:
+    def look(self, batch: Sequence[Decoded]) -> tuple[pd.DataFrame, dict[str, np.ndarray]] | None:
         """Rows and arrays of the readable images of a batch; ``None`` when there is none."""
         readable = [item for item in batch if item.pixels is not None]
         if not readable:
@@ -196,7 +203,7 @@ class _Looker:
 
 
 def _sweep_parts(
-    batches: Iterator[list[_Decoded]],
+    batches: Iterator[list[Decoded]],
     parts: Mapping[int, np.ndarray],
     looker: _Looker,
     bar: tqdm[Any],
@@ -225,10 +232,20 @@ def _sweep_parts(
                 looker.write(number, pd.concat(rows, ignore_index=True), stacked)
 
 
-def _batches(
-    pixels: _Pixels, parts: Sequence[np.ndarray], settings: Settings, device: torch.device
-) -> Iterator[list[_Decoded]]:
-    """Decoded batches in order; no batch spans two shards."""
+def decoded_batches(
+    dataset: ImageDataset,
+    classifier: Classifier,
+    parts: Sequence[np.ndarray],
+    settings: Settings,
+) -> Iterator[list[Decoded]]:
+    """Decoded batches in order; no batch spans two parts.
+
+    Args:
+        dataset: the images.
+        classifier: for its preprocessing and device.
+        parts: positions in the dataset.
+        settings: batch size and workers.
+    """
     size = settings.batch_size or BATCH
     chunks = [
         part[start : start + size].tolist() for part in parts for start in range(0, len(part), size)
@@ -238,9 +255,10 @@ def _batches(
         few = sum(map(len, chunks)) < FEW
         # A GPU leaves the processors free to decode; otherwise the model needs most of them.
         spare = os.cpu_count() or 1
-        workers = 0 if few else min(16, spare if device.type == "cuda" else max(1, spare // 2))
+        on_cuda = classifier.device.type == "cuda"
+        workers = 0 if few else min(16, spare if on_cuda else max(1, spare // 2))
     loader: DataLoader[Any] = DataLoader(
-        pixels,
+        _Pixels(dataset, classifier.preprocessing),
         batch_sampler=chunks,
         num_workers=workers,
         collate_fn=list,

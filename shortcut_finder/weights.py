@@ -57,15 +57,27 @@ def read_state_dict(path: Path) -> StateDict:
     return state
 
 
-def _refuse_archive(path: Path) -> None:
+def archived_names(path: Path) -> set[str]:
+    """Names of the files in a ZIP archive, without their folders; none where it is no archive.
+
+    Raises:
+        ModelError: the archive is damaged.
+    """
     if not zipfile.is_zipfile(path):
-        return
+        return set()
     try:
         with zipfile.ZipFile(path) as archive:
-            files = {name.rpartition("/")[2] for name in archive.namelist()}
+            return {name.rpartition("/")[2] for name in archive.namelist()}
     except (OSError, ValueError, zipfile.BadZipFile) as error:
         raise ModelError(f"{path}: not a PyTorch state dict, or damaged") from error
-    if files & {"constants.pkl", "archive_format", "serialized_exported_program.json"}:
+
+
+def _refuse_archive(path: Path) -> None:
+    if archived_names(path) & {
+        "constants.pkl",
+        "archive_format",
+        "serialized_exported_program.json",
+    }:
         raise ModelError(
             f"{path}: holds a whole program (TorchScript or exported), which is code; "
             "save model.state_dict() of the eager model"

@@ -20,11 +20,13 @@ LAYERS = (
     ("settings", "regions", "preprocessing", "imports", "texts", "schema"),
     ("reading", "tables", "weights", "whitening", "rigidity", "interventions", "experiments"),
     ("items",),
+    ("huggingface", "surgery"),
     ("dataset", "model", "shards", "properties"),
     ("layers", "records"),
     ("class_token",),
     ("cam",),
     ("sweep",),
+    ("adapt",),
     ("evidence", "groups", "confusions"),
     ("associations", "metadata"),
     ("findings",),
@@ -43,7 +45,18 @@ LAYERS = (
 LEVEL = {module: level for level, row in enumerate(LAYERS) for module in row}
 
 # Modules that load torch when they are imported. All others may do so inside functions only.
-TORCH = {"model", "weights", "layers", "class_token", "cam", "sweep", "demo"}
+TORCH = {
+    "model",
+    "weights",
+    "huggingface",
+    "surgery",
+    "adapt",
+    "layers",
+    "class_token",
+    "cam",
+    "sweep",
+    "demo",
+}
 
 
 def sources() -> dict[str, str]:
