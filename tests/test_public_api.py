@@ -23,6 +23,7 @@ NAMES = (
     "ShortcutFinderError",
     "UnreadableImage",
     "__version__",
+    "clean",
     "explain",
     "load_dataset",
     "load_run",
