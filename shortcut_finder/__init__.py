@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from shortcut_finder.analysis import scan
     from shortcut_finder.cleaning import clean
+    from shortcut_finder.comparing import compare
     from shortcut_finder.dataset import load_dataset
     from shortcut_finder.errors import (
         DatasetError,
@@ -42,6 +43,7 @@ __all__ = [
     "UnreadableImage",
     "__version__",
     "clean",
+    "compare",
     "explain",
     "load_dataset",
     "load_run",
@@ -58,6 +60,7 @@ _HOMES = {
     "ShortcutFinderError": "errors",
     "UnreadableImage": "errors",
     "clean": "cleaning",
+    "compare": "comparing",
     "explain": "explanation",
     "load_dataset": "dataset",
     "load_run": "run",

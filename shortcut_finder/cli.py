@@ -335,6 +335,54 @@ def clean(
 
 
 @app.command()
+def compare(
+    run_a: Annotated[
+        Path, typer.Argument(metavar="RUN_A", help="The earlier run.", show_default=False)
+    ],
+    run_b: Annotated[
+        Path, typer.Argument(metavar="RUN_B", help="The later run.", show_default=False)
+    ],
+    out: Annotated[Path, typer.Option("--out", metavar="DIR", help="Folder for the results.")],
+    decisions: Annotated[
+        Path | None,
+        typer.Option(
+            "--decisions", metavar="FILE", help="decisions.json of a run: what it dismisses."
+        ),
+    ] = None,
+    fail_on_new: Annotated[
+        bool,
+        typer.Option(
+            "--fail-on-new", help="Exit 3 if a finding is new or worse, and not of low severity."
+        ),
+    ] = False,
+) -> None:
+    """Say what was resolved, persists, worsened or appeared between two scans.
+
+    DIR/comparison.html shows it; DIR/comparison.csv and comparison.json are for programs.
+
+    \b
+    Example:
+      shortcut-finder compare run-v1/ run-v2/ --out v1-v2/ --fail-on-new
+    """
+    with _errors():
+        from shortcut_finder import comparing
+
+        comparison = comparing.compare(run_a, run_b, out=out, decisions=decisions)
+        _log(f"note: {note}" for note in comparison.notes)
+        rows = comparison.findings.to_dict("records")
+        for row in rows:
+            typer.echo(printable(f"{row['state']}: {row['sentence']}"))
+        if not rows:
+            typer.echo("no findings in either run")
+        typer.echo(printable(str(out / "comparison.html")))
+        gating = len(comparison.gating)
+        if fail_on_new and gating:
+            words = "finding is" if gating == 1 else "findings are"
+            _log([f"gate: {gating} {words} new or worse"])
+            raise typer.Exit(GATE_TRIPPED)
+
+
+@app.command()
 def demo(
     out: Annotated[
         Path, typer.Option("--out", metavar="DIR", help="Folder for the images and the run.")

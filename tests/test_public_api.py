@@ -24,6 +24,7 @@ NAMES = (
     "UnreadableImage",
     "__version__",
     "clean",
+    "compare",
     "explain",
     "load_dataset",
     "load_run",
