@@ -245,9 +245,9 @@ def _row(
     one, other, latest = couple.a, couple.b, couple.latest
     kept, removed, added = carried.parts(couple)
     powers = [float(_number(run.card["testable"].get(latest["label"]), 1.0)) for run in (a, b)]
-    state, (difference, low, high) = _judged(couple, kept, removed, added, powers)
-    share_a = _share(kept, removed)
-    share_b = _share(kept, added)
+    removed, added, blind = _judged(couple, kept, removed, added, powers)
+    difference, low, high = share_difference(kept, removed, added)
+    state = "unclear" if blind else _state(couple, kept, removed, added, (difference, low, high))
     set_aside = bool(
         (one and str(one["finding"]) in dismissed[0])
         or (other and str(other["finding"]) in dismissed[1])
@@ -260,9 +260,9 @@ def _row(
         "finding_a": one["finding"] if one else "",
         "finding_b": other["finding"] if other else "",
         "images_a": kept.carriers + removed.carriers,
-        "share_a": share_a,
+        "share_a": _share(kept, removed),
         "images_b": kept.carriers + added.carriers,
-        "share_b": share_b,
+        "share_b": _share(kept, added),
         "difference": difference,
         "low": low,
         "high": high,
@@ -290,13 +290,19 @@ def _share(kept: Part, alone: Part) -> float:
 
 def _judged(
     couple: _Couple, kept: Part, removed: Part, added: Part, powers: Sequence[float]
-) -> tuple[str, tuple[float, float, float]]:
-    """The state of a finding, and the difference of its shares with its interval."""
+) -> tuple[Part, Part, bool]:
+    """What is known of the images that only one version has.
+
+    Where one scan alone knows the thing, it has judged the pictures that both versions have. For
+    what the other version has alone we must take that one's word, if it could have seen so much.
+
+    Returns:
+        The removed and the added images as far as they were judged, and whether that is too
+        little to tell.
+    """
     nothing = Part(0, 0)
     speaks = kept.images >= ENOUGH
     blind = False
-    # Where only one scan knows the thing, it has judged the pictures that both versions have. For
-    # what the other version has alone we must take that one's word, if it could have seen so much.
     if couple.a is None and removed.images:
         blind = not speaks and powers[0] > _share(kept, added)
         removed = nothing if speaks or blind else removed
@@ -304,10 +310,7 @@ def _judged(
         remains = speaks and kept.carriers >= FEWEST
         blind = not remains and powers[1] > _share(kept, removed)
         added = nothing if remains or blind else added
-    interval = share_difference(kept, removed, added)
-    if blind:
-        return "unclear", interval
-    return _state(couple, kept, removed, added, interval), interval
+    return removed, added, blind
 
 
 def _state(
