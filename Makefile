@@ -5,7 +5,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 INSTALLED := $(VENV)/installed
 
-.PHONY: demo test test-slow check bench-plantings clean
+.PHONY: demo test test-slow check bench-plantings bench-clean clean
 
 demo: $(INSTALLED)
 	$(BIN)/shortcut-finder demo --out demo-run
@@ -25,6 +25,10 @@ check: $(INSTALLED)
 # PHOTOS is any folder of five class folders, OUT a folder that does not exist yet.
 bench-plantings: $(INSTALLED)
 	$(BIN)/python tests/benchmarks/plantings.py $(PHOTOS) --out $(OUT)
+
+# Scans, cleans and trains anew nine planted sets; what is done is kept in OUT.
+bench-clean: $(INSTALLED)
+	$(BIN)/python tests/benchmarks/cleaning.py --out $(or $(OUT),bench-clean)
 
 # Installs once, and again when what is to be installed changes.
 $(INSTALLED): pyproject.toml constraints.txt
