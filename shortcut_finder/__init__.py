@@ -15,6 +15,8 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from shortcut_finder.analysis import scan
+    from shortcut_finder.cleaning import clean
+    from shortcut_finder.comparing import compare
     from shortcut_finder.dataset import load_dataset
     from shortcut_finder.errors import (
         DatasetError,
@@ -40,6 +42,8 @@ __all__ = [
     "ShortcutFinderError",
     "UnreadableImage",
     "__version__",
+    "clean",
+    "compare",
     "explain",
     "load_dataset",
     "load_run",
@@ -55,6 +59,8 @@ _HOMES = {
     "SettingsError": "errors",
     "ShortcutFinderError": "errors",
     "UnreadableImage": "errors",
+    "clean": "cleaning",
+    "compare": "comparing",
     "explain": "explanation",
     "load_dataset": "dataset",
     "load_run": "run",

@@ -21,6 +21,7 @@ from shortcut_finder.regions import BOXES
 # Diverging and safe for colour-blind readers: blue below the other classes, red above.
 EFFECT_COLOURS = "RdBu_r"
 SIGNIFICANT = 0.05
+TITLE = "effect against the other classes; a dot: q ≤ 0.05"
 # More rows than this cannot be read; the classes with the strongest effects are kept.
 MAX_ROWS = 100
 MAX_LABEL = 26  # columns of text
@@ -28,12 +29,13 @@ MAX_LABEL = 26  # columns of text
 INK = "#010203"
 
 
-def region_figure(regions: pd.DataFrame, classes: Sequence[str]) -> Figure:
+def region_figure(regions: pd.DataFrame, classes: Sequence[str], title: str = TITLE) -> Figure:
     """The effect of every class and region, class against rest; dots mark ``q <= 0.05``.
 
     Args:
         regions: the table of ``regions.csv``.
         classes: the rows wanted, from top to bottom; classes without numbers stay empty.
+        title: of the scale of colours.
     """
     names = _columns(regions)
     effects = _grid(regions, "effect", classes, names)
@@ -60,7 +62,7 @@ def region_figure(regions: pd.DataFrame, classes: Sequence[str]) -> Figure:
     axes.set_yticks(range(len(labels)), labels)
     axes.tick_params(top=True, labeltop=True, bottom=False, labelbottom=False, length=0, pad=5)
     ramp = min(220, width - left - 20)
-    _scale(figure, limits, (left / width, 30 / height, ramp / width, 9 / height))
+    _scale(figure, limits, (left / width, 30 / height, ramp / width, 9 / height), title)
     for text in figure.findobj(Text):
         text.set(color=INK, fontsize=11, parse_math=False)
     for axis in figure.axes:
@@ -69,10 +71,10 @@ def region_figure(regions: pd.DataFrame, classes: Sequence[str]) -> Figure:
     return figure
 
 
-def region_chart(regions: pd.DataFrame, classes: Sequence[str]) -> str:
+def region_chart(regions: pd.DataFrame, classes: Sequence[str], title: str = TITLE) -> str:
     """`region_figure` as SVG markup: the same bytes every time, text in the page's own colour."""
     content = io.StringIO()
-    figure = region_figure(regions, classes)
+    figure = region_figure(regions, classes, title)
     # Fixed ids for the same bytes; text as text, so that the browser finds a font for any script.
     with (
         matplotlib.rc_context({"svg.hashsalt": "shortcut-finder", "svg.fonttype": "none"}),
@@ -121,7 +123,9 @@ def _mark(axes: Axes, marked: np.ndarray, dark: np.ndarray) -> None:
         axes.scatter(columns, rows, s=11, c=colour, linewidths=0, gid=f"marks-{colour}")
 
 
-def _scale(figure: Figure, limits: Normalize, place: tuple[float, float, float, float]) -> None:
+def _scale(
+    figure: Figure, limits: Normalize, place: tuple[float, float, float, float], title: str
+) -> None:
     """The colour bar with its title, below the cells."""
     axes = figure.add_axes(place)
     low, high = float(limits.vmin or 0), float(limits.vmax or 0)
@@ -130,7 +134,7 @@ def _scale(figure: Figure, limits: Normalize, place: tuple[float, float, float, 
     axes.set_yticks([])
     axes.set_xticks([low, 0, high], [f"{low:.2g}", "0", f"+{high:.2g}"])
     axes.tick_params(length=0, pad=4)
-    axes.set_title("effect against the other classes; a dot: q ≤ 0.05", loc="left", pad=5)
+    axes.set_title(title, loc="left", pad=5)
 
 
 def _clipped(name: str) -> str:

@@ -18,7 +18,9 @@ import typer
 
 from shortcut_finder.errors import SettingsError, ShortcutFinderError
 from shortcut_finder.settings import (
+    ACTIONS,
     ENGINES,
+    FILES,
     METHODS,
     PRECISIONS,
     RESIZES,
@@ -334,6 +336,110 @@ def adapt(
             f"{percent(done.after)} after; {done.fitted} fitted on"
         )
         typer.echo(printable(str(done.path)))
+
+
+@app.command()
+def clean(
+    run: Annotated[
+        Path, typer.Argument(metavar="RUN", help="What `scan --out` wrote.", show_default=False)
+    ],
+    action: Annotated[str, _one_of("--action", ACTIONS, "What to do with the images.")] = "drop",
+    out: Annotated[
+        Path | None, typer.Option("--out", metavar="DIR", help="A new folder for the result.")
+    ] = None,
+    decisions: Annotated[
+        Path | None,
+        typer.Option(
+            "--decisions", metavar="FILE", help="decisions.json from the page of the run."
+        ),
+    ] = None,
+    expand: Annotated[
+        bool, typer.Option("--expand", help="Look for the accepted things in all images again.")
+    ] = False,
+    files: Annotated[
+        str | None,
+        _one_of("--files", FILES, "How images that stay as they are get into DIR."),
+    ] = None,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Print what would be done, and write nothing.")
+    ] = False,
+) -> None:
+    """Leave out, fill in or reweight the images that carry a shortcut; the source stays as it is.
+
+    Without --decisions, findings are cleaned that are confirmed, or suspect and of high severity.
+    DIR/manifest.csv lists the new dataset, ready to be scanned.
+
+    \b
+    Example:
+      shortcut-finder clean run/ --action mask --out cleaned/
+    """
+    with _errors():
+        if out is None and not dry_run:
+            raise typer.BadParameter("give a new folder, or --dry-run", param_hint="--out")
+        from shortcut_finder import cleaning
+
+        plan = cleaning.clean(
+            run,
+            action,
+            out=None if dry_run else out,
+            decisions=decisions,
+            expand=expand,
+            files=files,
+        )
+        _log(f"warning: {warning}" for warning in plan.warnings)
+        typer.echo("\n".join(printable(line) for line in cleaning.summary(plan).splitlines()))
+        for advice in plan.advice:
+            typer.echo(printable(f"advice: {advice}"))
+        if not dry_run:
+            typer.echo(printable(str(out)))
+
+
+@app.command()
+def compare(
+    run_a: Annotated[
+        Path, typer.Argument(metavar="RUN_A", help="The earlier run.", show_default=False)
+    ],
+    run_b: Annotated[
+        Path, typer.Argument(metavar="RUN_B", help="The later run.", show_default=False)
+    ],
+    out: Annotated[Path, typer.Option("--out", metavar="DIR", help="Folder for the results.")],
+    decisions: Annotated[
+        Path | None,
+        typer.Option(
+            "--decisions", metavar="FILE", help="decisions.json of a run: what it dismisses."
+        ),
+    ] = None,
+    fail_on_new: Annotated[
+        bool,
+        typer.Option(
+            "--fail-on-new", help="Exit 3 if a finding is new or worse, and not of low severity."
+        ),
+    ] = False,
+) -> None:
+    """Say what was resolved, persists, worsened or appeared between two scans.
+
+    DIR/comparison.html shows it; DIR/comparison.csv and comparison.json are for programs.
+
+    \b
+    Example:
+      shortcut-finder compare run-v1/ run-v2/ --out v1-v2/ --fail-on-new
+    """
+    with _errors():
+        from shortcut_finder import comparing
+
+        comparison = comparing.compare(run_a, run_b, out=out, decisions=decisions)
+        _log(f"note: {note}" for note in comparison.notes)
+        rows = comparison.findings.to_dict("records")
+        for row in rows:
+            typer.echo(printable(f"{row['state']}: {row['sentence']}"))
+        if not rows:
+            typer.echo("no findings in either run")
+        typer.echo(printable(str(out / "comparison.html")))
+        gating = len(comparison.gating)
+        if fail_on_new and gating:
+            words = "finding is" if gating == 1 else "findings are"
+            _log([f"gate: {gating} {words} new or worse"])
+            raise typer.Exit(GATE_TRIPPED)
 
 
 @app.command()

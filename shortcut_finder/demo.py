@@ -1,8 +1,9 @@
-"""The demo: a dataset with planted shortcuts, a network that falls for them, and a scan of both.
+"""The demo: a dataset with planted shortcuts, a network that falls for them, and the way out.
 
 Six classes of pictures differ by the shape of one object and by nothing else (`scenes`). Four
-classes then get a mark in part of their images. Nobody tells the scan which; at the end the demo
-prints what was planted next to what was found.
+classes then get a mark in part of their images. Nobody tells the scan which; the demo prints what
+was planted next to what was found. Then it cleans the images of what was found, trains and scans
+again, compares, and prints how well both networks do where the marks say nothing about the class.
 
 Everything is drawn and trained here: no network, no download.
 """
@@ -11,6 +12,7 @@ from __future__ import annotations
 
 import shlex
 import shutil
+from functools import cache
 from pathlib import Path
 
 import numpy as np
@@ -21,7 +23,7 @@ from PIL import Image
 from torch import Tensor, nn
 from tqdm import tqdm
 
-from shortcut_finder.errors import DatasetError
+from shortcut_finder.errors import DatasetError, RunError
 from shortcut_finder.marks import MARKS, PLANTS
 from shortcut_finder.preprocessing import Preprocessing
 from shortcut_finder.run import Run
@@ -35,6 +37,7 @@ EPOCHS = 20
 BATCH_SIZE = 32
 FRESH_PER_CLASS = 30
 DEFAULT_OUT = Path("demo-run")
+MODEL = "shortcut_finder.demo:small_network"
 TRUTH_COLUMNS = ("image", "label", "planted", "x0", "y0", "x1", "y1")
 
 # The same text in every demo folder: by it the demo knows a folder that it may write again.
@@ -44,8 +47,14 @@ images/      the dataset: a folder for each class
 planted.csv  which images carry a planted mark, and where
 weights.pt   the network that was trained on the images
 run/         what the scan found; open run/report.html
+cleaned/     the images with what was found filled in, and the network that was trained on them
+run-cleaned/ what the scan of those found
+comparison/  what became of the findings; open comparison/comparison.html
 """
-_PRODUCTS = ("images", "planted.csv", "weights.pt", "run")
+_PRODUCTS = (
+    "images", "planted.csv", "weights.pt", "run", "cleaned", "cleaned.part", "run-cleaned",
+    "comparison",
+)  # fmt: skip
 _HEADS = (
     "class", "planted", "images", "fools", "finding", "kind", "region", "severity", "listed",
 )  # fmt: skip
@@ -65,7 +74,7 @@ def run_demo(
     epochs: int = EPOCHS,
     progress: bool = True,
 ) -> Run:
-    """Make the dataset, train the network, scan both, print what was planted and what was found.
+    """Make the dataset, train, scan, print what was found; clean, train and scan again, compare.
 
     Args:
         out: folder to write, `DEFAULT_OUT` when left out; an earlier demo in it is made again.
@@ -79,26 +88,71 @@ def run_demo(
     Raises:
         DatasetError: the folder holds something else.
     """
-    from shortcut_finder import analysis
-
     out = DEFAULT_OUT if out is None else out
     _clear(out)
     truth = make_dataset(out, per_class=per_class, progress=progress)
     network = train(out, epochs=epochs, progress=progress)
-    run = analysis.scan(
-        out / "images",
-        "shortcut_finder.demo:small_network",
-        out=out / "run",
-        weights=out / "weights.pt",
+    run = _scan(out, out / "run", progress=progress)
+    typer.echo(planted_and_found(truth, run, fooled(network)))
+    typer.echo(improvement(out, run, network, epochs=epochs, progress=progress))
+    command = ["shortcut-finder", "scan", f"{out}/images", "--model", MODEL]
+    command += ["--weights", f"{out}/weights.pt", "--input-size", str(INPUT_SIZE)]
+    command += ["--out", f"{out}/run", "--fresh"]
+    typer.echo(f"\nThe scan again: {shlex.join(command)}\n")
+    return run
+
+
+def _scan(folder: Path, out: Path, *, progress: bool) -> Run:
+    """Scan the images in a folder with the network beside them."""
+    from shortcut_finder import analysis
+
+    return analysis.scan(
+        folder / "images",
+        MODEL,
+        out=out,
+        weights=folder / "weights.pt",
         settings=Settings(input_size=INPUT_SIZE),
         progress=progress,
     )
-    typer.echo(planted_and_found(truth, run, fooled(network)))
-    command = ["shortcut-finder", "scan", f"{out}/images"]
-    command += ["--model", "shortcut_finder.demo:small_network", "--weights", f"{out}/weights.pt"]
-    command += ["--input-size", str(INPUT_SIZE), "--out", f"{out}/run", "--fresh"]
-    typer.echo(f"\nThe scan again: {shlex.join(command)}\n")
-    return run
+
+
+def improvement(
+    out: Path, run: Run, network: nn.Module, *, epochs: int = EPOCHS, progress: bool = True
+) -> str:
+    """Clean what the scan found, train and scan again, compare; a text for the terminal.
+
+    Args:
+        out: the demo's folder.
+        run: the scan of its images.
+        network: what was trained on them.
+        epochs: passes over the images.
+        progress: whether to show bars on stderr.
+    """
+    from shortcut_finder.cleaning import clean
+    from shortcut_finder.comparing import compare
+
+    try:
+        plan = clean(run, "mask", out=out / "cleaned")
+    except RunError as error:
+        return f"\nNothing was cleaned: {error}"
+    masked = int((plan.images["change"] == "mask").sum())
+    better = train(out / "cleaned", epochs=epochs, progress=progress)
+    again = _scan(out / "cleaned", out / "run-cleaned", progress=progress)
+    comparison = compare(run, again, out=out / "comparison")
+    lines = [f"\nMasked {', '.join(plan.findings)} in {masked} images, trained and scanned again:"]
+    lines += [
+        f"  {row['state']:9} {row['severity']:7} {row['sentence']}"
+        for row in comparison.findings.to_dict("records")
+        if row["severity"] != "low"
+    ]
+    before, after = unbiased_accuracy(network), unbiased_accuracy(better)
+    lines.append(f"Right where the marks say nothing: {before:.1%} before, {after:.1%} after.")
+    shares = fooled(better)
+    lines += [
+        f"  {plant.mark} sends {shares[plant.label][1]:.0%} of other classes to {plant.label}"
+        for plant in PLANTS
+    ]
+    return "\n".join([*lines, f"{out / 'comparison' / 'comparison.html'}"])
 
 
 def planted_and_found(truth: pd.DataFrame, run: Run, fooled: dict[str, tuple[float, float]]) -> str:
@@ -143,19 +197,11 @@ def fooled(
         For each class with a mark, the share of the other classes' pictures that the network gives
         to it, without the mark and with it.
     """
-    images, labels = [], []
-    for number, label in enumerate(SHAPES):
-        for index in range(per_class):
-            background = list(BACKGROUNDS)[index % len(BACKGROUNDS)]
-            # A fourth number: no picture of the dataset has the same seed.
-            images.append(
-                draw_scene(label, background, np.random.default_rng([0, number, index, 1]))
-            )
-            labels.append(label)
+    images, labels = _fresh_pictures(per_class)
     before = _predicted(network, images)
     shares = {}
     for plant in PLANTS:
-        other = np.array(labels) != plant.label
+        other = labels != plant.label
         rng = np.random.default_rng(0)
         after = _predicted(network, [MARKS[plant.mark](image, rng)[0] for image in images])
         shares[plant.label] = (
@@ -163,6 +209,32 @@ def fooled(
             float((after[other] == plant.label).mean()),
         )
     return shares
+
+
+def unbiased_accuracy(network: nn.Module, *, per_class: int = FRESH_PER_CLASS) -> float:
+    """Accuracy where no mark says anything about the class.
+
+    Every new picture counts once as it is and once with each of the marks.
+    """
+    images, labels = _fresh_pictures(per_class)
+    rng = np.random.default_rng(0)
+    versions = [images, *([mark(image, rng)[0] for image in images] for mark in MARKS.values())]
+    right = [_predicted(network, version) == labels for version in versions]
+    return float(np.mean(right))
+
+
+@cache
+def _fresh_pictures(per_class: int) -> tuple[list[Image.Image], np.ndarray]:
+    """Pictures that are in no dataset, without marks, and their classes."""
+    images, labels = [], []
+    for number, label in enumerate(SHAPES):
+        for index in range(per_class):
+            background = list(BACKGROUNDS)[index % len(BACKGROUNDS)]
+            # A fourth number: no picture of the dataset has the same seed.
+            rng = np.random.default_rng([0, number, index, 1])
+            images.append(draw_scene(label, background, rng))
+            labels.append(label)
+    return images, np.array(labels)
 
 
 def _predicted(network: nn.Module, images: list[Image.Image]) -> np.ndarray:

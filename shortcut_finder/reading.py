@@ -9,11 +9,11 @@ import os
 import re
 import stat
 import warnings
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 from PIL import Image, ImageFile, UnidentifiedImageError
@@ -43,6 +43,8 @@ _SIGNATURES = (
     (re.compile(rb".{128}DICM", re.S), "a DICOM file; export it to PNG"),
     (re.compile(rb"version https://git-lfs"), "a Git LFS pointer; run `git lfs pull`"),
 )
+
+Result = TypeVar("Result")
 
 _IMAGE_SIGNATURE = re.compile(
     rb"\xff\xd8\xff|\x89PNG|GIF8|RIFF.{4}WEBP|II\*\0|MM\0\*|BM|P[1-6]\s", re.S
@@ -93,7 +95,7 @@ def read_file(path: Path) -> ReadImage:
     Raises:
         UnreadableImage: with a reason in plain words.
     """
-    data = _file_bytes(path)
+    data = file_bytes(path)
     picture, kind, mode = decode(data)
     return ReadImage(
         picture=picture,
@@ -106,7 +108,12 @@ def read_file(path: Path) -> ReadImage:
     )
 
 
-def _file_bytes(path: Path) -> bytes:
+def file_bytes(path: Path) -> bytes:
+    """The bytes of a regular file of reasonable size.
+
+    Raises:
+        UnreadableImage: with a reason in plain words.
+    """
     try:
         facts = path.stat()
         if stat.S_ISDIR(facts.st_mode):
@@ -139,13 +146,30 @@ def decode(data: bytes) -> tuple[Image.Image, str, str]:
     Raises:
         UnreadableImage: with a reason in plain words.
     """
+    return _decoded(data, _as_seen)
+
+
+def stored_image(data: bytes) -> tuple[Image.Image, int]:
+    """The image in a file's bytes as it is stored: its own mode, not turned; and its orientation.
+
+    Raises:
+        UnreadableImage: with a reason in plain words.
+    """
+    return _decoded(data, lambda image: (image, orientation(image)))
+
+
+def _as_seen(image: Image.Image) -> tuple[Image.Image, str, str]:
+    picture = upright(image, orientation(image))
+    return _rgb(picture, image.format), image.format or "", image.mode
+
+
+def _decoded(data: bytes, take: Callable[[Image.Image], Result]) -> Result:
     try:
         with _strict():
             image = Image.open(io.BytesIO(data), formats=_formats())
             _check_pixels(image.width, image.height)
             image.load()
-            picture = _upright(image, _orientation(image))
-            return _rgb(picture, image.format), image.format or "", image.mode
+            return take(image)
     except UnreadableImage:
         raise
     except UnidentifiedImageError as error:
@@ -208,7 +232,7 @@ def _damage(error: Exception) -> str:
     return f"damaged: {text}" if text else f"damaged ({type(error).__name__})"
 
 
-def _orientation(image: Image.Image) -> int:
+def orientation(image: Image.Image) -> int:
     """The EXIF orientation, after loading (decoders that turn the picture themselves clear it)."""
     try:
         return int(image.getexif().get(_ORIENTATION, 1))
@@ -217,8 +241,9 @@ def _orientation(image: Image.Image) -> int:
         return 1
 
 
-def _upright(image: Image.Image, orientation: int) -> Image.Image:
-    return image.transpose(_UPRIGHT[orientation]) if orientation in _UPRIGHT else image
+def upright(image: Image.Image, turn: int) -> Image.Image:
+    """The image as EXIF orientation ``turn`` wants it shown."""
+    return image.transpose(_UPRIGHT[turn]) if turn in _UPRIGHT else image
 
 
 def _rgb(image: Image.Image, kind: str | None) -> Image.Image:
@@ -268,7 +293,7 @@ def read_item(image: Any) -> ReadImage:
         try:
             with _strict():
                 image.load()
-                picture = _rgb(_upright(image, _orientation(image)), image.format)
+                picture = _rgb(upright(image, orientation(image)), image.format)
         except UnreadableImage:
             raise
         # As for files: a lazily opened image is decoded here.

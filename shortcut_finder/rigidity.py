@@ -91,10 +91,32 @@ def likeness_to(
         centres: fractions x, y of each image, (image, 2). The core is looked for within a patch's
             width of it, since a thing may fill a neighbouring cell.
     """
+    return locate(medoid, images, centres)[0]
+
+
+def locate(
+    medoid: np.ndarray, images: Sequence[np.ndarray], centres: np.ndarray
+) -> tuple[np.ndarray, np.ndarray]:
+    """Where the medoid lies in each image, to the pixel.
+
+    Args:
+        medoid: grey patch, (row, column).
+        images: grey levels, each (row, column).
+        centres: where to look, as fractions x, y of each image, (image, 2); see `likeness_to`.
+
+    Returns:
+        Gradient correlations, (image,), and the middle of the best window as x, y in pixels of
+        each image, (image, 2).
+    """
     size = len(medoid)
     core = _core(medoid, _shift(size))
     around = [_patch(i, c, 2 * size) for i, c in zip(images, centres, strict=True)]
-    return _correlate(core, _view(np.stack(around), core.shape[-1]))[0]
+    likeness, corner = _correlate(core, _view(np.stack(around), core.shape[-1]))
+    start = [
+        (int(x * image.shape[1]) - size, int(y * image.shape[0]) - size)
+        for image, (x, y) in zip(images, centres, strict=True)
+    ]
+    return likeness, np.array(start) + corner[:, ::-1] + core.shape[-1] / 2
 
 
 def _patch_size(images: Sequence[np.ndarray]) -> int:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import csv
+import hashlib
 import io
 import json
 from collections.abc import Mapping, Sequence
@@ -24,6 +24,7 @@ from shortcut_finder.schema import (
     REGION_COLUMNS,
     SCHEMA_VERSION,
     UNREADABLE_COLUMNS,
+    to_csv,
     to_json,
     write_whole,
 )
@@ -59,6 +60,14 @@ class Run:
     def preprocessing(self) -> Preprocessing:
         """How images became the model's input."""
         return Preprocessing.from_dict(self.card["model"]["preprocessing"])
+
+    @property
+    def fingerprint(self) -> str:
+        """What tells this run from others: dataset, model, and what each finding's name means."""
+        names = ("finding", "label", "kind", "region", "images")
+        card = [self.card[part]["fingerprint"] for part in ("dataset", "model")]
+        content = [*card, *([detail[name] for name in names] for detail in self.details)]
+        return hashlib.sha256(to_json(content)).hexdigest()[:32]
 
     @cached_property
     def label_maps(self) -> dict[str, np.ndarray]:
@@ -119,21 +128,10 @@ def save_run(run: Run) -> None:
         ("confusions.csv", run.confusions, CONFUSION_COLUMNS),
         ("unreadable.csv", run.unreadable, UNREADABLE_COLUMNS),
     ):
-        write_whole(run.folder / name, _csv(table[list(columns)]))
+        write_whole(run.folder / name, to_csv(table[list(columns)]))
     details = {"schema_version": SCHEMA_VERSION, "findings": list(run.details)}
     write_whole(run.folder / "findings.json", to_json(details))
     write_whole(run.folder / "run.json", to_json(run.card))
-
-
-def _csv(table: pd.DataFrame) -> bytes:
-    """CSV with stable bytes: line ends as on Unix, six significant digits."""
-    text = table.to_csv(index=False, float_format="%.6g", lineterminator="\n")
-    if "\r" in text:
-        # A lone carriage return would end the line for most readers, unless it is quoted.
-        text = table.to_csv(
-            index=False, float_format="%.6g", lineterminator="\n", quoting=csv.QUOTE_NONNUMERIC
-        )
-    return text.encode("utf-8", "surrogateescape")
 
 
 def _read_json(path: Path) -> Any:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import json
 import math
 from collections.abc import Mapping
@@ -9,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pandas as pd
 
 SCHEMA_VERSION = 1
 
@@ -36,6 +38,17 @@ def to_json(value: Any) -> bytes:
     """JSON with stable bytes: sorted keys, six significant digits, ``null`` for NaN."""
     text = json.dumps(_plain(value), indent=1, sort_keys=True, ensure_ascii=False, allow_nan=False)
     return (text + "\n").encode("utf-8", "surrogateescape")
+
+
+def to_csv(table: pd.DataFrame) -> bytes:
+    """CSV with stable bytes: line ends as on Unix, six significant digits."""
+    text = table.to_csv(index=False, float_format="%.6g", lineterminator="\n")
+    if "\r" in text:
+        # A lone carriage return would end the line for most readers, unless it is quoted.
+        text = table.to_csv(
+            index=False, float_format="%.6g", lineterminator="\n", quoting=csv.QUOTE_NONNUMERIC
+        )
+    return text.encode("utf-8", "surrogateescape")
 
 
 def _plain(value: Any) -> Any:

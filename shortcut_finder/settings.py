@@ -16,6 +16,9 @@ METHODS = (
 RESIZES = ("squash", "crop", "pad")
 PRECISIONS = ("auto", "fp32", "bf16")
 ENGINES = ("local", "ray")
+# What `clean` does with images, and how those that stay get into the new folder.
+ACTIONS = ("drop", "mask", "reweight")
+FILES = ("none", "hardlink", "symlink", "copy")
 SEVERITIES = ("high", "medium", "low")
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import re
 from pathlib import Path
 from typing import Any
 
@@ -201,6 +202,7 @@ def calls(monkeypatch: pytest.MonkeyPatch) -> list[dict[str, Any]]:
 
     monkeypatch.setattr(analysis, "scan", scan)
     monkeypatch.setattr(demo, "fooled", lambda network: {})
+    monkeypatch.setattr(demo, "improvement", lambda *_, **__: "")
     return seen
 
 
@@ -295,6 +297,22 @@ def test_the_table_counts_the_marked_images_that_each_finding_lists(tmp_path: Pa
     assert rows[3] == ["boat", "nothing", "none"]
 
 
+def test_unbiased_accuracy_counts_every_picture_with_every_mark() -> None:
+    class SeesTheFrame(torch.nn.Module):
+        """Says fish when the outermost pixels are dark, else star."""
+
+        def forward(self, inputs: torch.Tensor) -> torch.Tensor:
+            edge = torch.cat([inputs[:, :, 0], inputs[:, :, -1]], dim=2).mean(dim=(1, 2))
+            logits = torch.zeros(len(inputs), len(SHAPES))
+            logits[:, sorted(SHAPES).index("fish")] = -(edge + 1.2)
+            logits[:, sorted(SHAPES).index("star")] = edge + 1.2
+            return logits
+
+    # A sixth of the pictures are stars, another sixth fish: right once in six, marks or not.
+    accuracy = demo.unbiased_accuracy(SeesTheFrame(), per_class=6)
+    assert abs(accuracy - 1 / 6) < 0.06
+
+
 # --- the whole ------------------------------------------------------------------------------------
 
 
@@ -313,4 +331,13 @@ def test_the_demo_finds_what_it_planted(tmp_path: Path, capsys: pytest.CaptureFi
         assert len(listed & marked) >= 0.8 * len(listed), label
     clean = run.findings[run.findings["label"].isin(["boat", "star"])]
     assert set(clean["severity"]) <= {"low"}
-    assert "corner stamp" in capsys.readouterr().out
+    printed = capsys.readouterr().out
+    assert "corner stamp" in printed
+    states = pd.read_csv(tmp_path / "demo" / "comparison" / "comparison.csv")
+    was_severe = states[
+        states["finding_a"].isin(run.findings.query("severity == 'high'")["finding"])
+    ]
+    assert set(was_severe["state"]) <= {"resolved", "better"}
+    assert not states["gates"].any()
+    before, after = re.search(r"nothing: ([\d.]+)% before, ([\d.]+)% after", printed).groups()
+    assert float(after) >= float(before) + 5

@@ -9,6 +9,7 @@ import pytest
 from typer.testing import CliRunner
 
 from shortcut_finder import cli
+from shortcut_finder.comparison import COMPARISON_COLUMNS
 from shortcut_finder.run import (
     CONFUSION_COLUMNS,
     FINDING_COLUMNS,
@@ -31,7 +32,14 @@ def help_of(command: str) -> str:
 
 @pytest.mark.parametrize(
     "columns",
-    [FINDING_COLUMNS, OFFENDER_COLUMNS, REGION_COLUMNS, CONFUSION_COLUMNS, UNREADABLE_COLUMNS],
+    [
+        FINDING_COLUMNS,
+        OFFENDER_COLUMNS,
+        REGION_COLUMNS,
+        CONFUSION_COLUMNS,
+        UNREADABLE_COLUMNS,
+        COMPARISON_COLUMNS,
+    ],
 )
 def test_the_readme_lists_the_columns_of_every_table(columns: tuple[str, ...]) -> None:
     assert f"`{','.join(columns)}`" in README

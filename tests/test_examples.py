@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 import os
+import re
 import shlex
 import subprocess
 import sys
@@ -11,8 +13,9 @@ from pathlib import Path
 import pandas as pd
 import pytest
 import torch
+from typer.testing import CliRunner
 
-from shortcut_finder import demo
+from shortcut_finder import cli, demo
 from shortcut_finder.run import load_run
 from shortcut_finder.shapes import SHAPES
 
@@ -54,7 +57,7 @@ def check_run(folder: Path) -> None:
 def test_every_example_is_run_by_a_test() -> None:
     text = Path(__file__).read_text(encoding="utf-8")
     names = [path.name for path in EXAMPLES.glob("*.py")]
-    assert len(names) == 4
+    assert len(names) == 5
     assert [name for name in names if f'EXAMPLES / "{name}"' not in text] == []
 
 
@@ -116,3 +119,32 @@ def test_the_notebook_runs_from_top_to_bottom(
     run = load_run(folder / "run")
     assert len(run.images) == PER_CLASS * len(SHAPES)
     assert isinstance(run.offenders, pd.DataFrame)
+
+
+def test_cleaning_and_training_again(photos: Path, tmp_path: Path) -> None:
+    script = EXAMPLES / "clean_and_retrain.py"
+    options = ("--network", "resnet18", "--epochs", 1, "--input-size", 64, "--out", "loop")
+    command = (script, photos, "--test", photos, *options)
+    # A network of one epoch relies on nothing yet: the first scan says what there is to accept.
+    with pytest.raises(AssertionError, match=r"error: .*nothing to clean"):
+        python(*command, cwd=tmp_path)
+    run = load_run(tmp_path / "loop" / "before" / "run")
+    worst = run.offenders.iloc[0]
+    accepted = {"findings": {}, "images": {worst["image"]: {worst["finding"]: "accept"}}}
+    decisions = tmp_path / "decisions.json"
+    decisions.write_text(
+        json.dumps({"schema_version": 1, "run": run.fingerprint, **accepted}), encoding="utf-8"
+    )
+    printed = python(*command, "--decisions", decisions, "--action", "drop", cwd=tmp_path)
+    assert f"drop: {worst['finding']}, 1 images" in printed
+    assert "% before, " in printed.splitlines()[-2]
+    assert (tmp_path / "loop" / "comparison" / "comparison.html").exists()
+
+
+def test_the_example_of_a_gate_uses_options_that_exist() -> None:
+    text = (EXAMPLES / "dataset-gate.yml").read_text(encoding="utf-8")
+    commands = re.findall(r"shortcut-finder (\w+) ((?:[^\n]*\\\n)*[^\n]*)", text)
+    assert [name for name, _ in commands] == ["scan", "compare"]
+    for name, rest in commands:
+        known = CliRunner().invoke(cli.app, [name, "--help"], env={"COLUMNS": "200"}).output
+        assert [option for option in re.findall(r"--[a-z-]+", rest) if option not in known] == []

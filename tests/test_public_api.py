@@ -23,6 +23,8 @@ NAMES = (
     "ShortcutFinderError",
     "UnreadableImage",
     "__version__",
+    "clean",
+    "compare",
     "explain",
     "load_dataset",
     "load_run",
