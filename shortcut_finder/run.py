@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import hashlib
 import io
 import json
 from collections.abc import Mapping, Sequence
@@ -59,6 +60,14 @@ class Run:
     def preprocessing(self) -> Preprocessing:
         """How images became the model's input."""
         return Preprocessing.from_dict(self.card["model"]["preprocessing"])
+
+    @property
+    def fingerprint(self) -> str:
+        """What tells this run from others: dataset, model, and what each finding's name means."""
+        names = ("finding", "label", "kind", "region", "images")
+        card = [self.card[part]["fingerprint"] for part in ("dataset", "model")]
+        content = [*card, *([detail[name] for name in names] for detail in self.details)]
+        return hashlib.sha256(to_json(content)).hexdigest()[:32]
 
     @cached_property
     def label_maps(self) -> dict[str, np.ndarray]:

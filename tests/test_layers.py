@@ -30,7 +30,7 @@ LAYERS = (
     ("offenders", "traits", "verification"),
     ("run",),
     ("pictures",),
-    ("charts", "album"),
+    ("charts", "album", "decisions"),
     ("report", "explanation"),
     ("analysis",),
     ("shapes", "marks"),
