@@ -72,8 +72,7 @@ class Album:
         self._run = run
         self._preprocessing = run.preprocessing
         self.thumbnails = read_thumbnails(run.folder / "thumbnails.parquet")
-        columns = (run.images["image"], run.images["width"], run.images["height"])
-        self._sizes = {n: (int(w), int(h)) for n, w, h in zip(*columns, strict=True)}
+        self._sizes = run.sizes
         worst = run.offenders.groupby("finding", sort=False).head(SHEET_IMAGES)
         offenders = pd.concat([run.offenders.head(MAX_OFFENDERS), worst])["image"]
         self.numbers = {str(name): n for n, name in enumerate(offenders.drop_duplicates())}

@@ -34,7 +34,19 @@ INK, STRONG, PLAIN = "#010203", "#010204", "#010205"
 PAGE_COLOURS = {INK: "currentColor", STRONG: "var(--fill)", PLAIN: "var(--rest)"}
 
 
-def region_figure(regions: pd.DataFrame, classes: Sequence[str]) -> Figure:
+class Chart(Figure):
+    """A figure that a notebook shows by itself, whether or not pyplot is there."""
+
+    def _repr_png_(self) -> bytes:
+        content = io.BytesIO()
+        with warnings.catch_warnings():
+            # A name may have letters that the font lacks; the picture is still good.
+            warnings.simplefilter("ignore", UserWarning)
+            self.savefig(content, format="png", dpi=self.dpi, metadata={"Software": None})
+        return content.getvalue()
+
+
+def region_figure(regions: pd.DataFrame, classes: Sequence[str]) -> Chart:
     """The effect of every class and region, class against rest; dots mark ``q <= 0.05``.
 
     Args:
@@ -53,8 +65,7 @@ def region_figure(regions: pd.DataFrame, classes: Sequence[str]) -> Figure:
     top, right, bottom = 118.0, 64.0, 66.0
     width = left + column * len(names) + right
     height = top + row * len(classes) + bottom
-    figure = Figure(figsize=(width / 72, height / 72), dpi=72)
-    figure.patch.set_visible(False)
+    figure = Chart(figsize=(width / 72, height / 72), dpi=72)
     axes = figure.add_axes(
         (left / width, bottom / height, 1 - (left + right) / width, 1 - (top + bottom) / height)
     )
@@ -100,7 +111,7 @@ class Interval:
     strong: bool = False
 
 
-def interval_figure(intervals: Sequence[Interval]) -> Figure:
+def interval_figure(intervals: Sequence[Interval]) -> Chart:
     """Effects with their intervals, one below the other, each under its name.
 
     Args:
@@ -108,8 +119,7 @@ def interval_figure(intervals: Sequence[Interval]) -> Figure:
     """
     width, row, top, bottom = 320.0, 38.0, 4.0, 62.0
     height = top + row * len(intervals) + bottom
-    figure = Figure(figsize=(width / 72, height / 72), dpi=72)
-    figure.patch.set_visible(False)
+    figure = Chart(figsize=(width / 72, height / 72), dpi=72)
     axes = figure.add_axes((0.03, bottom / height, 0.94, 1 - (top + bottom) / height))
     ends = [value for each in intervals for value in (each.low, each.high, each.effect)]
     ends = [value for value in ends if math.isfinite(value)]
@@ -181,7 +191,7 @@ def _svg(figure: Figure, label: str, salt: str) -> str:
         # Matplotlib measures text in its own font and warns of every letter that font lacks.
         warnings.simplefilter("ignore", UserWarning)
         nothing = dict.fromkeys(("Date", "Creator", "Format", "Type"))
-        figure.savefig(content, format="svg", metadata=nothing)
+        figure.savefig(content, format="svg", metadata=nothing, transparent=True)
     text = content.getvalue()
     markup = f'<svg role="img" aria-label="{escape(label, quote=True)}" '
     markup += text[text.index("<svg ") + 5 :]

@@ -29,6 +29,7 @@ LAYERS = (
     ("findings",),
     ("offenders", "traits", "verification"),
     ("pictures", "charts"),
+    ("notebook",),
     ("run",),
     ("selection", "decisions", "bars"),
     ("album",),
