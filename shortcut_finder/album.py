@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import io
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
 import numpy as np
+import pandas as pd
+from PIL import Image
 
 from shortcut_finder.errors import ShortcutFinderError
 from shortcut_finder.pictures import (
@@ -16,14 +19,19 @@ from shortcut_finder.pictures import (
     jpeg_uri,
     png_uri,
     read_thumbnails,
+    smaller,
     thumbnail,
 )
 from shortcut_finder.preprocessing import Box
 from shortcut_finder.regions import BORDER, BOXES
 from shortcut_finder.run import Run
+from shortcut_finder.selection import MAX_OFFENDERS, SHEET_IMAGES
+from shortcut_finder.shards import read_shards
 from shortcut_finder.texts import shown
 
 CROP_SIDE = 144
+# The pictures of experiments are smaller than this, in pixels of the longer side.
+LARGEST_STORED = 1024
 # A crop that loses less than this is not worth a shadow.
 MOSTLY_VISIBLE = 0.995
 
@@ -42,6 +50,7 @@ class Picture:
         caption: the line below it.
         note: a second line below it.
         sharp: whether the pixels are the cells of a map and stay apart when enlarged.
+        number: of the image among all offenders, None where it is none.
     """
 
     alt: str
@@ -53,6 +62,7 @@ class Picture:
     caption: str = ""
     note: str = ""
     sharp: bool = False
+    number: int | None = None
 
 
 class Album:
@@ -62,8 +72,10 @@ class Album:
         self._run = run
         self._preprocessing = run.preprocessing
         self.thumbnails = read_thumbnails(run.folder / "thumbnails.parquet")
-        columns = (run.images["image"], run.images["width"], run.images["height"])
-        self._sizes = {n: (int(w), int(h)) for n, w, h in zip(*columns, strict=True)}
+        self._sizes = run.sizes
+        worst = run.offenders.groupby("finding", sort=False).head(SHEET_IMAGES)
+        offenders = pd.concat([run.offenders.head(MAX_OFFENDERS), worst])["image"]
+        self.numbers = {str(name): n for n, name in enumerate(offenders.drop_duplicates())}
 
     @cached_property
     def maps(self) -> Mapping[str, np.ndarray]:
@@ -72,6 +84,25 @@ class Album:
             return self._run.label_maps
         except (ShortcutFinderError, OSError):
             return {}
+
+    def rival_maps(self, wanted: Sequence[tuple[str, str]]) -> dict[tuple[str, str], np.ndarray]:
+        """Class maps of other classes than the label, for pairs of image and class.
+
+        Only the three likeliest classes of an image have a map; other pairs are left out.
+        """
+        outputs = [str(name) for name in self._run.card["model"]["classes"]]
+        names = {name for name, _ in wanted}
+        found = {}
+        try:
+            for shard in read_shards(self._run.folder / "shards", ["maps", "shown"]):
+                for row in np.flatnonzero(shard.table["image"].isin(names)):
+                    name = str(shard.table["image"].iloc[row])
+                    for place in (3, 2, 1):
+                        output = int(shard.arrays["shown"][row, place])
+                        found[name, outputs[output]] = shard.arrays["maps"][row, place]
+        except (ShortcutFinderError, OSError, IndexError):
+            return {}
+        return {pair: found[pair].astype(np.float32) for pair in wanted if pair in found}
 
     def average(self, values: np.ndarray, scale: float, region: str, caption: str) -> Picture:
         """An average over images, in the frame of the model's input, with the region outlined.
@@ -92,42 +123,66 @@ class Album:
         )
 
     def image(
-        self, name: str, scale: float, box: Sequence[float] | None, note: str, heat: bool = True
+        self,
+        name: str,
+        *,
+        class_map: np.ndarray | None = None,
+        scale: float = 1.0,
+        box: Sequence[float] | None = None,
+        note: str = "",
+        side: int | None = None,
     ) -> Picture:
-        """An image with its class map and a box.
+        """An image, with a class map laid over it where one is given.
 
         Args:
             name: of the image.
+            class_map: raw and signed, (row, column); with it, what the model does not see is
+                shaded.
             scale: the value drawn as the hottest colour, in logit units.
             box: x0, y0, x1, y1 in pixels of the original image, or None.
             note: the second line below it.
-            heat: whether to lay the class map over it and shade what the model does not see.
+            side: largest width or height in pixels, where the thumbnail is too large.
         """
-        width, height = self._sizes[name]
-        layer = ""
+        width, height = self._sizes.get(name, (1, 1))
         place = self._preprocessing.input_box(width, height)
-        if heat and name in self.maps:
-            layer = png_uri(heat_layer(self.maps[name], scale, (width, height), place))
-        whole = not heat or self._preprocessing.visible(width, height) > MOSTLY_VISIBLE
-        boxes = () if box is None else (_place(_fractions(box, width, height)),)
+        layer = seen = ""
+        if class_map is not None:
+            layer = png_uri(heat_layer(class_map, scale, (width, height), place))
+            if self._preprocessing.visible(width, height) <= MOSTLY_VISIBLE:
+                seen = _place(_fractions(place, width, height))
         jpeg = self.thumbnails.get(name)
+        if jpeg and side:
+            jpeg = smaller(jpeg, side)
         return Picture(
             alt=shown(name),
             src=jpeg_uri(jpeg) if jpeg else "",
             layer=layer,
             style=_frame(width, height),
-            boxes=boxes,
-            seen="" if whole else _place(_fractions(place, width, height)),
+            boxes=() if box is None else (_place(_fractions(box, width, height)),),
+            seen=seen,
             caption=shown(name),
             note=note,
+            number=self.numbers.get(name),
         )
+
+    def stored(self, jpeg: bytes, caption: str, note: str, alt: str) -> Picture | None:
+        """A picture that comes with its bytes; None where they are no JPEG of a sane size."""
+        try:
+            with Image.open(io.BytesIO(jpeg), formats=("JPEG",)) as opened:
+                width, height = opened.size
+        except (OSError, ValueError, SyntaxError, Image.DecompressionBombError):
+            return None
+        if max(width, height) > LARGEST_STORED:
+            return None
+        style = _frame(width, height)
+        return Picture(alt=alt, src=jpeg_uri(jpeg), style=style, caption=caption, note=note)
 
     def close_up(self, name: str, box: Sequence[float]) -> Picture | None:
         """The part of an image around a box; None where there is no thumbnail or no box."""
         jpeg = self.thumbnails.get(name)
         if jpeg is None or len(box) != 4:
             return None
-        part = crop(jpeg, box, self._sizes[name])
+        part = crop(jpeg, box, self._sizes.get(name, (1, 1)))
         return Picture(alt=shown(name), src=jpeg_uri(thumbnail(part, CROP_SIDE)))
 
 

@@ -90,8 +90,9 @@ def scan(
         ShortcutFinderError: the input cannot be used; one line says what, where and what to do.
     """
     from shortcut_finder.model import load_classifier
-    from shortcut_finder.pictures import report_images, write_shots, write_thumbnails
+    from shortcut_finder.pictures import write_shots, write_thumbnails
     from shortcut_finder.report import write_report
+    from shortcut_finder.selection import report_images
     from shortcut_finder.sweep import sweep
 
     settings = settings or Settings()
@@ -146,7 +147,7 @@ def scan(
     write_thumbnails(
         folder / "thumbnails.parquet",
         lambda name: images.read(index[name]).picture,
-        report_images(run.details, run.offenders),
+        report_images(run),
     )
     if settings.verify:
         write_shots(folder / "experiments.parquet", _shots(judged.findings, image_table))

@@ -221,6 +221,10 @@ def report(
         Path, typer.Argument(metavar="RUN", help="What `scan --out` wrote.", show_default=False)
     ],
     show: Annotated[bool, typer.Option("--open", help="Open the page in the browser.")] = False,
+    decisions: Annotated[
+        Path | None,
+        typer.Option("--decisions", metavar="FILE", help="Decisions downloaded from the page."),
+    ] = None,
 ) -> None:
     """Build the page of a run again; the images and the model are not needed.
 
@@ -229,10 +233,12 @@ def report(
       shortcut-finder report run/ --open
     """
     with _errors():
+        from shortcut_finder.decisions import read_decisions
         from shortcut_finder.report import write_report
         from shortcut_finder.run import load_run
 
-        page = write_report(load_run(run))
+        loaded = load_run(run)
+        page = write_report(loaded, read_decisions(decisions, loaded) if decisions else None)
         typer.echo(printable(str(page)))
         if show:
             webbrowser.open(page.resolve().as_uri())

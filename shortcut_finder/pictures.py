@@ -27,13 +27,9 @@ HEAT_DARKEST = 0.25
 HEAT_OPACITY = 0.68
 # Enough for a smooth layer once the browser scales it up, and about 2 kB a picture.
 LAYER_SIDE = 96
-# A page of 20 findings stays under 15 MB; whatever follows gets a glimpse.
-SHEET_IMAGES = 12
 # Long side of an experiment's pictures, in pixels.
 SHOT_SIDE = 224
 SHOT_COLUMNS = ("finding", "experiment", "image", "arm", "label_probability", "jpeg")
-SHEET_FINDINGS = 20
-GLIMPSE_IMAGES = 3
 
 
 def thumbnail(image: Image.Image, long_side: int = 320) -> bytes:
@@ -48,6 +44,12 @@ def thumbnail(image: Image.Image, long_side: int = 320) -> bytes:
     content = io.BytesIO()
     copy.save(content, "JPEG", quality=82, optimize=True)
     return content.getvalue()
+
+
+def smaller(jpeg: bytes, long_side: int) -> bytes:
+    """A JPEG made smaller; as it is where it is small enough already."""
+    with Image.open(io.BytesIO(jpeg)) as opened:
+        return jpeg if max(opened.size) <= long_side else thumbnail(opened, long_side)
 
 
 def write_thumbnails(
@@ -93,6 +95,14 @@ def write_shots(path: Path, shots: Iterable[Mapping[str, Any]]) -> None:
     write_whole(path, table.to_parquet(index=False))
 
 
+def read_shots(path: Path) -> pd.DataFrame:
+    """What `write_shots` wrote, as JPEG bytes; no rows where the file is missing or damaged."""
+    try:
+        return pd.read_parquet(path, columns=list(SHOT_COLUMNS))
+    except (OSError, ValueError, KeyError):
+        return pd.DataFrame(columns=list(SHOT_COLUMNS))
+
+
 def read_thumbnails(path: Path) -> dict[str, bytes]:
     """What `write_thumbnails` wrote, as JPEG bytes by image; nothing where the file is missing."""
     try:
@@ -100,39 +110,6 @@ def read_thumbnails(path: Path) -> dict[str, bytes]:
     except (OSError, ValueError, KeyError):
         return {}
     return dict(zip(table["image"], table["jpeg"], strict=True))
-
-
-def sheet_images(finding: str, position: int, offenders: pd.DataFrame) -> list[str]:
-    """The images shown for one finding, worst first.
-
-    Args:
-        finding: its name in ``offenders``.
-        position: its place in the list of findings, from 0.
-        offenders: the table of ``offenders.csv``.
-    """
-    rows = offenders[offenders["finding"] == finding].sort_values("rank", kind="stable")
-    count = SHEET_IMAGES if position < SHEET_FINDINGS else GLIMPSE_IMAGES
-    return [str(name) for name in rows["image"].drop_duplicates().head(count)]
-
-
-def template_crops(detail: Mapping[str, Any], position: int) -> list[Mapping[str, Any]]:
-    """The template members shown for one finding: ``{"image", "box"}``, best first."""
-    count = SHEET_IMAGES if position < SHEET_FINDINGS else GLIMPSE_IMAGES
-    return list(detail.get("template") or [])[:count]
-
-
-def report_images(details: Sequence[Mapping[str, Any]], offenders: pd.DataFrame) -> list[str]:
-    """Names of all images that the report shows, each once, in the order of the page.
-
-    Args:
-        details: the findings with their numbers, strongest first (``findings.json``).
-        offenders: the table of ``offenders.csv``.
-    """
-    names: dict[str, None] = {}
-    for position, detail in enumerate(details):
-        names |= dict.fromkeys(str(crop["image"]) for crop in template_crops(detail, position))
-        names |= dict.fromkeys(sheet_images(str(detail["finding"]), position, offenders))
-    return list(names)
 
 
 def heat_scale(maps: Iterable[np.ndarray]) -> float:

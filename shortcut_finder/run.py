@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
@@ -28,6 +28,10 @@ from shortcut_finder.schema import (
     to_json,
     write_whole,
 )
+
+if TYPE_CHECKING:
+    from shortcut_finder.charts import Chart
+    from shortcut_finder.notebook import RunFinding
 
 
 @dataclass(frozen=True, eq=False)
@@ -78,12 +82,58 @@ class Run:
 
     @cached_property
     def thumbnails(self) -> dict[str, Image.Image]:
-        """Small copies of the images that the report shows."""
-        table = pd.read_parquet(self.folder / "thumbnails.parquet")
+        """Small copies of the images that the report shows; nothing where there are none."""
+        path = self.folder / "thumbnails.parquet"
+        if not path.exists():
+            return {}
+        table = pd.read_parquet(path)
         return {
             name: Image.open(io.BytesIO(data)).convert("RGB")
             for name, data in zip(table["image"], table["jpeg"], strict=True)
         }
+
+    def finding(self, name: str) -> RunFinding:
+        """One finding, to look at in a notebook.
+
+        Args:
+            name: as in ``findings.csv``, such as ``"F1"``.
+
+        Raises:
+            RunError: there is no such finding.
+        """
+        from shortcut_finder.notebook import RunFinding
+
+        for detail in self.details:
+            if detail["finding"] == name:
+                return RunFinding(
+                    detail=detail,
+                    offenders=self.offenders[self.offenders["finding"] == name],
+                    thumbnails=self.thumbnails,
+                    maps=self.label_maps,
+                    sizes=self.sizes,
+                    preprocessing=self.preprocessing,
+                )
+        known = ", ".join(str(detail["finding"]) for detail in self.details) or "none"
+        raise RunError(f"{self.folder}: no finding {name!r}; there are: {known}")
+
+    @property
+    def sizes(self) -> dict[str, tuple[int, int]]:
+        """Width and height of the original images, in pixels, by name."""
+        columns = (self.images[name] for name in ("image", "width", "height"))
+        return {name: (int(w), int(h)) for name, w, h in zip(*columns, strict=True)}
+
+    def plot_regions(self) -> Chart:
+        """Where each class finds its evidence: the effect of every class and region."""
+        from shortcut_finder.charts import charted_classes, region_figure
+
+        classes = charted_classes(self.regions, self.card["dataset"]["classes"])
+        return region_figure(self.regions, classes)
+
+    def _repr_html_(self) -> str:
+        from shortcut_finder.notebook import run_html
+
+        page = str(self.folder / "report.html")
+        return run_html(self.findings, self.card["counts"], self.card["dataset"]["name"], page)
 
 
 def load_run(folder: str | Path) -> Run:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import unicodedata
+from collections.abc import Mapping
 from typing import Any
 
 
@@ -55,6 +56,16 @@ def number(value: Any) -> str:
     if isinstance(value, (list, tuple)):
         return ", ".join(number(item) for item in value)
     return shown(value)
+
+
+def named_numbers(values: Mapping[str, Any]) -> tuple[tuple[str, str], ...]:
+    """Names and values by name, as texts.
+
+    Example:
+        >>> named_numbers({"share_p": 0.25, "effect": None})
+        (('effect', '–'), ('share p', '0.25'))
+    """
+    return tuple((shown(name).replace("_", " "), number(values[name])) for name in sorted(values))
 
 
 def count(amount: int, one: str, many: str) -> str:

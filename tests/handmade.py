@@ -11,7 +11,7 @@ import pandas as pd
 from PIL import Image, ImageDraw, ImageFilter
 
 from shortcut_finder.errors import UnreadableImage
-from shortcut_finder.pictures import report_images, write_thumbnails
+from shortcut_finder.pictures import thumbnail, write_thumbnails
 from shortcut_finder.preprocessing import Preprocessing
 from shortcut_finder.regions import BOXES
 from shortcut_finder.run import Run, save_run
@@ -22,6 +22,7 @@ from shortcut_finder.schema import (
     REGION_COLUMNS,
     UNREADABLE_COLUMNS,
 )
+from shortcut_finder.selection import report_images
 from shortcut_finder.shards import ARRAYS, shard_path, write_shard
 
 HOSTILE = '<script>document.title="broken"</script>'
@@ -32,6 +33,8 @@ SIZES = ((480, 360), (360, 480), (420, 420), (900, 240))
 GRID = 7
 CELLS = 14
 TAG, STICKER, WASH = "daisy", HOSTILE, LONG
+CONFUSED = [(TAG, CLASSES[4], 9, 0.61, "top left corner"), (LONG, TAG, 6, 0.52, "centre")]
+PASTE_CONTROLS = ("same place of a non-member", "flat colour", "hot patch of another class")
 
 
 def image_name(label: str, number: int) -> str:
@@ -100,6 +103,7 @@ def handmade_run(
     thumbnails: bool = True,
     maps: bool = True,
     resize: str = "squash",
+    verified: bool = True,
     unreadable: Mapping[str, str] | None = None,
 ) -> Run:
     """Write the run folder and return the run.
@@ -110,10 +114,11 @@ def handmade_run(
         thumbnails: whether the pictures are there.
         maps: whether the class maps are there.
         resize: how the imaginary model squares its images.
+        verified: whether there were experiments.
         unreadable: error by image, for images that could not be read.
     """
     images = _images()
-    details = [_detail(position) for position in range(findings)]
+    details = [_detail(position, verified) for position in range(findings)]
     offenders = _offenders(details, images)
     unreadable = unreadable or {}
     run = Run(
@@ -124,15 +129,40 @@ def handmade_run(
         findings=pd.DataFrame(details, columns=list(FINDING_COLUMNS)),
         details=details,
         offenders=offenders,
-        confusions=pd.DataFrame(columns=list(CONFUSION_COLUMNS)),
+        confusions=pd.DataFrame(CONFUSED if findings else [], columns=list(CONFUSION_COLUMNS)),
         unreadable=pd.DataFrame(list(unreadable.items()), columns=list(UNREADABLE_COLUMNS)),
     )
     save_run(run)
-    if thumbnails:
-        write_thumbnails(folder / "thumbnails.parquet", _read, report_images(details, offenders))
     if maps:
         _write_maps(folder / "shards")
+    if thumbnails:
+        write_thumbnails(folder / "thumbnails.parquet", _read, report_images(run))
+    if verified and findings:
+        write_experiments(folder / "experiments.parquet")
     return run
+
+
+def write_experiments(path: Path) -> None:
+    """Pictures of the first finding's experiments: the tag pasted, and the tag hidden."""
+    rows = []
+    for number in range(3):
+        clean, tagged = draw(WASH, number), draw(TAG, number)
+        pasted, control = clean.copy(), clean.copy()
+        box = mark_box(TAG, number)
+        pasted.paste(tagged.crop(box), box)
+        control.paste(draw(TAG, number + 9).resize(tagged.size).crop(box), box)
+        name = image_name(WASH, number)
+        for arm, picture, probability in (
+            ("before", clean, 0.03), ("after", pasted, 0.71), (PASTE_CONTROLS[0], control, 0.10)
+        ):  # fmt: skip
+            rows.append(("F1", "paste same place", name, arm, probability, thumbnail(picture, 224)))
+        hidden = tagged.copy()
+        hidden.paste(tagged.crop(box).filter(ImageFilter.GaussianBlur(30)), box)
+        name = image_name(TAG, number)
+        for arm, picture, probability in (("before", tagged, 0.97), ("after", hidden, 0.91)):
+            rows.append(("F1", "mask same place", name, arm, probability, thumbnail(picture, 224)))
+    columns = ["finding", "experiment", "image", "arm", "label_probability", "jpeg"]
+    pd.DataFrame(rows, columns=columns).to_parquet(path, index=False)
 
 
 def _write_maps(folder: Path) -> None:
@@ -141,7 +171,11 @@ def _write_maps(folder: Path) -> None:
     folder.mkdir(exist_ok=True)
     # The report needs the maps alone; the rest is there because a shard has it.
     arrays = {name: np.zeros((len(names), 1)) for name in ARRAYS}
-    arrays["maps"] = np.repeat(np.stack(maps)[:, None], 4, axis=1)
+    # The maps of the rivals are hot where that of the label is, but less.
+    places = [(label, number) for label in CLASSES for number in range(PER_CLASS)]
+    arrays["shown"] = np.array([[CLASSES.index(n) for n in _top(*place)] for place in places])
+    strength = np.where(arrays["shown"] == arrays["shown"][:, :1], 1.0, [1.0, 0.8, 0.6, 0.3])
+    arrays["maps"] = np.stack(maps)[:, None] * strength[:, :, None, None]
     write_shard(shard_path(folder, 0), pd.DataFrame({"image": names}), arrays)
 
 
@@ -175,20 +209,33 @@ def _flower(number: int) -> tuple[float, float, float]:
     return float(x * width), float(y * height), min(width, height) * 0.16
 
 
+def _top(label: str, number: int) -> list[str]:
+    """The label and the three likeliest classes; every seventh image is taken for another."""
+    start = CLASSES.index(label) + (number % 7 == 6)
+    return [label, *(CLASSES[(start + place) % len(CLASSES)] for place in range(3))]
+
+
 def _images() -> pd.DataFrame:
     rows = []
     for label in CLASSES:
         for number in range(PER_CLASS):
             wrong = number % 7 == 6
-            predicted = CLASSES[(CLASSES.index(label) + wrong) % len(CLASSES)]
+            _, predicted, second, third = _top(label, number)
+            confidence = 0.99 - 0.03 * number
             rows.append(
                 {
                     "image": image_name(label, number),
                     "content": f"{CLASSES.index(label):02d}{number:030d}",
                     "label": label,
                     "predicted": predicted,
-                    "confidence": 0.99 - 0.03 * number,
-                    "label_probability": 0.2 if wrong else 0.99 - 0.03 * number,
+                    "confidence": confidence,
+                    "label_probability": 0.2 if wrong else confidence,
+                    "top1": predicted,
+                    "top1_probability": confidence,
+                    "top2": second,
+                    "top2_probability": 0.7 * (1 - confidence),
+                    "top3": third,
+                    "top3_probability": 0.3 * (1 - confidence),
                     "width": SIZES[number % len(SIZES)][0],
                     "height": SIZES[number % len(SIZES)][1],
                     "suspicion": 0.9 if mark_box(label, number) else 0.1,
@@ -197,13 +244,13 @@ def _images() -> pd.DataFrame:
     return pd.DataFrame(rows)
 
 
-def _detail(position: int) -> dict[str, Any]:
+def _detail(position: int, verified: bool) -> dict[str, Any]:
     label, kind, region, severity, verdict, share = (
         (TAG, "corner", "top left corner", "high", "confirmed", 9 / PER_CLASS),
         (STICKER, "patch", "anywhere", "high", "suspect", 6 / PER_CLASS),
         (WASH, "property", "frame", "low", "present", 0.004),
     )[position % 3]
-    verified = verdict == "confirmed"
+    verdict = verdict if verified else "suspect"
     marked = [number for number in range(PER_CLASS) if mark_box(label, number)]
     rest = [number for number in range(PER_CLASS) if number not in marked]
     sentence = {
@@ -222,14 +269,16 @@ def _detail(position: int) -> dict[str, Any]:
         "images": len(marked) or PER_CLASS,
         "share": share,
         "elsewhere": 0.004 if position % 3 == 0 else 0.0,
-        "reliance": 0.42 if verified else np.nan,
-        "reliance_low": 0.31 if verified else np.nan,
-        "reliance_high": 0.55 if verified else np.nan,
+        "reliance": {"confirmed": 0.61, "present": 0.01}.get(verdict, np.nan),
+        "reliance_low": {"confirmed": 0.52, "present": -0.02}.get(verdict, np.nan),
+        "reliance_high": {"confirmed": 0.70, "present": 0.04}.get(verdict, np.nan),
         "q": 3.2e-12 if position % 3 == 0 else 0.012,
         "suspicion": 0.93 - 0.2 * (position % 3),
         "verdict": verdict,
         "severity": severity,
         "sentence": sentence,
+        "verification": _verification(position % 3) if verified else None,
+        "metadata": _metadata() if position % 3 == 0 else [],
         "advice": "Mask the corner in these images, or collect images of the class without it.",
         "numbers": {"rigidity": 0.995, "share p": 4.1e-13, "effect": 1.8, "paste flips": None},
         "suspicion_parts": {"border": 1.0, "repetition": 0.99, "off object": 0.6, "unneeded": 0.0},
@@ -243,6 +292,63 @@ def _detail(position: int) -> dict[str, Any]:
             for number in marked
         ],
     }
+
+
+def _verification(position: int) -> dict[str, Any]:
+    """Experiments that confirm the first finding, none for the second, a weak one for the third."""
+    if position == 1:
+        return {"note": "no power: 6 pairs, at least 24 are needed", "experiments": []}
+    if position == 2:
+        evened = _experiment("neutralise", "", 40, 0.93, 0.92, 0.01, ("look of another member",))
+        return {"note": "", "experiments": [evened]}
+    return {
+        "note": "",
+        "experiments": [
+            _experiment("mask", "same place", 48, 0.97, 0.91, 0.02, ("blur",)),
+            _experiment("paste", "same place", 48, 0.03, 0.71, 0.61, PASTE_CONTROLS),
+            _experiment("paste", "random places", 48, 0.03, 0.55, 0.44, PASTE_CONTROLS),
+        ],
+    }
+
+
+def _experiment(
+    name: str,
+    place: str,
+    pairs: int,
+    before: float,
+    after: float,
+    effect: float,
+    controls: tuple[str, ...],
+) -> dict[str, Any]:
+    """An experiment whose controls get weaker one by one; it holds with an effect over 0.1."""
+    sign = 1 if name == "paste" else -1
+    arms = [
+        {
+            "name": control, "role": "control" if name == "paste" else "fill",
+            "after": after - sign * (effect + 0.03 * number),
+            "flips": 0.05, "effect": effect + 0.03 * number, "low": effect + 0.03 * number - 0.09,
+            "high": effect + 0.03 * number + 0.09, "log_odds": 4.1, "p": 1e-7,
+        }
+        for number, control in enumerate(controls)
+    ]  # fmt: skip
+    return {
+        "name": name, "place": place, "pairs": pairs, "before": before, "after": after,
+        "flips": 0.66, "effect": effect, "low": effect - 0.09, "high": effect + 0.09,
+        "log_odds": 4.1, "p": 1e-7, "q": 2e-6, "holds": effect > 0.1, "arms": arms,
+    }  # fmt: skip
+
+
+def _metadata() -> list[dict[str, Any]]:
+    return [
+        {
+            "column": "source",
+            "value": "<b>LAB 7</b>",
+            "share_members": 1.0,
+            "share_rest": 0.12,
+            "q": 3e-8,
+            "sentence": "All images with it come from source <b>LAB 7</b>; 12% of the others do.",
+        }
+    ]
 
 
 def _mean_map(label: str, numbers: list[int]) -> list[list[float]]:

@@ -11,9 +11,6 @@ from PIL import Image
 
 from shortcut_finder.errors import UnreadableImage
 from shortcut_finder.pictures import (
-    GLIMPSE_IMAGES,
-    SHEET_FINDINGS,
-    SHEET_IMAGES,
     cell_picture,
     colour_bar,
     crop,
@@ -24,7 +21,7 @@ from shortcut_finder.pictures import (
     overlay,
     png_uri,
     read_thumbnails,
-    report_images,
+    smaller,
     thumbnail,
     write_thumbnails,
 )
@@ -87,6 +84,12 @@ def test_thumbnails_survive_the_file_and_unreadable_images_are_left_out(tmp_path
     assert path.read_bytes() == first
 
 
+def test_a_picture_is_made_smaller_but_never_larger() -> None:
+    jpeg = thumbnail(Image.new("RGB", (200, 100), "red"))
+    assert opened(smaller(jpeg, 64)).size == (64, 32)
+    assert smaller(jpeg, 200) == jpeg
+
+
 def test_no_thumbnails_are_an_empty_album(tmp_path: Path) -> None:
     path = tmp_path / "thumbnails.parquet"
     assert read_thumbnails(path) == {}
@@ -94,27 +97,6 @@ def test_no_thumbnails_are_an_empty_album(tmp_path: Path) -> None:
     assert read_thumbnails(path) == {}
     write_thumbnails(path, lambda name: Image.new("RGB", (1, 1)), [])
     assert read_thumbnails(path) == {}
-
-
-def test_report_images_are_the_templates_and_worst_offenders_each_once() -> None:
-    rows = [(rank, f"{rank}.jpg", "F1") for rank in range(30, 0, -1)]
-    rows += [(40, "3.jpg", "F2"), (41, "3.jpg", "F2"), (42, "z.jpg", "F2")]
-    offenders = pd.DataFrame(rows, columns=["rank", "image", "finding"])
-    details = [
-        {"finding": "F1", "template": [{"image": "t.jpg", "box": [0, 0, 1, 1]}]},
-        {"finding": "F2", "template": []},
-    ]
-    worst = [f"{rank}.jpg" for rank in range(1, SHEET_IMAGES + 1)]
-    assert report_images(details, offenders) == ["t.jpg", *worst, "z.jpg"]
-
-
-def test_findings_beyond_the_first_twenty_get_a_glimpse() -> None:
-    count = SHEET_FINDINGS + 1
-    rows = [(n, f"{f}-{n}.jpg", f"F{f}") for f in range(count) for n in range(SHEET_IMAGES)]
-    offenders = pd.DataFrame(rows, columns=["rank", "image", "finding"])
-    details = [{"finding": f"F{f}", "template": []} for f in range(count)]
-    images = report_images(details, offenders)
-    assert len(images) == SHEET_FINDINGS * SHEET_IMAGES + GLIMPSE_IMAGES
 
 
 def test_scale_is_of_all_maps_together_and_ignores_one_outlier() -> None:

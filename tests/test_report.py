@@ -9,9 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import jinja2
-import matplotlib
 import numpy as np
-import pandas as pd
 import pytest
 from browser import chromium, visiting
 from handmade import (
@@ -20,17 +18,15 @@ from handmade import (
     LONG,
     PER_CLASS,
     TAG,
-    handmade_regions,
     handmade_run,
     image_name,
 )
 from PIL import Image
 
-from shortcut_finder.charts import MAX_ROWS, charted_classes, region_chart
 from shortcut_finder.pictures import read_thumbnails
-from shortcut_finder.regions import BOXES
 from shortcut_finder.report import render, report_page, write_report
 from shortcut_finder.run import Run, load_run, save_run
+from shortcut_finder.summary import headline
 
 BROKEN = {'daisy/<img src=x onerror="alert(1)">.jpg': "truncated", "x" * 300: "zero bytes"}
 
@@ -86,7 +82,8 @@ def test_twenty_findings_and_none_open_without_complaint(
 def test_every_picture_of_the_page_can_be_drawn(browser: Any, report: Path) -> None:
     with visiting(browser, report) as visit:
         assert visit.page.locator("img.photo").count() > 50
-        assert visit.page.locator("img.layer").count() == 9 + 6 + 12
+        sheets, galleries, confusions = 9 + 6 + 12, 6 * len(CLASSES), 2 * 2 + 2 * 2
+        assert visit.page.locator("img.layer").count() == sheets + galleries + confusions
         broken = visit.page.evaluate(
             "Promise.all([...document.images].map(i => i.decode().then(() => 0, () => 1)))"
         )
@@ -115,7 +112,7 @@ def test_hostile_names_are_text(browser: Any, report: Path) -> None:
     with visiting(browser, report) as visit:
         page = visit.page
         assert page.title() == "Shortcuts in photos <i>2024</i>"
-        assert page.locator("script").count() == 1
+        assert page.locator("script").count() == 2  # the page's own, and its data
         assert page.locator("i, b:text('one')").count() == 0
         assert page.locator("#classes th[scope=row]").all_inner_texts() == [
             name if name != LONG else page.locator("#classes th bdi").nth(2).inner_text()
@@ -203,7 +200,7 @@ def test_headings_never_skip_a_level_and_every_picture_has_a_text(
 ) -> None:
     with visiting(browser, report) as visit:
         levels = visit.page.evaluate(
-            "[...document.querySelectorAll('h1,h2,h3,h4')].map(h => Number(h.tagName[1]))"
+            "[...document.querySelectorAll('h1,h2,h3,h4,h5')].map(h => Number(h.tagName[1]))"
         )
         assert levels[0] == 1
         assert all(after - before <= 1 for before, after in itertools.pairwise(levels))
@@ -231,16 +228,41 @@ def test_twenty_findings_fit_into_the_size_of_a_letter(cropped: Path) -> None:
     assert cropped.stat().st_size < 15e6
 
 
-def test_headline_says_how_many_how_bad_and_what(run: Run) -> None:
+def test_headline_says_in_one_sentence_what_the_model_relies_on(run: Run) -> None:
     page = report_page(run)
-    assert page.headline == (
-        "1 confirmed shortcut, 1 suspected shortcut and 1 artifact the model hardly uses, "
-        "2 of high severity"
+    assert (page.headline, page.named) == (
+        "The model relies on 1 shortcut",
+        "a corner mark in daisy",
     )
-    assert page.named.startswith("corner in daisy, patch in <script>")
+    assert page.lead == (
+        "70 images were looked at, and 3 things were found: 1 is confirmed, 1 is suspected and 1 "
+        "is there but hardly used. 29 images carry at least one of them."
+    )
     assert page.tone == "high"
     assert len(page.worst) == 3
     assert [len(view.worst) for view in page.worst] == [3, 3, 3]
+
+
+def verdict_on(*findings: tuple[str, str]) -> str:
+    details = [
+        {"label": f"class {n}", "kind": "frame", "severity": severity, "verdict": verdict}
+        for n, (severity, verdict) in enumerate(findings)
+    ]
+    return ": ".join(part for part in headline(details) if part)
+
+
+def test_headline_never_says_more_than_the_verdicts() -> None:
+    assert verdict_on() == "Nothing suspicious found"
+    assert verdict_on(("low", "suspect"), ("high", "present")) == (
+        "Nothing stands out: 2 minor things to check"
+    )
+    assert verdict_on(("high", "suspect")) == (
+        "1 likely shortcut, none confirmed by an experiment: a frame in class 0"
+    )
+    assert verdict_on(*[("high", "confirmed")] * 5) == (
+        "The model relies on 5 shortcuts: "
+        "a frame in class 0, a frame in class 1, a frame in class 2 and 2 more"
+    )
 
 
 def test_finding_shows_its_shares_parts_and_numbers(run: Run) -> None:
@@ -258,7 +280,7 @@ def test_finding_shows_its_shares_parts_and_numbers(run: Run) -> None:
     ]
     assert dict(view.numbers)["share p"] == "4.1e-13"
     assert dict(view.numbers)["paste flips"] == "–"
-    assert view.reliance == "0.42 (0.31 to 0.55)"
+    assert view.reliance == "0.61"
     assert [picture.caption for picture in view.maps] == [
         "images with it",
         "the class's other images",
@@ -269,8 +291,11 @@ def test_finding_shows_its_shares_parts_and_numbers(run: Run) -> None:
     assert view.sheet[6].note.startswith("score 0.69, seen as ")
 
 
-def test_unverified_finding_says_that_reliance_was_not_measured(run: Run) -> None:
-    assert report_page(run).findings[1].reliance == "not measured"
+def test_metadata_says_where_a_finding_comes_from(run: Run) -> None:
+    (origin,) = report_page(run).findings[0].metadata
+    assert origin.sentence.startswith("All images with it come from source <b>LAB 7</b>")
+    assert [bar.value for bar in origin.bars] == ["100%", "12%"]
+    assert report_page(run).findings[1].metadata == ()
 
 
 def test_very_long_class_name_is_cut_in_the_sentence_but_not_lost(run: Run) -> None:
@@ -284,7 +309,8 @@ def test_run_without_findings_gives_a_calm_page(clean: Path, browser: Any) -> No
         assert visit.page.locator("h1").inner_text() == "Nothing suspicious found"
         assert "no proof" in visit.page.locator(".lead").inner_text()
         assert visit.page.locator("#findings, #unreadable, .worst, #heat").count() == 0
-        assert visit.page.locator("#regions, #classes, #scan").count() == 3
+        assert visit.page.locator("#classes, #scan").count() == 2
+        assert visit.page.locator("#confusions, #offenders, #viewer").count() == 0
 
 
 def test_missing_thumbnails_and_maps_are_said_and_the_page_still_works(
@@ -332,6 +358,41 @@ def test_squash_hides_nothing(run: Run) -> None:
     assert all(picture.seen == "" for picture in page.findings[0].sheet)
 
 
+def test_class_is_shown_with_its_mean_map_against_the_rest(run: Run) -> None:
+    gallery = report_page(run).galleries[0]
+    assert gallery.label == TAG
+    assert [picture.caption for picture in gallery.maps] == ["this class", "all other classes"]
+    assert "row 1 of 7, column 1 of 7" in gallery.maps[0].alt
+    assert "row 1 of 7, column 1 of 7" not in gallery.maps[1].alt
+    assert len(gallery.typical) == len(gallery.atypical) == 3
+
+
+def test_confused_pair_shows_the_maps_of_both_classes(run: Run) -> None:
+    pair = report_page(run).pairs[0]
+    assert (pair.label, pair.images, pair.overlap) == (TAG, "9", "61%")
+    for own, rival in pair.rows:
+        assert own.caption == rival.caption
+        assert own.note == f"map of {TAG}"
+        assert "" != own.layer != rival.layer != ""
+
+
+def test_offenders_are_listed_with_texts_kept_once(run: Run) -> None:
+    data = report_page(run).data
+    assert len(data["rows"]) == len(run.offenders)
+    rank, image, finding, label, predicted, score, reason, box = data["rows"][0]
+    assert (rank, data["images"][image], score) == (1, image_name(TAG, 0), 0.99)
+    assert [data["texts"][n] for n in (finding, label, predicted, reason)] == [
+        "F1",
+        TAG,
+        TAG,
+        "carries F1",
+    ]
+    assert box == [4, 4, 124, 64]
+    assert data["rows"][-1][-1] == [None] * 4
+    assert data["root"] == "file:///data/photos/"
+    assert set(data["icons"]) == set(range(len(data["images"])))
+
+
 def test_class_row_says_what_share_is_testable(run: Run) -> None:
     rows = {row.label: row for row in report_page(run).classes}
     assert rows[TAG].testable == "18%"
@@ -359,64 +420,6 @@ def test_template_that_asks_for_something_missing_fails_loudly(run: Run) -> None
     page = {"title": "only this"}
     with pytest.raises(jinja2.UndefinedError, match="has no attribute"):
         render("report.html", page)
-
-
-@pytest.mark.parametrize("classes", [2, 100])
-def test_region_chart_has_a_row_a_class_and_keeps_its_text_readable(
-    browser: Any, tmp_path: Path, classes: int
-) -> None:
-    names = tuple(f"class {n}" for n in range(classes))
-    path = tmp_path / "chart.html"
-    path.write_text(region_chart(handmade_regions(names), names), encoding="utf-8")
-    with visiting(browser, path) as visit:
-        rows = visit.page.evaluate(
-            """[...document.querySelectorAll("text")]
-                .filter(text => /^class \\d+$/.test(text.textContent.trim()))
-                .map(text => text.getBoundingClientRect())
-                .map(place => [place.y, place.height])"""
-        )
-        assert len(rows) == classes
-        assert min(height for _, height in rows) > 10
-        assert min(np.diff(sorted(y for y, _ in rows))) > 11
-
-
-def test_region_chart_escapes_class_names() -> None:
-    names = ("<script>alert(1)</script>", "$\\frac{1}$", "向日葵")
-    chart = region_chart(handmade_regions(names), names)
-    assert "<script" not in chart
-    assert "&lt;script&gt;" in chart
-    assert "$\\frac{1}$" in chart
-    assert "向日葵" in chart
-
-
-def test_region_chart_leaves_matplotlib_as_found() -> None:
-    before = dict(matplotlib.rcParams)
-    region_chart(handmade_regions(("a", "b")), ("a", "b"))
-    assert dict(matplotlib.rcParams) == before
-
-
-def test_region_chart_marks_just_the_significant_cells() -> None:
-    regions = handmade_regions(("a", "b"))
-    regions["q"] = 0.0501
-    regions.loc[regions.index[[0, 5, 30]], "q"] = 0.05
-    chart = region_chart(regions, ("a", "b"))
-    assert chart.count('xlink:href="#m') == 3
-
-
-def test_region_chart_survives_missing_numbers() -> None:
-    regions = handmade_regions(("a", "b"))
-    regions["effect"] = np.nan
-    assert "<svg" in region_chart(regions, ("a", "b"))
-
-
-def test_only_the_classes_with_the_strongest_effects_are_charted_when_there_are_too_many() -> None:
-    names = tuple(f"class {n}" for n in range(MAX_ROWS + 50))
-    regions = pd.DataFrame(
-        [(name, region, 0.001 * n) for n, name in enumerate(names) for region in BOXES],
-        columns=["label", "region", "effect"],
-    )
-    assert charted_classes(regions, names) == list(names[50:])
-    assert charted_classes(regions, names[:3]) == list(names[:3])
 
 
 def test_report_shows_the_thumbnail_of_every_worst_image(run: Run) -> None:
