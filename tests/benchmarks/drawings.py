@@ -45,8 +45,8 @@ def _plain(u: np.ndarray, v: np.ndarray, r: np.ndarray, angle: np.ndarray) -> np
 
 # Lobes of the outline and pattern inside, one a class.
 LOOKS: tuple[tuple[int, Pattern], ...] = (
-    (3, _stripes), (0, _rings), (5, _plain), (4, _checks), (0, _spokes),
-    (6, _dots), (2, _stripes), (3, _rings), (5, _checks), (0, _dots),
+    (3, _stripes), (3, _checks), (5, _plain), (4, _checks), (0, _rings),
+    (3, _dots), (2, _stripes), (3, _rings), (5, _checks), (0, _spokes),
 )  # fmt: skip
 
 
@@ -130,7 +130,7 @@ def draw(
         outline = outline + bumps[wave] * np.cos((wave + 1) * angle + phases[wave])
     inside = r < outline
     ground = background(size, rng)
-    kept = own.uniform(difficulty.faded, 1)
+    kept = difficulty.faded + (1 - difficulty.faded) * own.uniform() ** 1.5
     colour = own.uniform(100, 155, 3)
     # A rigid object keeps its colours; others are lighter or darker than what they stand on.
     darker = ground[inside].mean() if rigid is None else 127
