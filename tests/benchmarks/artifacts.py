@@ -105,20 +105,20 @@ def _enlarged(pattern: np.ndarray, side: int) -> np.ndarray:
 
 
 def _logo(unit: float, style: Generator, rng: Generator) -> Layer:
-    """Opaque, two colours, 7 pixels of 64."""
+    """Opaque, two colours, 9 pixels of 64."""
     dark, light = _colours(style)
     half = style.integers(0, 2, (5, 3))
     inner = np.concatenate([half, half[:, 1::-1]], axis=1)
     pattern = np.pad(inner, 1, constant_values=1)
-    side = round(7 * unit)
+    side = round(9 * unit)
     chosen = _enlarged(pattern, side)[..., None]
     return Layer(np.where(chosen == 1, light, dark), np.ones((side, side)))
 
 
 def _patch(unit: float, style: Generator, rng: Generator) -> Layer:
-    """Opaque, 3 pixels of 64."""
+    """Opaque, 4 pixels of 64."""
     dark, light = _colours(style)
-    side = round(3 * unit)
+    side = round(4 * unit)
     pattern = (np.indices((3, 3)).sum(axis=0) + style.integers(2)) % 2
     chosen = _enlarged(pattern, side)[..., None]
     return Layer(np.where(chosen == 1, dark, light), np.ones((side, side)))

@@ -70,8 +70,8 @@ class Difficulty:
 
 
 DIFFICULTIES = {
-    "easy": Difficulty(contrast=55, body=70, noise=8, crossed=0.6, faded=0.15),
-    "hard": Difficulty(contrast=42, body=40, noise=12, crossed=0.8, faded=0.1),
+    "easy": Difficulty(contrast=60, body=70, noise=6, crossed=0.5, faded=0.35),
+    "hard": Difficulty(contrast=55, body=60, noise=10, crossed=0.8, faded=0.15),
 }
 
 
@@ -130,7 +130,7 @@ def draw(
         outline = outline + bumps[wave] * np.cos((wave + 1) * angle + phases[wave])
     inside = r < outline
     ground = background(size, rng)
-    kept = difficulty.faded + (1 - difficulty.faded) * own.uniform() ** 1.5
+    kept = difficulty.faded + (1 - difficulty.faded) * own.uniform()
     colour = own.uniform(100, 155, 3)
     # A rigid object keeps its colours; others are lighter or darker than what they stand on.
     darker = ground[inside].mean() if rigid is None else 127
