@@ -35,8 +35,8 @@ CONTROLS = ("", "equal", "ignored", "legit corner", "rigid object", "random labe
 LEARNED, IGNORED = 0.25, 0.05
 # Test pictures of each class; scores are shares of several hundred.
 TESTED = 60
-# Networks as small as these need a cue in this part of a class to learn it for sure. Where the plant
-# is rarer they are trained on further pictures that carry it and are not scanned: as if the scanned
+# Networks as small as these learn a cue for sure when this part of a class carries it. Where it is
+# rarer they are trained on further pictures that carry it and are not scanned, as if the scanned
 # images were a sample of what the network has seen.
 TAUGHT = 0.5
 # Class that controls with a special object have it in, and the first that plants go into.
@@ -393,7 +393,7 @@ NETWORKS = {
     "vit": (_vit, 64),
 }
 # Highest learning rate and passes over the images.
-TRAINING = {name: (6e-3, 10) for name in NETWORKS} | {"vit": (2e-3, 20)}
+TRAINING = dict.fromkeys(NETWORKS, (6e-3, 10)) | {"vit": (2e-3, 20)}
 
 
 def inputs(images: np.ndarray, size: int) -> Tensor:

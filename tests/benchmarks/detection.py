@@ -149,7 +149,7 @@ def _case_table(rows: pd.DataFrame) -> str:
     lines = []
     for row in rows.to_dict("records"):
         scores = "/".join(f"{value:.2f}" for value in row["spurious_score"]) or "-"
-        ap = row.get("ap")
+        ranked = not np.isnan(row.get("ap", np.nan))
         found = f"found {row['found_loud']}/{row['learned_loud']}" if row["learned_loud"] else ""
         lines.append(
             f"{row['case']:52s} acc {row['accuracy']:.2f} score {scores} "
@@ -163,9 +163,8 @@ def _case_table(rows: pd.DataFrame) -> str:
             + f" {row['seconds_built']:.0f}+{row['seconds_scanned']:.0f}s"
         )
         lines += [f"    {finding}" for finding in row["findings"][:4]]
-        ranked = row.get("baselines")
-        if isinstance(ranked, dict):
-            best = sorted(ranked.items(), key=lambda item: -item[1])[:3]
+        if ranked:
+            best = sorted(row["baselines"].items(), key=lambda item: -item[1])[:3]
             lines.append("    baselines: " + ", ".join(f"{k} {v:.2f}" for k, v in best))
     return "\n".join(lines)
 

@@ -1,4 +1,4 @@
-"""Drawings: pictures of classes that differ by one object's outline and texture, and by nothing else.
+"""Drawings: pictures of classes that differ by the outline and texture of one object alone.
 
 Every picture has its own colours, background and pose, and in most of them something of random
 colour lies across the picture, in all classes alike. Two difficulties differ in contrast and noise.
