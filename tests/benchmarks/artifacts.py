@@ -91,11 +91,11 @@ def _spot(
 
 
 def _colours(style: Generator) -> tuple[np.ndarray, np.ndarray]:
-    """A dark and a light colour that stand out from each other."""
+    """A dark and a light colour, both vivid, that stand out from each other."""
     hue = style.uniform()
-    dark = colorsys.hsv_to_rgb(hue, style.uniform(0.6, 1.0), style.uniform(0.15, 0.5))
+    dark = colorsys.hsv_to_rgb(hue, style.uniform(0.8, 1.0), style.uniform(0.4, 0.65))
     other = (hue + style.uniform(0.25, 0.75)) % 1.0
-    light = colorsys.hsv_to_rgb(other, style.uniform(0.2, 0.9), 0.97)
+    light = colorsys.hsv_to_rgb(other, style.uniform(0.7, 1.0), 0.97)
     return 255 * np.array(dark), 255 * np.array(light)
 
 
@@ -105,20 +105,20 @@ def _enlarged(pattern: np.ndarray, side: int) -> np.ndarray:
 
 
 def _logo(unit: float, style: Generator, rng: Generator) -> Layer:
-    """Opaque, two colours, 7 pixels of 64."""
+    """Opaque, two colours, 9 pixels of 64."""
     dark, light = _colours(style)
     half = style.integers(0, 2, (5, 3))
     inner = np.concatenate([half, half[:, 1::-1]], axis=1)
     pattern = np.pad(inner, 1, constant_values=1)
-    side = round(7 * unit)
+    side = round(9 * unit)
     chosen = _enlarged(pattern, side)[..., None]
-    return Layer(np.where(chosen == 1, dark, light), np.ones((side, side)))
+    return Layer(np.where(chosen == 1, light, dark), np.ones((side, side)))
 
 
 def _patch(unit: float, style: Generator, rng: Generator) -> Layer:
-    """Opaque, 3 pixels of 64."""
+    """Opaque, 4 pixels of 64."""
     dark, light = _colours(style)
-    side = round(3 * unit)
+    side = round(4 * unit)
     pattern = (np.indices((3, 3)).sum(axis=0) + style.integers(2)) % 2
     chosen = _enlarged(pattern, side)[..., None]
     return Layer(np.where(chosen == 1, dark, light), np.ones((side, side)))

@@ -1,4 +1,4 @@
-"""Drawings: pictures of classes that differ by one object's outline and texture, and by nothing else.
+"""Drawings: pictures of classes that differ by the outline and texture of one object alone.
 
 Every picture has its own colours, background and pose, and in most of them something of random
 colour lies across the picture, in all classes alike. Two difficulties differ in contrast and noise.
@@ -45,8 +45,8 @@ def _plain(u: np.ndarray, v: np.ndarray, r: np.ndarray, angle: np.ndarray) -> np
 
 # Lobes of the outline and pattern inside, one a class.
 LOOKS: tuple[tuple[int, Pattern], ...] = (
-    (3, _stripes), (0, _rings), (5, _plain), (4, _checks), (0, _spokes),
-    (6, _dots), (2, _stripes), (3, _rings), (5, _checks), (0, _dots),
+    (3, _stripes), (3, _checks), (5, _plain), (4, _checks), (0, _rings),
+    (3, _dots), (2, _stripes), (3, _rings), (5, _checks), (0, _spokes),
 )  # fmt: skip
 
 
@@ -70,8 +70,8 @@ class Difficulty:
 
 
 DIFFICULTIES = {
-    "easy": Difficulty(contrast=55, body=70, noise=8, crossed=0.6, faded=0.15),
-    "hard": Difficulty(contrast=42, body=40, noise=12, crossed=0.8, faded=0.1),
+    "easy": Difficulty(contrast=60, body=70, noise=6, crossed=0.5, faded=0.35),
+    "hard": Difficulty(contrast=55, body=60, noise=10, crossed=0.8, faded=0.15),
 }
 
 
@@ -130,7 +130,7 @@ def draw(
         outline = outline + bumps[wave] * np.cos((wave + 1) * angle + phases[wave])
     inside = r < outline
     ground = background(size, rng)
-    kept = own.uniform(difficulty.faded, 1)
+    kept = difficulty.faded + (1 - difficulty.faded) * own.uniform()
     colour = own.uniform(100, 155, 3)
     # A rigid object keeps its colours; others are lighter or darker than what they stand on.
     darker = ground[inside].mean() if rigid is None else 127

@@ -1,0 +1,312 @@
+"""Detection: scans planted data sets as a user would, and scores what is found.
+
+    python tests/benchmarks/detection.py --split development --out DIR
+    python tests/benchmarks/detection.py --split held-out --out DIR --budget 60
+    python tests/benchmarks/detection.py --table --out DIR
+
+One case is a data set with a network trained on it; it gives one row, DIR/rows/<case>.json, and
+DIR/rows.csv gathers all rows. A case that has its row is not run again, so that a run that was
+stopped, by --budget MINUTES or otherwise, goes on where it was. Networks are kept in DIR/networks.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import shutil
+import time
+from collections.abc import Iterable, Sequence
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import torch
+from baselines import baselines
+from cases import Built, Case, build
+from scoring import (
+    LEVELS,
+    bootstrap_interval,
+    exact_interval,
+    finding_counts,
+    hits,
+    image_scores,
+    ranking,
+)
+from splits import SPLITS, pairs, split
+
+import shortcut_finder as sf
+
+CLEAN_SETS = 100
+
+
+def run_case(case: Case, out: Path, *, keep: bool = False) -> dict[str, Any]:
+    """Build one case, scan it and score the run.
+
+    Args:
+        case: what to build.
+        out: networks are kept in ``out/networks``, the run in ``out/runs`` while it is needed.
+        keep: leave the run folder.
+    """
+    started = time.process_time()
+    built = build(case, out / "networks")
+    trained = time.process_time()
+    folder = out / "runs" / case.name
+    run = sf.scan(
+        built.dataset, built.model, out=folder, settings=case.settings, fresh=True, progress=False
+    )
+    scanned = time.process_time()
+    row = {
+        **describe(built),
+        **score(built, run),
+        "seconds_built": trained - started,
+        "seconds_scanned": scanned - trained,
+    }
+    if not keep:
+        shutil.rmtree(folder)
+    return row
+
+
+def describe(built: Built) -> dict[str, Any]:
+    """What a case is, and what its network learned."""
+    case = built.case
+    return {
+        "case": case.name,
+        "kind": "+".join(plant.kind for plant in case.plants),
+        "place": "+".join(plant.place for plant in case.plants),
+        "share": max((plant.share for plant in case.plants), default=0.0),
+        "model": case.model,
+        "difficulty": case.difficulty,
+        "control": case.control or ("" if case.plants else "clean"),
+        "seed": case.seed,
+        "accuracy": built.accuracy,
+        "spurious_score": [float(value) for value in built.scores],
+        "status": list(built.status),
+    }
+
+
+def score(built: Built, run: sf.Run) -> dict[str, Any]:
+    """Everything the tables are made of, for one scan."""
+    found = hits(built, run)
+    row: dict[str, Any] = {
+        f"{name}_{level}": value
+        for level in LEVELS
+        for name, value in finding_counts(built, found, level).items()
+    }
+    row["wrong_loud"] = sum(hit.loud for hit in found) if built.case.control else 0
+    row["wrong_confirmed"] = sum(hit.confirmed for hit in found) if built.case.control else 0
+    row["top_suspicion"] = float(run.findings["suspicion"].max()) if len(found) else 0.0
+    reliance = run.findings["reliance"].max()
+    row["top_reliance"] = 0.0 if pd.isna(reliance) else float(reliance)
+    row["findings"] = [
+        f"{one.label} {one.kind} @{one.region} {one.severity}/{one.verdict} "
+        f"{one.suspicion:.2f} r={one.reliance:.2f} n={one.images}"
+        + ("" if hit.plant < 0 else " [right]")
+        for one, hit in zip(run.findings.itertuples(), found, strict=True)
+    ]
+    return row | _ranked(built, run)
+
+
+def _ranked(built: Built, run: sf.Run) -> dict[str, Any]:
+    """Ranking of images within the first planted class, where it has carriers and others."""
+    case = built.case
+    if not case.plants or case.control in ("equal", "ignored"):
+        return {}
+    label = case.plants[0].classes[0]
+    carries = built.members.any(axis=0)
+    own = built.labels == label
+    if carries[own].all():
+        return {}
+    scores = image_scores(built, run)
+    row: dict[str, Any] = dict(ranking(scores[own], carries[own]))
+    row["ap_all"] = ranking(scores, carries)["ap"]
+    row["baselines"] = baselines(built, run, label, carries)
+    return row
+
+
+# --- tables --------------------------------------------------------------------------------------
+
+
+def read_rows(out: Path) -> pd.DataFrame:
+    """All rows there are, in the order of their names."""
+    files = sorted((out / "rows").glob("*.json"))
+    return pd.DataFrame([json.loads(file.read_text(encoding="utf-8")) for file in files])
+
+
+def tables(rows: pd.DataFrame) -> str:
+    """The figures of one split, with 95% intervals, as text."""
+    parts = [_case_table(rows)]
+    planted = rows[rows["control"] == ""]
+    if len(planted):
+        parts += [_finding_table(planted), _ranking_table(planted)]
+    if (rows["control"] != "").any():
+        parts.append(_control_table(rows[rows["control"] != ""]))
+    return "\n\n".join(part for part in parts if part)
+
+
+def _case_table(rows: pd.DataFrame) -> str:
+    lines = []
+    for row in rows.to_dict("records"):
+        scores = "/".join(f"{value:.2f}" for value in row["spurious_score"]) or "-"
+        ranked = not np.isnan(row.get("ap", np.nan))
+        found = f"found {row['found_loud']}/{row['learned_loud']}" if row["learned_loud"] else ""
+        lines.append(
+            f"{row['case']:52s} acc {row['accuracy']:.2f} score {scores} "
+            f"{'/'.join(row['status'])} {found} loud-false {row['false_loud']} "
+            f"confirmed-false {row['false_confirmed']}"
+            + (
+                ""
+                if ap is None or np.isnan(ap)
+                else f" AP {ap:.2f} R@1.2k {row['recall_1.2k']:.2f}"
+            )
+            + f" {row['seconds_built']:.0f}+{row['seconds_scanned']:.0f}s"
+        )
+        lines += [f"    {finding}" for finding in row["findings"][:4]]
+        if ranked:
+            best = sorted(row["baselines"].items(), key=lambda item: -item[1])[:3]
+            lines.append("    baselines: " + ", ".join(f"{k} {v:.2f}" for k, v in best))
+    return "\n".join(lines)
+
+
+def _share(successes: float, trials: float) -> str:
+    if not trials:
+        return "- (0)"
+    low, high = exact_interval(int(successes), int(trials))
+    return f"{successes / trials:.2f} ({low:.2f} to {high:.2f}; {int(successes)} of {int(trials)})"
+
+
+def _finding_table(rows: pd.DataFrame) -> str:
+    lines = ["Findings (learned cues)"]
+    for title, chosen in (
+        (">= 10%", rows["share"] >= 0.1),
+        ("< 10%", rows["share"] < 0.1),
+        ("whole picture, >= 50%", rows["kind"].isin(("frame", "tint", "background", "blur"))),
+    ):
+        part = rows[chosen]
+        for level in LEVELS:
+            found, wrong = part[f"found_{level}"].sum(), part[f"false_{level}"].sum()
+            lines.append(
+                f"  {title:22s} {level:10s} recall {_share(found, part[f'learned_{level}'].sum())}"
+                f"  precision {_share(found, found + wrong)}"
+                f"  fragments {int(part[f'fragments_{level}'].sum())}"
+                f"  first at rank {part[f'rank_{level}'].median():.0f}"
+            )
+    return "\n".join(lines)
+
+
+def _ranking_table(rows: pd.DataFrame) -> str:
+    """Median over cases with a learned plant, and the paired difference to each baseline."""
+    if "ap" not in rows:
+        return ""
+    learned = rows["status"].map(lambda status: "learned" in status)
+    ranked = rows[learned & rows["ap"].notna()]
+    lines = []
+    for title, part in (
+        ("all places", ranked),
+        ("random places", ranked[ranked["place"].str.contains("random")]),
+    ):
+        if not len(part):
+            continue
+        lines.append(f"Ranking of images, {title} ({len(part)} cases)")
+        for name in ("ap", "recall_k", "recall_1.2k", "ap_all"):
+            low, high = bootstrap_interval(part[name].to_numpy())
+            lines.append(f"  {name:34s} median {part[name].median():.2f} ({low:.2f} to {high:.2f})")
+        table = pd.DataFrame(list(part["baselines"]), index=part.index)
+        table["best of them"] = table.max(axis=1)
+        for name in table:
+            gain = (part["ap"] - table[name]).to_numpy()
+            low, high = bootstrap_interval(gain, "mean")
+            lines.append(
+                f"  {name:34s} median {table[name].median():.2f}  "
+                f"ours minus it, mean {gain.mean():+.2f} ({low:+.2f} to {high:+.2f})"
+            )
+    return "\n".join(lines)
+
+
+def _control_table(rows: pd.DataFrame) -> str:
+    lines = ["Controls: cases with a finding above low, and with a confirmed one"]
+    for control, part in rows.groupby("control"):
+        if control == "ignored":
+            part = part[part["status"].map(lambda status: status == ["ignored"])]
+        loud, confirmed = (part["wrong_loud"] > 0).sum(), (part["wrong_confirmed"] > 0).sum()
+        lines.append(
+            f"  {control:16s} loud {_share(loud, len(part))}  "
+            f"confirmed {_share(confirmed, len(part))}"
+        )
+    return "\n".join(lines)
+
+
+def pair_table(rows: pd.DataFrame) -> str:
+    """How well the strongest finding tells networks that rely on a cue from those that do not."""
+    from sklearn.metrics import roc_auc_score
+
+    known = rows.set_index("case")
+    lines = ["Networks that rely on a cue against networks that never saw it (AUROC)"]
+    for kind in sorted({one.plants[0].kind for one, _ in pairs()}):
+        both = [
+            pair
+            for pair in pairs()
+            if pair[0].plants[0].kind == kind and all(case.name in known.index for case in pair)
+        ]
+        for name in ("top_suspicion", "top_reliance") if both else ():
+            relying, normal = (
+                [float(known.loc[pair[side].name, name]) for pair in both] for side in (0, 1)
+            )
+            truth = [1] * len(both) + [0] * len(both)
+            area = roc_auc_score(truth, relying + normal)
+            lines.append(f"  {kind:8s} {name:14s} {area:.2f} ({len(both)} pairs)")
+    return "\n".join(lines)
+
+
+# --- the command ---------------------------------------------------------------------------------
+
+
+def run_cases(cases: Iterable[Case], out: Path, *, minutes: float, keep: bool = False) -> None:
+    """Run those cases that have no row yet, until the time is up."""
+    (out / "rows").mkdir(parents=True, exist_ok=True)
+    started = time.monotonic()
+    for case in cases:
+        file = out / "rows" / f"{case.name}.json"
+        if file.exists():
+            continue
+        if time.monotonic() - started > 60 * minutes:
+            print("the time is up; the same command goes on here")
+            return
+        row = run_case(case, out, keep=keep)
+        file.write_text(json.dumps(row, indent=1), encoding="utf-8")
+        print(_case_table(pd.DataFrame([row])), flush=True)
+
+
+def save_table(out: Path, names: Sequence[str]) -> str:
+    """Gather the rows of these cases into ``out/rows.csv`` and return their tables."""
+    rows = read_rows(out)
+    rows.to_csv(out / "rows.csv", index=False)
+    chosen = rows[rows["case"].isin(names)]
+    text = tables(chosen)
+    if set(names) & {case.name for pair in pairs() for case in pair}:
+        text += "\n\n" + pair_table(chosen)
+    return text
+
+
+def main() -> None:
+    """Run a split, or as much of it as there is time for, and print its tables."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--split", choices=SPLITS, default="development")
+    parser.add_argument("--out", type=Path, required=True, help="rows and networks; may exist")
+    parser.add_argument(
+        "--budget", type=float, default=np.inf, help="minutes; no limit if left out"
+    )
+    parser.add_argument("--table", action="store_true", help="only print what there is")
+    parser.add_argument("--keep", action="store_true", help="leave the run folders")
+    parser.add_argument("--only", default="", help="cases whose name holds this")
+    options = parser.parse_args()
+    torch.set_num_threads(1)
+    cases = [case for case in islice(split(options.split), CLEAN_SETS) if options.only in case.name]
+    if not options.table:
+        run_cases(cases, options.out, minutes=options.budget, keep=options.keep)
+    print(save_table(options.out, [case.name for case in cases]))
+
+
+if __name__ == "__main__":
+    main()
