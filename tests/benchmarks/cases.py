@@ -296,9 +296,7 @@ def _spurious_score(
 
 def _block(wide: int, channels: int, stride: int, mode: str) -> nn.Sequential:
     return nn.Sequential(
-        nn.Conv2d(
-            wide, channels, 3, stride=stride, padding=1, bias=False, padding_mode=mode
-        ),
+        nn.Conv2d(wide, channels, 3, stride=stride, padding=1, bias=False, padding_mode=mode),
         nn.BatchNorm2d(channels),
         nn.ReLU(),
     )

@@ -95,7 +95,9 @@ def main() -> None:
     )
     print(f"{experiment.pairs} photos, carton: {experiment.before:.5f} -> {experiment.after:.5f}")
     print(f"predicted as carton: {experiment.flips:.1%} more with the watermark")
-    print("| control | carton after | log-odds beyond it | effect [95%] | p |\n|---|---|---|---|---|")
+    print(
+        "| control | carton after | log-odds beyond it | effect [95%] | p |\n|---|---|---|---|---|"
+    )
     for arm in experiment.arms:
         print(
             f"| {arm.name} | {arm.after:.5f} | {arm.log_odds:.2f} | "
