@@ -5,7 +5,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 INSTALLED := $(VENV)/installed
 
-.PHONY: demo test test-slow check bench-plantings bench-watermark bench-clean clean
+.PHONY: demo test test-slow check bench-plantings bench-watermark bench-clean bench-sweep clean
 
 demo: $(INSTALLED)
 	$(BIN)/shortcut-finder demo --out demo-run
@@ -34,6 +34,11 @@ bench-watermark: $(INSTALLED)
 # Scans, cleans and trains anew nine planted sets; what is done is kept in OUT.
 bench-clean: $(INSTALLED)
 	$(BIN)/python tests/benchmarks/cleaning.py --out $(or $(OUT),bench-clean)
+
+# Wants a quiet machine, and about ten minutes of two cores. OPTIONS: see the head of the script.
+bench-sweep: $(INSTALLED)
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable ".[dev,bench]"
+	$(BIN)/python tests/benchmarks/sweep.py $(OPTIONS)
 
 # Installs once, and again when what is to be installed changes.
 $(INSTALLED): pyproject.toml constraints.txt
