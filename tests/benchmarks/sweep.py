@@ -19,6 +19,7 @@ Usage: python tests/benchmarks/sweep.py [--images FOLDER] [--networks A,B] [--ba
 from __future__ import annotations
 
 import argparse
+import ctypes
 import gc
 import os
 import platform
@@ -223,6 +224,7 @@ class Cost:
 
 def measured(work: Callable[[], float]) -> Cost:
     gc.collect()
+    give_back_freed()
     before = resident()
     reset_peak()
     processor, clock = processor_seconds(), time.perf_counter()
@@ -235,6 +237,12 @@ def measured(work: Callable[[], float]) -> Cost:
 def processor_seconds() -> float:
     usages = [resource.getrusage(who) for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)]
     return sum(usage.ru_utime + usage.ru_stime for usage in usages)
+
+
+def give_back_freed() -> None:
+    """Memory that was freed would hide what is taken again; the GNU library returns it."""
+    if sys.platform == "linux":
+        ctypes.CDLL(None).malloc_trim(0)
 
 
 def reset_peak() -> None:
