@@ -21,6 +21,7 @@ from __future__ import annotations
 import argparse
 import ctypes
 import gc
+import io
 import os
 import platform
 import resource
@@ -50,6 +51,8 @@ from networks import alive, classifier_of  # noqa: E402
 from shortcut_finder.cam import MapEngine  # noqa: E402
 from shortcut_finder.dataset import ImageDataset, load_dataset  # noqa: E402
 from shortcut_finder.model import Classifier  # noqa: E402
+from shortcut_finder.preprocessing import Preprocessing  # noqa: E402
+from shortcut_finder.reading import decode  # noqa: E402
 from shortcut_finder.settings import Settings  # noqa: E402
 from shortcut_finder.sweep import decoded_batches, sweep, sweep_order  # noqa: E402
 
@@ -62,6 +65,8 @@ NETWORKS = {
     "vgg16": "features",
     "vit_b_16": "encoder.layers.encoder_layer_11.ln_1",
 }
+# A stage before the last, of four times as many cells.
+FINER = {"layer4": "layer3"}
 # A run looks at a batch of pixels and returns how many bytes of maps an image it hands over.
 Run = Callable[[Tensor], float]
 Start = Callable[[], AbstractContextManager[Run]]
@@ -92,8 +97,8 @@ def bare(classifier: Classifier, low: bool) -> Iterator[Run]:
 
 
 @contextmanager
-def ours(classifier: Classifier, precision: str) -> Iterator[Run]:
-    settings = Settings(precision=precision)
+def ours(classifier: Classifier, precision: str, layer: str | None = None) -> Iterator[Run]:
+    settings = Settings(precision=precision, layer=layer)
     with frozen_parameters(classifier.module), MapEngine(classifier, settings) as engine:
 
         def run(pixels: Tensor) -> float:
@@ -194,6 +199,8 @@ def runs_for(
         "bare": partial(bare, classifier, precision == "bf16"),
         "ours, label + top 3": partial(ours, classifier, precision),
     }
+    if layer in FINER:
+        found["ours, finer layer"] = partial(ours, classifier, precision, FINER[layer])
     for top in (3, 1) if top_1 else (3,):
         for name, package in (("grad-cam", grad_cam), ("torchcam", torchcam), ("captum", captum)):
             # captum takes tokens for channels: no map of a ViT, so nothing to time.
@@ -275,7 +282,7 @@ def compare(starts: dict[str, Start], pixels: Tensor, rounds: int) -> dict[str, 
     for _ in range(rounds):
         for name, start in starts.items():
             with start() as run:
-                run(pixels[:2])
+                run(pixels[:1])
                 costs[name].append(measured(partial(run, pixels)))
     return costs
 
@@ -348,6 +355,49 @@ def from_files(
     return costs
 
 
+def compare_decoders(path: Path) -> None:
+    """Ways from a JPEG file to the network's pixels, against Pillow's."""
+    import simplejpeg
+    from torchvision.io import ImageReadMode, decode_jpeg
+    from torchvision.transforms.v2.functional import resize
+
+    data, preprocessing = path.read_bytes(), Preprocessing(SIDE, SIDE)
+    encoded = torch.frombuffer(bytearray(data), dtype=torch.uint8)
+    picture = decode(data)[0]
+    decoded = torch.from_numpy(np.asarray(picture).copy()).permute(2, 0, 1)
+
+    def drafted() -> np.ndarray:
+        image = Image.open(io.BytesIO(data))
+        image.draft("RGB", (SIDE, SIDE))
+        return preprocessing.pixels(image)
+
+    ways: dict[str, Callable[[], np.ndarray]] = {
+        "decode: Pillow (ours)": lambda: np.asarray(decode(data)[0]),
+        "decode: simplejpeg": lambda: simplejpeg.decode_jpeg(data),
+        "decode: torchvision": lambda: (
+            decode_jpeg(encoded, ImageReadMode.RGB).permute(1, 2, 0).numpy()
+        ),
+        "resize: Pillow (ours)": lambda: preprocessing.pixels(picture),
+        "resize: torchvision": lambda: resize(decoded, [SIDE, SIDE]).permute(1, 2, 0).numpy(),
+        "both: Pillow (ours)": lambda: preprocessing.pixels(decode(data)[0]),
+        "both: Pillow, draft mode": drafted,
+    }
+    print(f"\n### One JPEG file of {picture.width} x {picture.height}\n")
+    print("| | ms | largest difference, levels | pixels that differ |")
+    print("|---|---:|---:|---:|")
+    ours = {}
+    for name, way in ways.items():
+        pixels = way().astype(np.int16)
+        gap = np.abs(pixels - ours.setdefault(name.split(":")[0], pixels))
+        times = []
+        for _ in range(30):
+            start = time.process_time()
+            way()
+            times.append(time.process_time() - start)
+        milliseconds = 1000 * statistics.median(times)
+        print(f"| {name} | {milliseconds:.1f} | {gap.max()} | {(gap > 0).mean():.1%} |")
+
+
 def draw_photos(folder: Path, count: int) -> None:
     """Photograph-like JPEGs, 500 x 375: smooth shapes, texture and noise."""
     random = np.random.default_rng(0)
@@ -387,7 +437,9 @@ def main() -> None:
         if options.images is None:
             draw_photos(Path(drawn), options.files)
         dataset = load_dataset(str(options.images or drawn))
-        for name in options.networks.split(","):
+        if options.files:
+            compare_decoders(dataset.root / dataset.images[0])
+        for name in filter(None, options.networks.split(",")):
             torch.manual_seed(0)
             plain = classifier_of(alive(models.get_model(name, weights=None), SIDE), SIDE)
             classifier = replace(plain, module=plain.module.to(device), device=device)
