@@ -435,7 +435,7 @@ def main() -> None:
     )
     with tempfile.TemporaryDirectory() as drawn:
         if options.images is None:
-            draw_photos(Path(drawn), options.files)
+            draw_photos(Path(drawn), max(options.files, options.batch))
         dataset = load_dataset(str(options.images or drawn))
         if options.files:
             compare_decoders(dataset.root / dataset.images[0])
