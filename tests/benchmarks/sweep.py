@@ -12,8 +12,8 @@ second are by the clock.
     captum       LayerGradCam: one forward pass for the classes, one call a class
     ... frozen   the same with our memory layout and frozen parameters
 
-Usage: python tests/benchmarks/sweep.py [--images FOLDER] [--networks A,B] [--batch N] [--rounds N]
-           [--files N] [--threads N] [--device DEVICE] [--precision fp32|bf16]
+Usage: python tests/benchmarks/sweep.py [--images FOLDER] [--networks A,B] [--runs ours,captum]
+           [--batch N] [--rounds N] [--files N] [--threads N] [--device cpu] [--precision bf16]
 """
 
 from __future__ import annotations
@@ -415,6 +415,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--images", type=Path)
     parser.add_argument("--networks", default=",".join(NETWORKS))
+    parser.add_argument("--runs", default="ours,grad-cam,torchcam,captum")
     parser.add_argument("--batch", type=int, default=16)
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--files", type=int, default=64)
@@ -451,6 +452,8 @@ def main() -> None:
             starts = runs_for(
                 classifier, NETWORKS[name], options.precision, top_1=name == "resnet50"
             )
+            wanted = ("bare", *options.runs.split(","))
+            starts = {run: start for run, start in starts.items() if run.startswith(wanted)}
             costs = compare(starts, pixels, options.rounds)
             table(f"{name}, from tensors in memory", costs, len(pixels))
             if options.files:
@@ -460,7 +463,7 @@ def main() -> None:
                 )  # fmt: skip
                 costs = from_files(
                     dataset, classifier, NETWORKS[name], settings, options.rounds,
-                    peers=name == "resnet50",
+                    peers=name == "resnet50" and "grad-cam" in wanted,
                 )  # fmt: skip
                 table(f"{name}, from JPEG files", costs, min(options.files, len(dataset)))
 
