@@ -5,7 +5,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 INSTALLED := $(VENV)/installed
 
-.PHONY: demo test test-slow check bench-plantings bench-watermark bench-clean bench-scale bench-looks clean
+.PHONY: demo test test-slow check bench-plantings bench-watermark bench-clean bench-scale bench-looks bench-sweep clean
 
 demo: $(INSTALLED)
 	$(BIN)/shortcut-finder demo --out demo-run
@@ -42,6 +42,11 @@ bench-scale: $(INSTALLED)
 # PHOTOS is any folder of class folders.
 bench-looks: $(INSTALLED)
 	$(BIN)/python tests/benchmarks/looks.py $(PHOTOS)
+
+# Wants a quiet machine, and about ten minutes of two cores. OPTIONS: see the head of the script.
+bench-sweep: $(INSTALLED)
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable ".[dev,bench]"
+	$(BIN)/python tests/benchmarks/sweep.py $(OPTIONS)
 
 # Installs once, and again when what is to be installed changes.
 $(INSTALLED): pyproject.toml constraints.txt

@@ -388,6 +388,20 @@ class MapEngine:
         """
         if self._plan is None:
             self.prepare(pixels)
+        try:
+            return self._run(pixels, labels)
+        except torch.OutOfMemoryError as error:
+            if len(pixels) == 1:
+                raise ModelError(
+                    f"{self.classifier.name}: one image is too much for the memory of "
+                    f"{self.classifier.device}; use --device cpu, or a smaller --input-size"
+                ) from error
+        # Outside of the handler, which would keep what the failed pass had taken.
+        parts = [slice(None, len(pixels) // 2), slice(len(pixels) // 2, None)]
+        halves = [self.run(pixels[p], None if labels is None else labels[p]) for p in parts]
+        return MapBatch(*(torch.cat(pair) for pair in zip(*map(_fields, halves), strict=True)))
+
+    def _run(self, pixels: Tensor, labels: Tensor | None) -> MapBatch:
         with self._grad_mode():
             done = self._forward(pixels, graph=self._needs_graph)
             shown = _shown(done.logits, labels)
@@ -400,7 +414,7 @@ class MapEngine:
         results = _to_cpu(results)
         if self._head is not None and bool((results.pop() > self._tolerance).any()):
             self._leave_linear("a later batch showed that the head is not linear")
-            return self.run(pixels, labels)
+            return self._run(pixels, labels)
         return MapBatch(*results)
 
     def predict(self, pixels: Tensor) -> Tensor:
@@ -684,6 +698,9 @@ class MapEngine:
         slow = self.plan.method == "ablationcam"
         if wanted == "fp32" or kind not in ("cpu", "cuda") or slow:
             return
+        if wanted == "auto" and kind == "cuda" and not _has_bf16(self.classifier.device):
+            self._note("fp32: this device has no bf16 arithmetic")
+            return
         if wanted == "auto" and kind == "cpu":
             usual = self._seconds(first[:2], "fp32")
             ratio = self._seconds(first[:2], "bf16", give_up=3 * usual) / usual
@@ -778,14 +795,42 @@ def _correlation(maps: Tensor, others: Tensor) -> float:
     return float(F.cosine_similarity(first, second, dim=2).min())
 
 
+def _has_bf16(device: torch.device) -> bool:
+    """Whether a CUDA device computes in bf16, from Ampere on; older ones only pretend to."""
+    return torch.cuda.get_device_capability(device) >= (8, 0)
+
+
+def _fields(batch: MapBatch) -> list[Tensor]:
+    return [getattr(batch, field.name) for field in dataclasses.fields(batch)]
+
+
 def _replaced(output: Any, tensor: Tensor) -> Any:
     """What a layer returned, with other features in it."""
     return (tensor, *output[1:]) if isinstance(output, tuple) else tensor
 
 
 def _to_cpu(tensors: list[Tensor]) -> list[Tensor]:
-    """Copies on the CPU; from an accelerator all at once, waiting once."""
-    copies = [tensor.to("cpu", non_blocking=True) for tensor in tensors]
-    if tensors[0].is_cuda:
-        torch.cuda.synchronize(tensors[0].device)
-    return copies
+    """Copies on the CPU; from an accelerator packed into one, which is waited for once."""
+    if tensors[0].device.type == "cpu":
+        return tensors
+    return _unpacked(_packed(tensors).to("cpu"), tensors)
+
+
+def _packed(tensors: list[Tensor]) -> Tensor:
+    """The bytes of all tensors, those of the widest numbers first."""
+    return torch.cat([t.contiguous().view(torch.uint8).flatten() for t in _widest_first(tensors)])
+
+
+def _unpacked(packed: Tensor, tensors: list[Tensor]) -> list[Tensor]:
+    """The tensors again, in their own order, as views of what `_packed` made of them."""
+    parts = torch.split(packed, [t.numel() * t.itemsize for t in _widest_first(tensors)])
+    found = {
+        id(tensor): part.view(tensor.dtype).reshape(tensor.shape)
+        for tensor, part in zip(_widest_first(tensors), parts, strict=True)
+    }
+    return [found[id(tensor)] for tensor in tensors]
+
+
+def _widest_first(tensors: list[Tensor]) -> list[Tensor]:
+    # Numbers must start at a multiple of their width.
+    return sorted(tensors, key=lambda tensor: -tensor.itemsize)

@@ -65,6 +65,9 @@ class Classifier:
             float32, (image, channel, row, column) in channels-last memory, on the device.
         """
         scale, shift = self._scale_and_shift
+        if self.device.type == "cuda" and pixels.device.type == "cpu":
+            # Only from pinned memory does the copy not hold up the processor.
+            pixels = pixels.pin_memory()
         images = pixels.to(self.device, non_blocking=True).permute(0, 3, 1, 2)
         images = images.to(torch.float32, memory_format=torch.channels_last)
         return images.mul_(scale).sub_(shift)

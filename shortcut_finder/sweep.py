@@ -31,7 +31,8 @@ from shortcut_finder.whitening import Whitening, fit_whitening, load_whitening, 
 
 # Images in a shard: what is lost at most when a scan is stopped, and what whitening is learned on.
 SHARD = 256
-BATCH = 32
+# A batch that is too much for the memory of a GPU is halved until it fits.
+BATCH, BATCH_ON_CUDA = 32, 128
 # Below this many images, starting decode processes costs more than it saves.
 FEW = 64
 
@@ -246,7 +247,8 @@ def decoded_batches(
         parts: positions in the dataset.
         settings: batch size and workers.
     """
-    size = settings.batch_size or BATCH
+    on_cuda = classifier.device.type == "cuda"
+    size = settings.batch_size or (BATCH_ON_CUDA if on_cuda else BATCH)
     chunks = [
         part[start : start + size].tolist() for part in parts for start in range(0, len(part), size)
     ]
@@ -255,7 +257,6 @@ def decoded_batches(
         few = sum(map(len, chunks)) < FEW
         # A GPU leaves the processors free to decode; otherwise the model needs most of them.
         spare = os.cpu_count() or 1
-        on_cuda = classifier.device.type == "cuda"
         workers = 0 if few else min(16, spare if on_cuda else max(1, spare // 2))
     loader: DataLoader[Any] = DataLoader(
         _Pixels(dataset, classifier.preprocessing),

@@ -1,5 +1,6 @@
 import contextlib
 import itertools
+from pathlib import Path
 
 import networks
 import pytest
@@ -752,6 +753,61 @@ def test_hooks_and_graphs_do_not_pile_up() -> None:
         assert not any(value.requires_grad for value in vars(batch).values())
         assert engine._target._output is None
         assert engine._cells._output is None
+
+
+def resident() -> int:
+    """Bytes of memory this process holds."""
+    return int(Path("/proc/self/statm").read_text().split()[1]) * 4096
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(not Path("/proc/self/statm").exists(), reason="needs Linux's /proc")
+@pytest.mark.parametrize("tier", ["linear", "generic", "class token"])
+def test_memory_does_not_grow_over_1000_batches(tier: str) -> None:
+    networks_of = {"linear": small, "generic": lambda: small(DenseNet), "class token":
+                   FAMILIES["small vit"].network}  # fmt: skip
+    size = 64 if tier == "class token" else 48
+    classifier, pixels = classifier_of(networks_of[tier](), size), random_pixels(8, size)
+    with MapEngine(classifier, FP32) as engine:
+        for _ in range(100):
+            engine.run(pixels, None)
+        assert engine.plan.tier == tier
+        before = resident()
+        for _ in range(1000):
+            engine.run(pixels, None)
+        # One map layer of one batch kept each time would be 100 MB and more.
+        assert resident() - before < 8e6
+
+
+def test_a_batch_too_large_for_the_memory_is_halved(monkeypatch: pytest.MonkeyPatch) -> None:
+    classifier, pixels = classifier_of(small(), 48), random_pixels(5, 48)
+    labels = torch.tensor([0, 1, 2, 3, 4])
+    with MapEngine(classifier, FP32) as engine:
+        expected = engine.run(pixels, labels)
+        whole = MapEngine._run
+
+        def short_of_memory(self: MapEngine, some: Tensor, theirs: Tensor | None) -> MapBatch:
+            if len(some) > most:
+                raise torch.OutOfMemoryError
+            return whole(self, some, theirs)
+
+        monkeypatch.setattr(MapEngine, "_run", short_of_memory)
+        most = 2
+        batch = engine.run(pixels, labels)
+        for field, values in vars(expected).items():
+            assert_same(getattr(batch, field).float(), values.float())
+        most = 0
+        with pytest.raises(ModelError, match="one image is too much for the memory"):
+            engine.run(pixels, labels)
+
+
+def test_what_is_packed_for_one_copy_comes_out_again() -> None:
+    tensors = [torch.rand(3, 5), torch.arange(12).reshape(3, 4), torch.rand(3, 4, 2, 2)[:, :, ::2]]
+    packed = cam._packed(tensors)
+    assert packed.dtype == torch.uint8
+    for tensor, again in zip(tensors, cam._unpacked(packed, tensors), strict=True):
+        assert again.dtype == tensor.dtype
+        assert torch.equal(again, tensor)
 
 
 def test_the_pixels_are_not_changed() -> None:

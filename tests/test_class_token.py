@@ -1,3 +1,5 @@
+import contextlib
+
 import pytest
 import torch
 from networks import FAMILIES, classifier_of, random_pixels
@@ -5,6 +7,7 @@ from torch import Tensor, nn
 
 from shortcut_finder.cam import MapEngine
 from shortcut_finder.class_token import last_block
+from shortcut_finder.errors import ModelError
 from shortcut_finder.layers import Layer, Layout
 from shortcut_finder.settings import Settings
 
@@ -45,12 +48,19 @@ def test_maps_are_those_of_the_whole_block(method: str) -> None:
     assert (gap <= 1e-4 * whole.maps.flatten(1).abs().amax(1)).all()
 
 
-def test_the_network_is_left_as_found() -> None:
+@pytest.mark.parametrize("fails", [False, True])
+def test_the_network_is_left_as_found(fails: bool) -> None:
     network = vit()
     attention = network.encoder.layers.encoder_layer_3.self_attention
-    with MapEngine(classifier_of(network, 64), Settings(precision="fp32")) as engine:
+    with (
+        contextlib.suppress(ModelError),
+        MapEngine(classifier_of(network, 64), Settings(precision="fp32")) as engine,
+    ):
         engine.run(random_pixels(2, 64), None)
         assert "forward" in vars(attention)
+        if fails:
+            engine.run(random_pixels(2, 48), None)
+            raise AssertionError("a ViT takes one size only")
     assert "forward" not in vars(attention)
     assert not any(child._forward_pre_hooks for child in network.modules())
 
