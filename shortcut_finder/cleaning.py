@@ -26,7 +26,7 @@ from shortcut_finder.retouching import retouched
 from shortcut_finder.run import Run, load_run
 from shortcut_finder.schema import to_csv, to_json
 from shortcut_finder.settings import FILES
-from shortcut_finder.texts import count
+from shortcut_finder.texts import count, shown
 
 VERSION = 1
 CHANGE_COLUMNS = ("image", "label", "findings", "score", "reason")
@@ -407,7 +407,7 @@ def summary(plan: CleaningPlan) -> str:
     left = "weighted > 0" if plan.action == "reweight" else "left"
     rows = [("class", "images", verb, left)]
     for row in plan.counts.itertuples():
-        rows.append((str(row.label), f"{row.images:,}", f"{row.changed:,}", f"{row.left:,}"))
+        rows.append((shown(row.label), f"{row.images:,}", f"{row.changed:,}", f"{row.left:,}"))
     widths = [max(len(row[column]) for row in rows) for column in range(4)]
     lines = [
         "  ".join(
