@@ -206,7 +206,7 @@ def _write(plan: CleaningPlan, run: Run, originals: Originals, out: Path, files:
         if plan.action == "mask":
             _write_table(part, "masked.csv", rows[rows["change"] == "mask"])
         (part / "tags.jsonl").write_bytes(_tags(plan, originals))
-        _write_manifest(part, kept, plan, originals)
+        _write_manifest(part, kept, plan, run)
         _write_numbers(part, rows, plan, originals, run)
 
 
@@ -316,9 +316,7 @@ def _write_table(part: Path, name: str, rows: pd.DataFrame) -> None:
     (part / name).write_bytes(to_csv(rows[list(CHANGE_COLUMNS)]))
 
 
-def _write_manifest(
-    part: Path, kept: pd.DataFrame, plan: CleaningPlan, originals: Originals
-) -> None:
+def _write_manifest(part: Path, kept: pd.DataFrame, plan: CleaningPlan, run: Run) -> None:
     """The new dataset as CSV and Parquet for `scan`, and as Parquet for Hugging Face datasets."""
     columns = {"image": kept["path"], "label": kept["label"]}
     if plan.action == "reweight":
@@ -326,8 +324,9 @@ def _write_manifest(
     manifest = pd.DataFrame(columns)
     (part / "manifest.csv").write_bytes(to_csv(manifest))
     manifest.to_parquet(part / "manifest.parquet", index=False)
-    if originals.root is not None:
-        classes = sorted(kept["label"].unique())
+    if run.card["dataset"]["root"] is not None:
+        # In the order of the model's outputs.
+        classes = [str(name) for name in run.card["dataset"]["classes"]]
         pq.write_table(_hugging_face(part, manifest, classes), part / "datasets.parquet")
 
 
