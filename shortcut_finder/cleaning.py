@@ -26,7 +26,7 @@ from shortcut_finder.retouching import retouched
 from shortcut_finder.run import Run, load_run
 from shortcut_finder.schema import to_csv, to_json
 from shortcut_finder.settings import FILES
-from shortcut_finder.texts import count
+from shortcut_finder.texts import count, shown
 
 VERSION = 1
 CHANGE_COLUMNS = ("image", "label", "findings", "score", "reason")
@@ -206,7 +206,7 @@ def _write(plan: CleaningPlan, run: Run, originals: Originals, out: Path, files:
         if plan.action == "mask":
             _write_table(part, "masked.csv", rows[rows["change"] == "mask"])
         (part / "tags.jsonl").write_bytes(_tags(plan, originals))
-        _write_manifest(part, kept, plan, originals)
+        _write_manifest(part, kept, plan, run)
         _write_numbers(part, rows, plan, originals, run)
 
 
@@ -316,9 +316,7 @@ def _write_table(part: Path, name: str, rows: pd.DataFrame) -> None:
     (part / name).write_bytes(to_csv(rows[list(CHANGE_COLUMNS)]))
 
 
-def _write_manifest(
-    part: Path, kept: pd.DataFrame, plan: CleaningPlan, originals: Originals
-) -> None:
+def _write_manifest(part: Path, kept: pd.DataFrame, plan: CleaningPlan, run: Run) -> None:
     """The new dataset as CSV and Parquet for `scan`, and as Parquet for Hugging Face datasets."""
     columns = {"image": kept["path"], "label": kept["label"]}
     if plan.action == "reweight":
@@ -326,8 +324,9 @@ def _write_manifest(
     manifest = pd.DataFrame(columns)
     (part / "manifest.csv").write_bytes(to_csv(manifest))
     manifest.to_parquet(part / "manifest.parquet", index=False)
-    if originals.root is not None:
-        classes = sorted(kept["label"].unique())
+    if run.card["dataset"]["root"] is not None:
+        # In the order of the model's outputs.
+        classes = [str(name) for name in run.card["dataset"]["classes"]]
         pq.write_table(_hugging_face(part, manifest, classes), part / "datasets.parquet")
 
 
@@ -407,7 +406,7 @@ def summary(plan: CleaningPlan) -> str:
     left = "weighted > 0" if plan.action == "reweight" else "left"
     rows = [("class", "images", verb, left)]
     for row in plan.counts.itertuples():
-        rows.append((str(row.label), f"{row.images:,}", f"{row.changed:,}", f"{row.left:,}"))
+        rows.append((shown(row.label), f"{row.images:,}", f"{row.changed:,}", f"{row.left:,}"))
     widths = [max(len(row[column]) for row in rows) for column in range(4)]
     lines = [
         "  ".join(

@@ -13,7 +13,7 @@ from PIL import Image
 from shortcut_finder.decisions import Decisions
 from shortcut_finder.errors import RunError, SettingsError, UnreadableImage
 from shortcut_finder.frames import COMPARED, frame_width
-from shortcut_finder.placing import placed_boxes
+from shortcut_finder.placing import placed_boxes, resembling
 from shortcut_finder.recall import recalled
 from shortcut_finder.retouching import PixelBox
 from shortcut_finder.reweighting import independent_weights
@@ -93,7 +93,8 @@ def plan_cleaning(
         raise SettingsError(f"--action {action}: choose one of {', '.join(ACTIONS)}")
     carriers = _carriers(run, decisions)
     if expand:
-        carriers = recalled(run, carriers, _refused(run, decisions))
+        found = recalled(run, carriers, _refused(decisions))
+        carriers = _resembling(run, carriers, found, read)
     details = {str(detail["finding"]): detail for detail in run.details}
     place_less = sorted(
         (key for key in set(carriers["finding"]) if details[key]["kind"] in WHOLE), key=_number
@@ -150,7 +151,7 @@ def _carriers(run: Run, decisions: Decisions | None) -> pd.DataFrame:
     return offenders[[answer == "accept" for answer in _answers(offenders, decisions)]]
 
 
-def _refused(run: Run, decisions: Decisions | None) -> set[tuple[str, str]]:
+def _refused(decisions: Decisions | None) -> set[tuple[str, str]]:
     """Pairs of finding and image that a person did not accept though the finding lists them."""
     if decisions is None:
         return set()
@@ -160,6 +161,22 @@ def _refused(run: Run, decisions: Decisions | None) -> set[tuple[str, str]]:
         for finding, answer in marks.items()
         if answer != "accept"
     }
+
+
+def _resembling(
+    run: Run, accepted: pd.DataFrame, found: pd.DataFrame, read: Reader
+) -> pd.DataFrame:
+    """The accepted rows, and those found that hold against the accepted pictures."""
+    kept = [accepted]
+    for finding, rows in found.groupby("finding", sort=True):
+        mine = accepted[accepted["finding"] == finding].sort_values("score", ascending=False)
+        added = rows[~rows["image"].isin(set(mine["image"]))]
+        boxes = _boxes(run, rows)
+        alike = resembling(
+            _pictures(mine["image"].tolist(), read), _pictures(added["image"].tolist(), read), boxes
+        )
+        kept.append(added[added["image"].isin(alike)])
+    return pd.concat(kept, ignore_index=True)
 
 
 def _answers(offenders: pd.DataFrame, decisions: Decisions) -> list[str]:

@@ -118,8 +118,10 @@ def _findings(
     order = table.assign(
         by_state=table["state"].map({state: n for n, state in enumerate(STATES)}),
         by_severity=table["severity"].map({"high": 0, "medium": 1, "low": 2}),
+        quiet=table["severity"] == "low",
     ).sort_values(
-        ["by_state", "by_severity", "share_b", "label"], ascending=[True, True, False, True]
+        ["quiet", "by_state", "by_severity", "share_b", "label"],
+        ascending=[True, True, True, False, True],
     )
     return table.loc[order.index].reset_index(drop=True)
 

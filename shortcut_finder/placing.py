@@ -21,6 +21,8 @@ COMPARED = 24
 FEWEST = 4
 # Correlation from which an image is taken to hold the thing at the place found.
 SURE = 0.5
+# The same as a part of what is usual among accepted images.
+ALIKE = 0.6
 # Pixels of the thing differ between aligned images by less than this part of what others do.
 AGREE = 0.5
 # A thing larger than this part of the window cannot be told from its surroundings.
@@ -63,6 +65,34 @@ def placed_boxes(
         sides = box / scales[number] + (-EDGE, -EDGE, EDGE, EDGE)
         placed[names[number]] = _inside(sides, pictures[names[number]])
     return placed
+
+
+def resembling(
+    accepted: Mapping[str, Image.Image],
+    others: Mapping[str, Image.Image],
+    boxes: Mapping[str, PixelBox],
+) -> set[str]:
+    """Which of the others show to the pixel what the accepted ones repeat.
+
+    Args:
+        accepted: upright pictures by image, likeliest first.
+        others: pictures to be judged.
+        boxes: where the thing should be in each.
+
+    Returns:
+        Names of others; all of them where the accepted ones do not repeat it exactly.
+    """
+    if len(accepted) < FEWEST or not others:
+        return set(others)
+    greys = [grey_image(picture) for picture in accepted.values()][:COMPARED]
+    centres = np.array([_centre(picture, boxes[name]) for name, picture in accepted.items()])
+    medoid = measure_rigidity(greys, centres[:COMPARED]).medoid
+    usual = float(np.median(locate(medoid, greys, centres[:COMPARED])[0]))
+    if usual < SURE:
+        return set(others)
+    where = np.array([_centre(picture, boxes[name]) for name, picture in others.items()])
+    likeness, _ = locate(medoid, [grey_image(picture) for picture in others.values()], where)
+    return {name for name, like in zip(others, likeness, strict=True) if like >= ALIKE * usual}
 
 
 def _centre(picture: Image.Image, box: PixelBox) -> tuple[float, float]:

@@ -26,9 +26,11 @@ FEWEST = 4
 OTHER_CELLS = 3
 # Images that are held against the accepted ones, at most.
 OTHER_IMAGES = 4000
-# Score that all but this part of the other classes' images stay below, and that all but this part
-# of the accepted images reach when the probe has not seen them.
-STRANGERS, MISSED = 0.005, 0.1
+# Score that all but this part of the other classes' images stay below.
+STRANGERS = 0.005
+# How far from there towards a typical accepted image, as a probe scores it that has not seen it, an
+# image of the class is taken for a carrier; of another class it must be typical.
+REACH = 0.4
 FOLDS = 5
 
 
@@ -72,21 +74,22 @@ def _found(run: Run, rows: pd.DataFrame, *, fixed: bool) -> pd.DataFrame:
     whole = next(iter(places.values())) if fixed else None
     own = str(rows["label"].mode().iloc[0])
     positive, negative = _examples(run, places, whole)
-    probe = _fitted(positive, negative)
+    probe = _fitted(_middle(positive), negative)
     if whole is None:
+        # Boxes are drawn around whole cells: the thing may fill a neighbour better than the middle.
         hard = _best(run, probe, None)
         strange = hard[(hard["label"] != own) & ~hard["image"].isin(places)]
         negative = np.concatenate([negative, np.stack(strange["cell"].tolist())])
-        probe = _fitted(positive, negative)
+        probe = _fitted(_nearest(positive, probe), negative)
     scores = _best(run, probe, whole)
-    limit, sure = _limits(positive, negative, scores, own, set(places))
+    limit, sure = _limits(_nearest(positive, probe), negative, scores, own, set(places))
     level = np.where(scores["image"].map(label_of) == own, limit, max(limit, sure))
     hits = scores[scores["score"].to_numpy() >= level]
     return _as_offenders(run, hits, rows, probe, fixed=fixed)
 
 
 def _cells_of(run: Run, row: Any) -> np.ndarray:
-    """Which cells a listed box covers; of a thing at any place the middle one, (row, column)."""
+    """Which cells a listed box covers; of a thing at any place the middle ones, (row, column)."""
     image = run.images.loc[run.images["image"] == row.image].iloc[0]
     rows, columns = run.card["maps"]["cell_grid"]
     x0, y0, x1, y1 = run.preprocessing.input_box(int(image["width"]), int(image["height"]))
@@ -94,9 +97,8 @@ def _cells_of(run: Run, row: Any) -> np.ndarray:
     down = np.array([(row.y0 - y0) / (y1 - y0), (row.y1 - y0) / (y1 - y0)]) * rows
     covered = np.zeros((rows, columns), dtype=bool)
     if row.region == ANYWHERE:
-        covered[
-            int(np.clip(down.mean(), 0, rows - 1)), int(np.clip(across.mean(), 0, columns - 1))
-        ] = True
+        middle = int(np.clip(down.mean(), 0, rows - 1)), int(np.clip(across.mean(), 0, columns - 1))
+        covered[tuple(slice(max(at - 1, 0), at + 2) for at in middle)] = True
         return covered
     centres = np.arange(rows) + 0.5, np.arange(columns) + 0.5
     inside = [
@@ -115,22 +117,36 @@ def _blocks(run: Run) -> Iterator[_Cells]:
 
 def _examples(
     run: Run, places: dict[str, np.ndarray], whole: np.ndarray | None
-) -> tuple[np.ndarray, np.ndarray]:
-    """Descriptors of the accepted places, and of other images, (example, width)."""
+) -> tuple[list[np.ndarray], np.ndarray]:
+    """Descriptors of each accepted place, (cell, width), and of other images, (example, width).
+
+    A thing at a fixed place has one descriptor, the mean of its cells.
+    """
     rng = np.random.default_rng([int(run.card["settings"]["seed"]), 7])
     part = min(1.0, OTHER_IMAGES / max(len(run.images), 1))
     positive, negative = [], []
     for block in _blocks(run):
         for image, cells in zip(block.images, block.values, strict=True):
             if image in places:
-                positive.append(cells[places[image]].mean(axis=0))
+                there = cells[places[image]]
+                positive.append(there if whole is None else there.mean(axis=0, keepdims=True))
             elif rng.random() < part:
                 if whole is not None:
                     negative.append(cells[whole].mean(axis=0))
                 else:
                     flat = cells.reshape(-1, cells.shape[-1])
                     negative += list(flat[rng.choice(len(flat), OTHER_CELLS)])
-    return np.stack(positive), np.stack(negative)
+    return positive, np.stack(negative)
+
+
+def _middle(positive: list[np.ndarray]) -> np.ndarray:
+    """The middle cell of each accepted place, (image, width)."""
+    return np.stack([cells[len(cells) // 2] for cells in positive])
+
+
+def _nearest(positive: list[np.ndarray], probe: LogisticRegression) -> np.ndarray:
+    """The cell of each accepted place that the probe likes best, (image, width)."""
+    return np.stack([cells[int(np.argmax(cells @ probe.coef_[0]))] for cells in positive])
 
 
 def _fitted(positive: np.ndarray, negative: np.ndarray) -> LogisticRegression:
@@ -186,8 +202,9 @@ def _limits(
         examples, answers, cv=folds, method="decision_function",
     )[answers == 1]  # fmt: skip
     strange = scores[(scores["label"] != own) & ~scores["image"].isin(accepted)]["score"]
-    tail = float(np.quantile(strange, 1 - STRANGERS)) if len(strange) else -np.inf
-    return max(tail, float(np.quantile(unseen, MISSED))), float(np.median(unseen))
+    tail = float(np.quantile(strange, 1 - STRANGERS)) if len(strange) else float(unseen.min())
+    typical = float(np.median(unseen))
+    return tail + REACH * max(typical - tail, 0.0), typical
 
 
 def _as_offenders(

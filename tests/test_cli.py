@@ -12,11 +12,14 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import pandas as pd
 import pytest
 from handmade import handmade_run
 from typer.testing import CliRunner, Result
 
 from shortcut_finder import cli
+from shortcut_finder.cleaning_plan import CleaningPlan
+from shortcut_finder.comparison import Comparison
 from shortcut_finder.errors import DatasetError, ModelError, RunError
 from shortcut_finder.run import Run
 from shortcut_finder.schema import FINDING_COLUMNS
@@ -348,6 +351,84 @@ def test_explain_needs_an_image() -> None:
     assert command("explain", "--model", "vgg11", "--out", "maps").exit_code == 2
 
 
+def plan(**changes: Any) -> CleaningPlan:
+    """Two classes, one of them with a nasty name, and something to say about each."""
+    counts = pd.DataFrame(
+        [("cat", 12, 4, 8), ("d\x1bg", 1200, 0, 1200)],
+        columns=["label", "images", "changed", "left"],
+    )
+    empty = pd.DataFrame()
+    whole = CleaningPlan(
+        "drop", ("F1", "F2"), empty, empty, {}, {}, counts, ("F1: crop it",), ("cat: loses 33%",)
+    )
+    return dataclasses.replace(whole, **changes)
+
+
+def test_clean_passes_everything_on_and_prints_the_plan(monkeypatch: pytest.MonkeyPatch) -> None:
+    calls = []
+    monkeypatch.setattr(
+        "shortcut_finder.cleaning.clean",
+        lambda *given, **named: calls.append((given, named)) or plan(),
+    )
+    result = command("clean", "run", "--out", "new")
+    assert result.exit_code == 0
+    assert result.stdout == (
+        "2 findings: F1, F2\n\n"
+        "class  images  dropped   left\n"
+        "cat        12        4      8\n"
+        "d\ufffdg     1,200        0  1,200\n"
+        "advice: F1: crop it\nnew\n"
+    )
+    assert result.stderr == "warning: cat: loses 33%\n"
+    options = "--action mask --decisions d.json --expand --files symlink --dry-run"
+    result = command("clean", "run", "--out", "new", *options.split())
+    assert not result.stdout.endswith("new\n")
+    plain = {"out": Path("new"), "decisions": None, "expand": False, "files": None}
+    assert calls == [
+        ((Path("run"), "drop"), plain),
+        (
+            (Path("run"), "mask"),
+            {"out": None, "decisions": Path("d.json"), "expand": True, "files": "symlink"},
+        ),
+    ]
+
+
+@pytest.mark.parametrize("options", ["", "--out new --action burn", "--out new --files moved"])
+def test_wrong_usage_of_clean_is_exit_2(options: str) -> None:
+    assert command("clean", "run", *options.split()).exit_code == 2
+
+
+def comparison(run: Run) -> Comparison:
+    """One finding that is new and one that is gone, hostile names in both."""
+    rows = [
+        {"state": "new", "sentence": "The tag in \x1b[31m is new.", "gates": True},
+        {"state": "resolved", "sentence": "The frame in dog is gone.", "gates": False},
+    ]
+    empty = pd.DataFrame()
+    return Comparison(run, run, pd.DataFrame(rows), empty, empty, ("The models differ",))
+
+
+def test_compare_prints_what_became_of_findings(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    calls = []
+    monkeypatch.setattr(
+        "shortcut_finder.comparing.compare",
+        lambda *given, **named: calls.append((given, named)) or comparison(run),
+    )
+    options = ("compare", "a", "b", "--out", "new", "--decisions", "d.json")
+    result = command(*options)
+    assert result.exit_code == 0
+    assert result.stdout == (
+        "new: The tag in \\x1b[31m is new.\nresolved: The frame in dog is gone.\n"
+        "new/comparison.html\n"
+    )
+    assert result.stderr == "note: The models differ\n"
+    named = {"out": Path("new"), "decisions": Path("d.json")}
+    assert calls == [((Path("a"), Path("b")), named)]
+    result = command(*options, "--fail-on-new")
+    assert result.exit_code == 3
+    assert result.stderr.endswith("gate: 1 finding is new or worse\n")
+
+
 def test_demo_runs_in_the_folder_given(install: Install, run: Run) -> None:
     fake = install("demo", "run_demo", run)
     result = command("demo", "--out", "here")
@@ -382,12 +463,16 @@ def test_every_command_has_help_with_an_example(name: str) -> None:
     assert "\b" not in result.stdout
 
 
-@pytest.mark.parametrize("name", ["scan", "report", "explain"])
+@pytest.mark.parametrize("name", ["scan", "report", "explain", "clean", "compare"])
 def test_the_example_of_a_command_parses(
     name: str, install: Install, run: Run, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     install("analysis", "scan", run)
     install("explanation", "explain_images", [])
+    monkeypatch.setattr("shortcut_finder.cleaning.clean", lambda *_, **__: plan())
+    calm = comparison(run)
+    calm.findings["gates"] = False
+    monkeypatch.setattr("shortcut_finder.comparing.compare", lambda *_, **__: calm)
     install("report", "write_report", run.folder / "report.html")
     monkeypatch.setattr("shortcut_finder.run.load_run", lambda folder: run)
     monkeypatch.setattr("webbrowser.open", lambda address: True)

@@ -21,7 +21,8 @@ import cases
 import numpy as np
 import pandas as pd
 from artifacts import stamp
-from cases import Built, Case, Plant, build, predicted, train
+from cases import Case, Plant, predicted, train
+from drawings import NAMES
 from PIL import Image
 
 import shortcut_finder as sf
@@ -37,43 +38,57 @@ GAIN = 0.02
 
 
 @dataclass(frozen=True, eq=False)
-class Tests:
-    """New pictures of a case, plain and stamped."""
+class Planted:
+    """A planted set, and new pictures to test on.
 
+    Attributes:
+        case: what was asked for.
+        images: uint8, (image, row, column, channel), with the plant in some.
+        labels: class index, (image,).
+        planted: which images carry the plant, (image,) of bool.
+        plain: new pictures, like ``images``.
+        stamped: the same with the plant, whatever their class.
+        test_labels: class index of the new pictures.
+    """
+
+    case: Case
+    images: np.ndarray
+    labels: np.ndarray
+    planted: np.ndarray
     plain: np.ndarray
     stamped: np.ndarray
-    labels: np.ndarray
+    test_labels: np.ndarray
 
 
-def tests_of(case: Case) -> Tests:
-    """Pictures that no training set holds, without and with the case's plant."""
-    drawings, labels = cases._drawings(case, cases.TESTED, part=1)
+def plant_case(case: Case) -> Planted:
+    """Draw a case; nothing is trained, because here a network sees the set itself and no more."""
+    drawings, labels = cases._drawings(case, case.images, part=0)
+    images, members, _ = cases._planted(case, drawings, labels)
+    tests, test_labels = cases._drawings(case, cases.TESTED, part=1)
     (plant,) = case.plants
     stamped = []
-    for index, drawing in enumerate(drawings):
+    for index, drawing in enumerate(tests):
         rng = np.random.default_rng([case.seed, 4, 0, index])
-        pixels, _ = stamp(drawing, plant.kind, plant.place, cases.look(case, 0), rng)
-        stamped.append(pixels)
-    return Tests(np.stack([drawing.pixels for drawing in drawings]), np.stack(stamped), labels)
+        stamped.append(stamp(drawing, plant.kind, plant.place, cases.look(case, 0), rng)[0])
+    plain = np.stack([drawing.pixels for drawing in tests])
+    return Planted(case, images, labels, members[0], plain, np.stack(stamped), test_labels)
 
 
-def measured(
-    case: Case, tests: Tests, images: np.ndarray, labels: np.ndarray, seed: int
-) -> dict[str, float]:
+def measured(data: Planted, images: np.ndarray, labels: np.ndarray, seed: int) -> dict[str, float]:
     """Unbiased accuracy and spurious score of a network trained on these images."""
-    model = train(replace(case, seed=1000 + seed), images, labels)
-    before, after = predicted(model, tests.plain), predicted(model, tests.stamped)
-    other = tests.labels != cases.SPECIAL
+    model = train(replace(data.case, seed=1000 + seed), images, labels)
+    before, after = predicted(model, data.plain), predicted(model, data.stamped)
+    other = data.test_labels != cases.SPECIAL
     went = (after[other] == cases.SPECIAL).mean() - (before[other] == cases.SPECIAL).mean()
-    right = ((before == tests.labels).mean() + (after == tests.labels).mean()) / 2
+    right = ((before == data.test_labels).mean() + (after == data.test_labels).mean()) / 2
     return {"accuracy": float(right), "spurious": float(went)}
 
 
-def write_pictures(built: Built, folder: Path) -> list[str]:
+def write_pictures(data: Planted, folder: Path) -> list[str]:
     """The case as a folder of class folders; the names of the images in the case's order."""
     names = []
-    for index, (pixels, label) in enumerate(zip(built.images, built.labels, strict=True)):
-        name = f"{built.names[label]}/{index:05d}.png"
+    for index, (pixels, label) in enumerate(zip(data.images, data.labels, strict=True)):
+        name = f"{NAMES[label]}/{index:05d}.png"
         (folder / name).parent.mkdir(parents=True, exist_ok=True)
         Image.fromarray(pixels).save(folder / name)
         names.append(name)
@@ -81,16 +96,16 @@ def write_pictures(built: Built, folder: Path) -> list[str]:
 
 
 def arms(
-    built: Built, folder: Path
+    data: Planted, folder: Path
 ) -> tuple[dict[str, tuple[np.ndarray, np.ndarray]], dict[str, object]]:
     """Training sets by arm, and what the scan and the cleaning did."""
-    names = write_pictures(built, folder / "images")
+    names = write_pictures(data, folder / "images")
+    images, labels, planted = data.images, data.labels, data.planted
     run = sf.scan(
-        folder / "images", built.model, out=folder / "run", settings=built.case.settings,
-        classes=built.names, progress=False,
+        folder / "images", train(data.case, images, labels), out=folder / "run",
+        settings=data.case.settings, progress=False,
     )  # fmt: skip
-    planted, images, labels = built.members[0], built.images, built.labels
-    rng = np.random.default_rng(built.case.seed)
+    rng = np.random.default_rng(data.case.seed)
     own = np.flatnonzero(labels == cases.SPECIAL)
     chance = np.ones(len(labels), dtype=bool)
     chance[rng.choice(own, int(planted.sum()), replace=False)] = False
@@ -104,7 +119,7 @@ def arms(
         sf.clean(run, "mask", out=folder / "mask")
     except sf.RunError as error:
         # Nothing was found: cleaning leaves the set as it is, and that is what is measured.
-        print(f"{built.case.name}: {error}", flush=True)
+        print(f"{data.case.name}: {error}", flush=True)
         sets |= {"drop": (images, labels), "mask": (images, labels)}
         return sets, {"residual": int(planted.sum()), "false": 0, "findings": 0}
     change = plan.images.set_index("image")["change"].reindex(names)
@@ -162,15 +177,14 @@ def main() -> None:
         case = Case((plant,), seed=11)
         if options.only not in case.name or case.name in done:
             continue
-        built = build(case, options.out / "networks")
-        sets, note = arms(built, options.out / case.name)
-        tests = tests_of(case)
+        data = plant_case(case)
+        sets, note = arms(data, options.out / case.name)
         fresh: list[dict[str, object]] = [
-            {"case": case.name, "arm": arm, "seed": seed, **measured(case, tests, *sets[arm], seed)}
+            {"case": case.name, "arm": arm, "seed": seed, **measured(data, *sets[arm], seed)}
             for arm in ARMS
             for seed in range(options.seeds)
         ]
-        fresh.append({"case": case.name, "planted": int(built.members[0].sum()), **note})
+        fresh.append({"case": case.name, "planted": int(data.planted.sum()), **note})
         lines += fresh
         with results.open("a") as file:
             file.writelines(json.dumps(line) + "\n" for line in fresh)
