@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -224,10 +225,16 @@ def _sheet(
         note = f"score {_two_digits(row['score'])}"
         if row["predicted"] != row["label"]:
             note += f", seen as {clipped(shown(row['predicted']), 40)}"
-        pictures.append(
-            album.image(name, class_map=album.maps.get(name), scale=scale, box=box, note=note)
+        picture = album.image(
+            name,
+            class_map=album.maps.get(name),
+            scale=scale,
+            box=box,
+            note=note,
+            side=album.sheet_side,
         )
-        worst.append(album.image(name, box=box, note=note))
+        pictures.append(picture)
+        worst.append(dataclasses.replace(picture, layer="", seen=""))
     return tuple(pictures), tuple(worst[:WORST_PICTURES]), scale
 
 
