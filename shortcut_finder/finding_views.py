@@ -46,6 +46,8 @@ class FindingView:
         anchor: where it stands on the page.
         keys: what it is sorted by: a number for each column of the table.
         verdict_meaning: the verdict in plain words.
+        sentence: the first sentence, which says what was found.
+        more: the others.
         shares: part of the class and of the other classes that carry it.
         parts: what the suspicion is made of.
         maps: mean class maps of the members and of the class's other images.
@@ -64,6 +66,7 @@ class FindingView:
     verdict: str
     verdict_meaning: str
     sentence: str
+    more: str
     advice: str
     images: str
     keys: Mapping[str, float]
@@ -103,6 +106,7 @@ def finding_view(
     """
     severity = detail["severity"] if detail["severity"] in SEVERITIES else SEVERITIES[-1]
     label, region = shown(detail["label"]), str(detail["region"])
+    first, more = _sentences(detail)
     maps, scale = _average_maps(album, detail)
     place, place_scale = _place_picture(album, detail)
     sheet, worst, sheet_scale = _sheet(album, detail, position, offenders)
@@ -119,7 +123,8 @@ def finding_view(
         severity=severity,
         verdict=shown(detail["verdict"]),
         verdict_meaning=VERDICTS.get(detail["verdict"], ""),
-        sentence=_sentence(detail),
+        sentence=first,
+        more=more,
         advice=shown(detail["advice"]),
         images=count(int(detail["images"]), "image", "images"),
         keys=_keys(detail, severity, position),
@@ -153,10 +158,11 @@ def logits(scale: float) -> str:
     return f"{scale:.3g} logit units"
 
 
-def _sentence(detail: Mapping[str, Any]) -> str:
-    """The finding's sentence; a very long class name is cut, its full text stands elsewhere."""
-    sentence, label = shown(detail["sentence"]), shown(detail["label"])
-    return sentence.replace(label, clipped(label, MAX_LABEL))
+def _sentences(detail: Mapping[str, Any]) -> tuple[str, str]:
+    """The first sentence and the others; a very long class name is cut in both."""
+    text, label = shown(detail["sentence"]), shown(detail["label"])
+    first, stop, more = text.replace(label, clipped(label, MAX_LABEL)).partition(". ")
+    return first + stop.strip(), more
 
 
 def _keys(detail: Mapping[str, Any], severity: str, position: int) -> dict[str, float]:
