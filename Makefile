@@ -5,7 +5,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 INSTALLED := $(VENV)/installed
 
-.PHONY: demo test test-slow check bench-plantings bench-watermark bench-clean clean
+.PHONY: demo test test-slow check bench-plantings bench-watermark bench-clean screenshots clean
 
 demo: $(INSTALLED)
 	$(BIN)/shortcut-finder demo --out demo-run
@@ -34,6 +34,10 @@ bench-watermark: $(INSTALLED)
 # Scans, cleans and trains anew nine planted sets; what is done is kept in OUT.
 bench-clean: $(INSTALLED)
 	$(BIN)/python tests/benchmarks/cleaning.py --out $(or $(OUT),bench-clean)
+
+# The pictures of the README, from the demo's page; needs chromium.
+screenshots: $(INSTALLED)
+	PYTHONPATH=. $(BIN)/python tests/screenshots.py $(or $(RUN),demo-run/run) --out examples
 
 # Installs once, and again when what is to be installed changes.
 $(INSTALLED): pyproject.toml constraints.txt
