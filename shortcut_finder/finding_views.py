@@ -21,7 +21,7 @@ from shortcut_finder.verification_views import VerificationView, verification_vi
 
 VERDICTS = {
     "confirmed": "masking or pasting it changes what the model says, more than any control does",
-    "suspect": "it looks like a shortcut; no experiment has settled it",
+    "suspect": "no experiment has settled it, or it looks like a true part of the class",
     "present": "it is in the data, but the model hardly reacts to it",
 }
 MAX_LABEL = 60
@@ -185,7 +185,7 @@ def _metadata(entry: Mapping[str, Any]) -> MetadataView:
         sentence=shown(entry.get("sentence") or ""),
         bars=(
             percent_bar("images with it", entry.get("share_members"), "class"),
-            percent_bar("the others", entry.get("share_rest"), "rest"),
+            percent_bar(shown(entry.get("rest") or "the others"), entry.get("share_rest"), "rest"),
         ),
         q=f"q = {entry['q']:.2g}" if known(entry.get("q")) else "",
     )

@@ -187,7 +187,9 @@ def test_keyboard_reaches_the_findings_and_opens_the_numbers(browser: Any, repor
 def test_printing_opens_what_is_folded_and_hides_the_navigation(browser: Any, report: Path) -> None:
     with visiting(browser, report) as visit:
         page = visit.page
+        page.set_viewport_size({"width": 720, "height": 1000})  # an A4 sheet
         page.emulate_media(media="print")
+        assert page.evaluate("document.documentElement.scrollWidth") == 720
         page.evaluate("dispatchEvent(new Event('beforeprint'))")
         assert page.locator("details:not([open])").count() == 0
         assert not page.locator(".bar-nav").is_visible()
