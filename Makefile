@@ -5,7 +5,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 INSTALLED := $(VENV)/installed
 
-.PHONY: demo test test-slow check bench-plantings bench-watermark bench-clean bench-scale bench-looks bench-sweep clean
+.PHONY: demo test test-slow check bench-plantings bench-watermark bench-clean bench-scale bench-looks bench-sweep screenshots clean
 
 demo: $(INSTALLED)
 	$(BIN)/shortcut-finder demo --out demo-run
@@ -47,6 +47,10 @@ bench-looks: $(INSTALLED)
 bench-sweep: $(INSTALLED)
 	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable ".[dev,bench]"
 	$(BIN)/python tests/benchmarks/sweep.py $(OPTIONS)
+
+# The pictures of the README, from the demo's page; needs chromium.
+screenshots: $(INSTALLED)
+	PYTHONPATH=. $(BIN)/python tests/screenshots.py $(or $(RUN),demo-run/run) --out examples
 
 # Installs once, and again when what is to be installed changes.
 $(INSTALLED): pyproject.toml constraints.txt

@@ -25,11 +25,16 @@ from shortcut_finder.pictures import (
 from shortcut_finder.preprocessing import Box
 from shortcut_finder.regions import BORDER, BOXES
 from shortcut_finder.run import Run
-from shortcut_finder.selection import MAX_OFFENDERS, SHEET_IMAGES
+from shortcut_finder.selection import MAX_OFFENDERS, SHEET_IMAGES, sheet_images
 from shortcut_finder.shards import read_shards
 from shortcut_finder.texts import shown
 
-CROP_SIDE = 144
+CROP_SIDE = 112
+# Longer side of an experiment's picture, in pixels.
+SHOT_SIDE = 160
+# What the images of the contact sheets may take, in bytes; they shrink until they do.
+SHEET_BYTES = 6_000_000
+SHEET_SIDES = (320, 256, 192)
 # The pictures of experiments are smaller than this, in pixels of the longer side.
 LARGEST_STORED = 1024
 # A crop that loses less than this is not worth a shadow.
@@ -76,6 +81,20 @@ class Album:
         worst = run.offenders.groupby("finding", sort=False).head(SHEET_IMAGES)
         offenders = pd.concat([run.offenders.head(MAX_OFFENDERS), worst])["image"]
         self.numbers = {str(name): n for n, name in enumerate(offenders.drop_duplicates())}
+
+    @cached_property
+    def sheet_side(self) -> int:
+        """Longer side of the images of the contact sheets, in pixels, as the page bears it."""
+        sheets = (
+            sheet_images(str(detail["finding"]), position, self._run.offenders)
+            for position, detail in enumerate(self._run.details)
+        )
+        total = sum(len(self.thumbnails.get(name, b"")) for names in sheets for name in names)
+        largest = SHEET_SIDES[0]
+        for side in SHEET_SIDES:
+            if total * (side / largest) ** 2 <= SHEET_BYTES:
+                return side
+        return SHEET_SIDES[-1]
 
     @cached_property
     def maps(self) -> Mapping[str, np.ndarray]:
@@ -175,7 +194,8 @@ class Album:
         if max(width, height) > LARGEST_STORED:
             return None
         style = _frame(width, height)
-        return Picture(alt=alt, src=jpeg_uri(jpeg), style=style, caption=caption, note=note)
+        src = jpeg_uri(smaller(jpeg, SHOT_SIDE))
+        return Picture(alt=alt, src=src, style=style, caption=caption, note=note)
 
     def close_up(self, name: str, box: Sequence[float]) -> Picture | None:
         """The part of an image around a box; None where there is no thumbnail or no box."""

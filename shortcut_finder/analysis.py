@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
+from tqdm import tqdm
 
 from shortcut_finder.associations import find_associations
 from shortcut_finder.confusions import find_confusions
@@ -117,7 +118,9 @@ def scan(
     regions = frame_regions(*records.maps.shape[1:])
     shares = region_shares(records.maps, regions)
     table = weigh_regions(shares, records.labels, images.classes, regions)
-    judged = find_shortcuts(folder / "shards", records, images, classifier, settings)
+    judged = find_shortcuts(
+        folder / "shards", records, images, classifier, settings, progress=progress
+    )
     if settings.verify:
         judged = _verify(judged, records, images, classifier, settings, progress=progress)
     image_table = _image_table(records, images, classifier, shares, regions, judged.findings)
@@ -148,13 +151,16 @@ def scan(
         folder / "thumbnails.parquet",
         lambda name: images.read(index[name]).picture,
         report_images(run),
+        progress=progress,
     )
     if settings.verify:
         write_shots(folder / "experiments.parquet", _shots(judged.findings, image_table))
     else:
         (folder / "experiments.parquet").unlink(missing_ok=True)
     save_run(run)
-    write_report(run)
+    with tqdm(total=1, desc="page", unit=" page", disable=not progress) as bar:
+        write_report(run)
+        bar.update()
     return run
 
 
@@ -164,14 +170,21 @@ def find_shortcuts(
     images: ImageDataset,
     classifier: Classifier,
     settings: Settings,
+    *,
+    progress: bool = False,
 ) -> Judged:
     """Candidates from one half of the images, judged on the other."""
     half = discovery_half(records.labels, settings.seed)
-    templates = find_templates(folder, records, half, settings.seed)
-    matches = match_templates(folder, templates, len(records.labels), records.cell_grid)
-    candidates = gather_candidates(templates, matches, records)
-    scene = _scene(records, images, classifier)
-    judged = judge(candidates, scene, half, images.classes)
+    with tqdm(total=4, desc="analyse", unit=" steps", disable=not progress) as bar:
+        templates = find_templates(folder, records, half, settings.seed)
+        bar.update()
+        matches = match_templates(folder, templates, len(records.labels), records.cell_grid)
+        bar.update()
+        candidates = gather_candidates(templates, matches, records)
+        bar.update()
+        scene = _scene(records, images, classifier)
+        judged = judge(candidates, scene, half, images.classes)
+        bar.update()
     associations = find_associations(records.table, records.labels, half)
     properties = property_findings(associations, judged.findings, records, images.classes)
     columns = metadata_columns(images.metadata.iloc[records.table["index"].to_numpy()])

@@ -106,7 +106,7 @@ def galleries(run: Run, album: Album) -> tuple[Gallery, ...]:
 def pairs(run: Run, album: Album) -> tuple[PairView, ...]:
     """The pairs of classes that fire on the same spot, most images first."""
     shown_pairs = confused_pairs(run)
-    names = {pair: confused_images(run, *pair) for pair in shown_pairs}
+    names = confused_images(run) if album.maps else {pair: [] for pair in shown_pairs}
     rivals = album.rival_maps([(name, pair[1]) for pair, some in names.items() for name in some])
     views = []
     for row, pair in zip(run.confusions.to_dict("records"), shown_pairs, strict=False):

@@ -31,7 +31,7 @@ def find_confusions(records: Records, outputs: tuple[str, ...]) -> pd.DataFrame:
     other = records.shown[:, 1:] != records.outputs[:, None]
     rival = np.where(other.any(axis=1), other.argmax(axis=1), 0)
     number = np.arange(len(rival))
-    own, theirs = _hot(records.maps), _hot(records.rivals[number, rival])
+    own, theirs = hot_cells(records.maps), hot_cells(records.rivals[number, rival])
     both, either = (own & theirs), (own | theirs)
     overlap = both.sum(axis=(1, 2)) / np.maximum(either.sum(axis=(1, 2)), 1)
     table = pd.DataFrame(
@@ -57,7 +57,11 @@ def find_confusions(records: Records, outputs: tuple[str, ...]) -> pd.DataFrame:
     )
 
 
-def _hot(maps: np.ndarray) -> np.ndarray:
-    """Cells from half of the map's highest value, where that is positive."""
-    top = maps.max(axis=(1, 2), keepdims=True)
+def hot_cells(maps: np.ndarray) -> np.ndarray:
+    """Cells from half of the map's highest value, where that is positive.
+
+    Args:
+        maps: raw and signed, any leading axes, then row and column.
+    """
+    top = maps.max(axis=(-2, -1), keepdims=True)
     return np.asarray((maps >= HOT * top) & (top > 0))

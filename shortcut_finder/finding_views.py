@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -20,7 +21,7 @@ from shortcut_finder.verification_views import VerificationView, verification_vi
 
 VERDICTS = {
     "confirmed": "masking or pasting it changes what the model says, more than any control does",
-    "suspect": "it looks like a shortcut; no experiment has settled it",
+    "suspect": "no experiment has settled it, or it looks like a true part of the class",
     "present": "it is in the data, but the model hardly reacts to it",
 }
 MAX_LABEL = 60
@@ -45,6 +46,8 @@ class FindingView:
         anchor: where it stands on the page.
         keys: what it is sorted by: a number for each column of the table.
         verdict_meaning: the verdict in plain words.
+        sentence: the first sentence, which says what was found.
+        more: the others.
         shares: part of the class and of the other classes that carry it.
         parts: what the suspicion is made of.
         maps: mean class maps of the members and of the class's other images.
@@ -63,6 +66,7 @@ class FindingView:
     verdict: str
     verdict_meaning: str
     sentence: str
+    more: str
     advice: str
     images: str
     keys: Mapping[str, float]
@@ -102,6 +106,7 @@ def finding_view(
     """
     severity = detail["severity"] if detail["severity"] in SEVERITIES else SEVERITIES[-1]
     label, region = shown(detail["label"]), str(detail["region"])
+    first, more = _sentences(detail)
     maps, scale = _average_maps(album, detail)
     place, place_scale = _place_picture(album, detail)
     sheet, worst, sheet_scale = _sheet(album, detail, position, offenders)
@@ -118,7 +123,8 @@ def finding_view(
         severity=severity,
         verdict=shown(detail["verdict"]),
         verdict_meaning=VERDICTS.get(detail["verdict"], ""),
-        sentence=_sentence(detail),
+        sentence=first,
+        more=more,
         advice=shown(detail["advice"]),
         images=count(int(detail["images"]), "image", "images"),
         keys=_keys(detail, severity, position),
@@ -152,10 +158,11 @@ def logits(scale: float) -> str:
     return f"{scale:.3g} logit units"
 
 
-def _sentence(detail: Mapping[str, Any]) -> str:
-    """The finding's sentence; a very long class name is cut, its full text stands elsewhere."""
-    sentence, label = shown(detail["sentence"]), shown(detail["label"])
-    return sentence.replace(label, clipped(label, MAX_LABEL))
+def _sentences(detail: Mapping[str, Any]) -> tuple[str, str]:
+    """The first sentence and the others; a very long class name is cut in both."""
+    text, label = shown(detail["sentence"]), shown(detail["label"])
+    first, stop, more = text.replace(label, clipped(label, MAX_LABEL)).partition(". ")
+    return first + stop.strip(), more
 
 
 def _keys(detail: Mapping[str, Any], severity: str, position: int) -> dict[str, float]:
@@ -178,7 +185,7 @@ def _metadata(entry: Mapping[str, Any]) -> MetadataView:
         sentence=shown(entry.get("sentence") or ""),
         bars=(
             percent_bar("images with it", entry.get("share_members"), "class"),
-            percent_bar("the others", entry.get("share_rest"), "rest"),
+            percent_bar(shown(entry.get("rest") or "the others"), entry.get("share_rest"), "rest"),
         ),
         q=f"q = {entry['q']:.2g}" if known(entry.get("q")) else "",
     )
@@ -224,10 +231,16 @@ def _sheet(
         note = f"score {_two_digits(row['score'])}"
         if row["predicted"] != row["label"]:
             note += f", seen as {clipped(shown(row['predicted']), 40)}"
-        pictures.append(
-            album.image(name, class_map=album.maps.get(name), scale=scale, box=box, note=note)
+        picture = album.image(
+            name,
+            class_map=album.maps.get(name),
+            scale=scale,
+            box=box,
+            note=note,
+            side=album.sheet_side,
         )
-        worst.append(album.image(name, box=box, note=note))
+        pictures.append(picture)
+        worst.append(dataclasses.replace(picture, layer="", seen=""))
     return tuple(pictures), tuple(worst[:WORST_PICTURES]), scale
 
 

@@ -14,6 +14,7 @@ import numpy as np
 import pandas as pd
 from matplotlib.colors import ListedColormap
 from PIL import Image
+from tqdm import tqdm
 
 from shortcut_finder.errors import ShortcutFinderError
 from shortcut_finder.preprocessing import Box
@@ -53,7 +54,7 @@ def smaller(jpeg: bytes, long_side: int) -> bytes:
 
 
 def write_thumbnails(
-    path: Path, read: Callable[[str], Image.Image], names: Sequence[str]
+    path: Path, read: Callable[[str], Image.Image], names: Sequence[str], progress: bool = False
 ) -> list[str]:
     """Write small copies of images to one Parquet file (columns image, jpeg).
 
@@ -61,12 +62,13 @@ def write_thumbnails(
         path: the file to write.
         read: gives the upright RGB image of a name.
         names: the images wanted, in order; those that cannot be read are left out.
+        progress: show a bar on stderr.
 
     Returns:
         The names that are in the file.
     """
     rows: dict[str, bytes] = {}
-    for name in names:
+    for name in tqdm(names, desc="pictures", unit=" images", disable=not progress):
         try:
             name.encode()  # Parquet holds UTF-8 only; a file name may be any bytes.
             rows[name] = thumbnail(read(name))

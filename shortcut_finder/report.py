@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import base64
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -96,16 +96,18 @@ def write_report(run: Run, decisions: Decisions | None = None) -> Path:
     """
     path = run.folder / "report.html"
     # The folder keeps fewer digits than memory does; a page made later must be the same.
-    write_whole(path, render("report.html", report_page(load_run(run.folder), decisions)))
+    page = report_page(load_run(run.folder), decisions)
+    write_whole(path, render("report.html", page, scripts=("print.js", "report.js")))
     return path
 
 
-def render(template: str, content: Any) -> bytes:
+def render(template: str, content: Any, scripts: Sequence[str] = ("print.js",)) -> bytes:
     """One self-contained HTML page, as bytes.
 
     Args:
         template: name of a file in ``templates/``.
         content: what the template calls ``page``.
+        scripts: names of files in ``templates/``, run in this order.
     """
     loader = jinja2.FileSystemLoader([str(folder) for folder in TEMPLATES])
     environment = jinja2.Environment(
@@ -115,7 +117,7 @@ def render(template: str, content: Any) -> bytes:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    script = loader.get_source(environment, "report.js")[0]
+    script = "\n".join(loader.get_source(environment, name)[0] for name in scripts)
     digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode("ascii")
     text = environment.get_template(template).render(
         page=content,

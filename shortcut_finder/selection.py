@@ -8,7 +8,9 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from shortcut_finder.confusions import hot_cells
 from shortcut_finder.run import Run
+from shortcut_finder.shards import read_shards
 
 # A page of 20 findings stays under 15 MB; whatever follows gets a glimpse.
 SHEET_IMAGES = 12
@@ -38,8 +40,8 @@ def report_images(run: Run) -> list[str]:
     for label in gallery_classes(run):
         typical, atypical = typical_images(run.images, run.label_maps, label)
         names |= dict.fromkeys([*typical, *atypical])
-    for label, rival in confused_pairs(run):
-        names |= dict.fromkeys(confused_images(run, label, rival))
+    for some in confused_images(run).values():
+        names |= dict.fromkeys(some)
     names |= dict.fromkeys(listed_images(run.offenders))
     return list(names)
 
@@ -110,17 +112,33 @@ def confused_pairs(run: Run) -> list[tuple[str, str]]:
     return list(zip(pairs["label"].astype(str), pairs["rival"].astype(str), strict=True))
 
 
-def confused_images(run: Run, label: str, rival: str) -> list[str]:
-    """The images of a class in which its rival is most probable, most probable first."""
-    rows = run.images[run.images["label"] == label]
-    probability = pd.Series(0.0, index=rows.index)
-    for place in ("top1", "top2", "top3"):
-        if place in rows:
-            here = rows[place] == rival
-            probability[here] = rows.loc[here, f"{place}_probability"]
-    rows = rows.assign(probability=probability)[probability > 0]
-    rows = rows.sort_values(["probability", "image"], ascending=[False, True])
-    return [str(name) for name in rows["image"].head(CONFUSED_IMAGES)]
+def confused_images(run: Run) -> dict[tuple[str, str], list[str]]:
+    """For each pair, the images of the class in which both maps agree most on the spot.
+
+    Agreement is the intersection over union of the hot cells of the label and of the likeliest
+    other class, which must be the rival of the pair.
+    """
+    pairs = confused_pairs(run)
+    outputs = [str(name) for name in run.card["model"]["classes"]]
+    labels = dict(zip(run.images["image"], run.images["label"], strict=True))
+    found: dict[tuple[str, str], list[tuple[float, str]]] = {pair: [] for pair in pairs}
+    for shard in read_shards(run.folder / "shards", ["maps", "shown"]) if pairs else ():
+        shown = shard.arrays["shown"]
+        place = 1 + (shown[:, 1:] != shown[:, :1]).argmax(axis=1)
+        number = np.arange(len(shown))
+        hot = hot_cells(shard.arrays["maps"].astype(np.float32))
+        own, theirs = hot[:, 0], hot[number, place]
+        union = (own | theirs).sum(axis=(1, 2))
+        overlap = (own & theirs).sum(axis=(1, 2)) / np.maximum(union, 1)
+        for name, rival, value in zip(
+            shard.table["image"], shown[number, place], overlap, strict=True
+        ):
+            pair = (str(labels.get(name)), outputs[rival])
+            if pair in found and value > 0:
+                found[pair].append((-float(value), str(name)))
+    return {
+        pair: [name for _, name in sorted(some)[:CONFUSED_IMAGES]] for pair, some in found.items()
+    }
 
 
 def listed_images(offenders: pd.DataFrame) -> list[str]:

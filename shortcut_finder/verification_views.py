@@ -129,12 +129,12 @@ def verification_view(
         for number, experiment in enumerate(entry.get("experiments") or ())
     ]
     return VerificationView(
-        sentence=_outcome(detail, str(entry.get("note") or "")),
+        sentence=_outcome(detail, str(entry.get("note") or ""), any(v.holds for v in views)),
         experiments=tuple(sorted(views, key=lambda view: not view.holds)),
     )
 
 
-def _outcome(detail: Mapping[str, Any], note: str) -> str:
+def _outcome(detail: Mapping[str, Any], note: str, holds: bool) -> str:
     """The outcome of all experiments in one sentence, and what stood in the way."""
     value, low, high = (detail.get(f"reliance{end}") for end in ("", "_low", "_high"))
     said = f"{shown(note)}." if note else ""
@@ -147,7 +147,9 @@ def _outcome(detail: Mapping[str, Any], note: str) -> str:
         f"In an image that could go either way it is worth {points} of the class's probability, "
         "beyond the strongest control."
     )
-    start = {"confirmed": "Yes.", "present": "Hardly."}.get(str(detail["verdict"]), "Not settled.")
+    # What looks natural stays a suspect, however much the model uses it.
+    unsettled = "Yes, but it may be a true part of the class." if holds else "Not settled."
+    start = {"confirmed": "Yes.", "present": "Hardly."}.get(str(detail["verdict"]), unsettled)
     return f"{start} {moved} {said}".strip()
 
 

@@ -1,4 +1,3 @@
-"use strict";
 // The page can be read without this: it sorts, filters, lists offenders and keeps decisions.
 const one = (selector, within = document) => within.querySelector(selector);
 const all = (selector, within = document) => [...within.querySelectorAll(selector)];
@@ -253,11 +252,3 @@ if (heat) {
   showDecisions();
   filter();
 }
-
-// Printing opens what is folded.
-let folded = [];
-addEventListener("beforeprint", () => {
-  folded = all("details:not([open])");
-  folded.forEach((part) => { part.open = true; });
-});
-addEventListener("afterprint", () => folded.forEach((part) => { part.open = false; }));

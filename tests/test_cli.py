@@ -306,6 +306,21 @@ def test_report_builds_the_page_again(run: Run, monkeypatch: pytest.MonkeyPatch)
     assert opened == [page.resolve().as_uri()]
 
 
+def test_report_shows_decisions_and_refuses_those_of_another_run(run: Run, tmp_path: Path) -> None:
+    path = tmp_path / "decisions.json"
+    content = {"schema_version": 1, "run": run.fingerprint, "findings": {"F1": "dismiss"}}
+    path.write_text(json.dumps(content), encoding="utf-8")
+    assert command("report", str(run.folder), "--decisions", str(path)).exit_code == 0
+    page = (run.folder / "report.html").read_text(encoding="utf-8")
+    assert '<td class="decision">dismiss</td>' in page
+    path.write_text(json.dumps({**content, "run": "0"}), encoding="utf-8")
+    result = command("report", str(run.folder), "--decisions", str(path))
+    assert result.exit_code == 1
+    assert re.fullmatch(
+        r"error: .*decisions.json: made on the page of another run.*\n", result.stderr
+    )
+
+
 def test_report_of_no_run_is_one_line(tmp_path: Path) -> None:
     result = command("report", str(tmp_path / "nowhere"))
     assert result.exit_code == 1

@@ -120,7 +120,7 @@ def test_hostile_names_are_text(browser: Any, report: Path) -> None:
         ]
         assert page.locator("#classes th bdi").nth(2).get_attribute("title") == LONG
         assert page.locator("#unreadable th[scope=row]").all_inner_texts() == list(BROKEN)
-        assert HOSTILE in page.locator("#finding-2 h3").inner_text()
+        assert HOSTILE in page.locator("#finding-2 h3").text_content()
 
 
 def test_class_map_lies_on_the_mark_that_it_fires_at(browser: Any, report: Path) -> None:
@@ -187,7 +187,9 @@ def test_keyboard_reaches_the_findings_and_opens_the_numbers(browser: Any, repor
 def test_printing_opens_what_is_folded_and_hides_the_navigation(browser: Any, report: Path) -> None:
     with visiting(browser, report) as visit:
         page = visit.page
+        page.set_viewport_size({"width": 720, "height": 1000})  # an A4 sheet
         page.emulate_media(media="print")
+        assert page.evaluate("document.documentElement.scrollWidth") == 720
         page.evaluate("dispatchEvent(new Event('beforeprint'))")
         assert page.locator("details:not([open])").count() == 0
         assert not page.locator(".bar-nav").is_visible()
@@ -296,6 +298,13 @@ def test_metadata_says_where_a_finding_comes_from(run: Run) -> None:
     assert origin.sentence.startswith("All images with it come from source <b>LAB 7</b>")
     assert [bar.value for bar in origin.bars] == ["100%", "12%"]
     assert report_page(run).findings[1].metadata == ()
+
+
+def test_first_sentence_stands_alone(run: Run) -> None:
+    detail = {**run.details[0], "sentence": "1.5% of daisy carry it. It repeats. Pasted, it wins."}
+    view = report_page(dataclasses.replace(run, details=[detail])).findings[0]
+    assert (view.sentence, view.more) == ("1.5% of daisy carry it.", "It repeats. Pasted, it wins.")
+    assert report_page(run).findings[0].more == ""
 
 
 def test_very_long_class_name_is_cut_in_the_sentence_but_not_lost(run: Run) -> None:

@@ -44,8 +44,8 @@ def visit(browser: Any, report: Path) -> Iterator[Visit]:
 
 def listed(visit: Visit) -> list[str]:
     """The findings in the table and, in the same order, below it."""
-    rows = visit.page.locator("#overview tbody tr:visible td:first-child").all_inner_texts()
-    articles = visit.page.locator("article[data-finding]:visible .eyebrow b").all_inner_texts()
+    rows = visit.page.locator("#overview tbody tr:visible td:first-child").all_text_contents()
+    articles = visit.page.locator("article[data-finding]:visible .eyebrow b").all_text_contents()
     assert rows == articles
     return rows
 
@@ -78,7 +78,7 @@ def test_findings_are_filtered(visit: Visit, name: str, value: str, left: list[s
     filters = visit.page.locator("#filters")
     filters.get_by_label(name).select_option(value)
     assert listed(visit) == left
-    assert visit.page.locator("#matching").inner_text() == f"{len(left)} of 3 shown"
+    assert visit.page.locator("#matching").text_content() == f"{len(left)} of 3 shown"
     filters.get_by_label(name).select_option("")
     assert listed(visit) == ["F1", "F2", "F3"]
 
@@ -117,14 +117,14 @@ def test_findings_are_decided_by_keyboard_and_a_second_press_takes_it_back(visit
     page.keyboard.press("j")
     page.keyboard.press("u")
     assert [decision(visit, f"F{n}") for n in (1, 2, 3)] == ["accept", "dismiss", "unsure"]
-    assert page.locator("#decided").inner_text() == "3 of 3 decided"
+    assert page.locator("#decided").text_content() == "3 of 3 decided"
     assert page.locator("#overview .decision").all_inner_texts() == ["accept", "dismiss", "unsure"]
     pressed = page.locator("#finding-2 [aria-pressed=true]")
-    assert pressed.inner_text().startswith("Dismiss")
+    assert pressed.text_content().startswith("Dismiss")
     page.keyboard.press("k")
     page.keyboard.press("d")
     assert decision(visit, "F2") == ""
-    assert page.locator("#decided").inner_text() == "2 of 3 decided"
+    assert page.locator("#decided").text_content() == "2 of 3 decided"
 
 
 def test_keys_typed_into_a_field_decide_nothing(visit: Visit) -> None:
@@ -156,7 +156,7 @@ def test_image_opens_large_with_its_box_and_is_decided_there(visit: Visit) -> No
     page.locator("#finding-1 .tile .open").nth(1).click()
     viewer = page.locator("#viewer")
     assert viewer.is_visible()
-    assert viewer.locator("#viewer-name").inner_text() == image_name(TAG, 1)
+    assert viewer.locator("#viewer-name").text_content() == image_name(TAG, 1)
     large = viewer.locator(".frame").bounding_box()
     small = page.locator("#finding-1 .tile .frame").nth(1).bounding_box()
     assert large["height"] > 3 * small["height"]
@@ -175,9 +175,9 @@ def test_image_opens_large_with_its_box_and_is_decided_there(visit: Visit) -> No
         )
     )
     page.keyboard.press("u")
-    assert viewer.locator("[aria-pressed=true]").inner_text().startswith("Unsure")
+    assert viewer.locator("[aria-pressed=true]").text_content().startswith("Unsure")
     page.keyboard.press("ArrowRight")
-    assert viewer.locator("#viewer-name").inner_text() == image_name(TAG, 2)
+    assert viewer.locator("#viewer-name").text_content() == image_name(TAG, 2)
     assert viewer.locator("[aria-pressed=true]").count() == 0
     viewer.get_by_role("button", name="Accept").click()
     page.keyboard.press("Escape")
@@ -218,7 +218,7 @@ def test_decisions_outlive_a_reload_and_stay_with_their_run(
     page.reload()
     assert decision(visit, "F3") == "dismiss"
     assert page.locator("#finding-1 .tile").first.get_attribute("data-decision") == "accept"
-    assert page.locator("#decided").inner_text() == "1 of 3 decided"
+    assert page.locator("#decided").text_content() == "1 of 3 decided"
     assert page.evaluate("Object.keys(localStorage)") == [f"shortcut-finder {run.fingerprint}"]
 
 
@@ -248,12 +248,12 @@ def test_offenders_are_searched_and_link_to_their_files(visit: Visit) -> None:
     assert rows.count() == 29
     assert page.locator("#listing tbody img").count() == 29
     page.locator("#needle").fill("日本")
-    assert page.locator("#found").inner_text() == f"{rows.count()} of 29 rows"
+    assert page.locator("#found").text_content() == f"{rows.count()} of 29 rows"
     assert rows.count() == 2 + 1 + 3
     page.locator("#carried").select_option("F2")
     assert rows.count() == 1
     assert rows.first.locator("a").get_attribute("href").startswith("file:///data/photos/%3Cscript")
-    assert rows.first.locator("a bdi").inner_text() == image_name(HOSTILE, 3)
+    assert rows.first.locator("a bdi").text_content() == image_name(HOSTILE, 3)
     page.locator("#needle").fill("no such thing")
     assert rows.count() == 0
 
@@ -261,7 +261,7 @@ def test_offenders_are_searched_and_link_to_their_files(visit: Visit) -> None:
 def test_a_decision_on_an_image_shows_in_the_table_of_offenders(visit: Visit) -> None:
     visit.page.locator("#finding-1 .tile .open").first.focus()
     visit.page.keyboard.press("a")
-    assert visit.page.locator("#listing .decision").first.inner_text() == "accept"
+    assert visit.page.locator("#listing .decision").first.text_content() == "accept"
 
 
 def test_page_works_where_nothing_can_be_stored(browser: Any, report: Path) -> None:

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import dataclasses
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import pytest
-from handmade import CLASSES, CONFUSED, LONG, TAG, handmade_run, image_name
+from handmade import CLASSES, CONFUSED, LONG, PER_CLASS, TAG, handmade_run, image_name
 
 from shortcut_finder.run import Run
 from shortcut_finder.selection import (
@@ -23,6 +24,7 @@ from shortcut_finder.selection import (
     sheet_images,
     typical_images,
 )
+from shortcut_finder.shards import ARRAYS, shard_path, write_shard
 
 
 @pytest.fixture(scope="module")
@@ -52,7 +54,7 @@ def test_the_page_shows_every_kind_of_image_once(run: Run) -> None:
     wanted = {str(crop["image"]) for crop in run.details[0]["template"]}
     wanted |= set(sheet_images("F3", 2, run.offenders)) | set(listed_images(run.offenders))
     wanted |= {name for side in typical_images(run.images, run.label_maps, LONG) for name in side}
-    wanted |= set(confused_images(run, *confused_pairs(run)[0]))
+    wanted |= set(confused_images(run)[confused_pairs(run)[0]])
     assert wanted <= set(names)
 
 
@@ -80,11 +82,19 @@ def test_classes_with_findings_come_first(run: Run) -> None:
     assert gallery_classes(run) == found + [name for name in CLASSES if name not in found]
 
 
-def test_confused_images_are_those_in_which_the_rival_is_most_probable(run: Run) -> None:
+def test_confused_images_are_those_in_which_both_maps_agree_most(run: Run, tmp_path: Path) -> None:
     label, rival = CONFUSED[0][:2]
-    # Every seventh image is taken for the next class, the rival.
-    assert rival == CLASSES[CLASSES.index(label) + 1]
-    assert confused_images(run, label, rival) == [image_name(TAG, 6), image_name(TAG, 13)]
+    names = {image_name(TAG, number): number for number in range(PER_CLASS)}
+    outputs = [CLASSES.index(name) for name in (label, rival, rival, rival)]
+    left, right = np.eye(7)[[0] * 7], np.eye(7)[[6] * 7]
+    maps = np.stack([[left, right, right, right]] * PER_CLASS)
+    maps[[3, 9], 1] = left  # here the rival fires where the label does
+    arrays = {name: np.zeros((PER_CLASS, 1)) for name in ARRAYS}
+    arrays |= {"maps": maps, "shown": np.array([outputs] * PER_CLASS)}
+    (tmp_path / "shards").mkdir()
+    write_shard(shard_path(tmp_path / "shards", 0), pd.DataFrame({"image": list(names)}), arrays)
+    found = confused_images(dataclasses.replace(run, folder=tmp_path))
+    assert found == {(label, rival): [image_name(TAG, 3), image_name(TAG, 9)], CONFUSED[1][:2]: []}
 
 
 def test_the_table_of_offenders_has_pictures_of_the_worst() -> None:

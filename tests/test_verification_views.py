@@ -89,6 +89,16 @@ def test_a_property_is_given_and_not_pasted(run: Run) -> None:
     assert view.title == "Given to images of other classes"
 
 
+def test_a_natural_thing_that_the_model_uses_is_not_called_settled_nor_a_shortcut(
+    run: Run,
+) -> None:
+    assert told(run, 0, verdict="suspect").sentence.startswith(
+        "Yes, but it may be a true part of the class. In an image"
+    )
+    weak = {"experiments": run.details[0]["verification"]["experiments"][:1]}
+    assert told(run, 0, verdict="suspect", verification=weak).sentence.startswith("Not settled.")
+
+
 def test_a_finding_that_could_not_be_tested_says_why(run: Run) -> None:
     view = told(run, 1)
     assert view.sentence == "Not tested: no power: 6 pairs, at least 24 are needed."
