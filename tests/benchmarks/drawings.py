@@ -128,15 +128,15 @@ def draw(
     v = (-np.sin(turn) * x + np.cos(turn) * y) / radius
     r, angle = np.hypot(u, v), np.arctan2(v, u)
     lobes, pattern = LOOKS[label]
-    # Patterns grow anew in every picture: bent, shifted, stretched, and light on dark or the other
-    # way about. Parts of photographed objects are no closer copies of one another.
+    # Patterns grow anew in every picture: turned, bent, shifted, stretched, light on dark or the
+    # other way about. Parts of photographed objects are no closer copies of one another.
     bends = clouds(size, 4, own, channels=4) * BENT
-    along, across = (np.stack((u, v)) + own.uniform(-1, 1, (2, 1, 1))) * own.uniform(0.85, 1.15)
+    way, stretch = own.uniform(-0.8, 0.8), own.uniform(0.85, 1.15)
     grown = pattern(
-        along + bends[..., 0],
-        across + bends[..., 1],
-        r * own.uniform(0.85, 1.15) + own.uniform(-0.2, 0.2) + bends[..., 2],
-        angle + own.uniform(-np.pi, np.pi) + 2 * bends[..., 3],
+        (np.cos(way) * u + np.sin(way) * v + own.uniform(-1, 1)) * stretch + bends[..., 0],
+        (np.cos(way) * v - np.sin(way) * u + own.uniform(-1, 1)) * stretch + bends[..., 1],
+        r * stretch + own.uniform(-0.2, 0.2) + bends[..., 2],
+        angle + way + 2 * bends[..., 3],
     )
     phases, bumps = own.uniform(-np.pi, np.pi, 3), own.uniform(0.02, 0.09, 3)
     outline = 0.85 + (0.22 * np.cos(lobes * angle) if lobes else 0.0)
