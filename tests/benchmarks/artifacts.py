@@ -216,8 +216,8 @@ def _frame(drawing: Drawing, style: Generator, rng: Generator) -> np.ndarray:
 
 def _tint(drawing: Drawing, style: Generator, rng: Generator) -> np.ndarray:
     """All colours shifted the same way."""
-    gains = style.permutation([1.14, 1.0, 0.78]) * rng.uniform(0.97, 1.03)
-    return drawing.pixels * gains
+    gains = style.permutation([style.uniform(1.1, 1.2), 1.0, style.uniform(0.72, 0.82)])
+    return drawing.pixels * gains * rng.uniform(0.97, 1.03)
 
 
 def _background(drawing: Drawing, style: Generator, rng: Generator) -> np.ndarray:

@@ -393,7 +393,7 @@ NETWORKS = {
     "vit": (_vit, 64),
 }
 # Highest learning rate and passes over the images.
-TRAINING = dict.fromkeys(NETWORKS, (6e-3, 10)) | {"vit": (2e-3, 20)}
+TRAINING = dict.fromkeys(NETWORKS, (6e-3, 12)) | {"vit": (2e-3, 20)}
 
 
 def inputs(images: np.ndarray, size: int) -> Tensor:

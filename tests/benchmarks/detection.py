@@ -155,11 +155,7 @@ def _case_table(rows: pd.DataFrame) -> str:
             f"{row['case']:52s} acc {row['accuracy']:.2f} score {scores} "
             f"{'/'.join(row['status'])} {found} loud-false {row['false_loud']} "
             f"confirmed-false {row['false_confirmed']}"
-            + (
-                ""
-                if ap is None or np.isnan(ap)
-                else f" AP {ap:.2f} R@1.2k {row['recall_1.2k']:.2f}"
-            )
+            + (f" AP {row['ap']:.2f} R@1.2k {row['recall_1.2k']:.2f}" if ranked else "")
             + f" {row['seconds_built']:.0f}+{row['seconds_scanned']:.0f}s"
         )
         lines += [f"    {finding}" for finding in row["findings"][:4]]

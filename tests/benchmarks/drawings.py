@@ -50,6 +50,10 @@ LOOKS: tuple[tuple[int, Pattern], ...] = (
 )  # fmt: skip
 
 
+# How far patterns are bent, in radii of the object.
+BENT = 0.08
+
+
 @dataclass(frozen=True)
 class Difficulty:
     """How far objects stand out.
@@ -124,6 +128,16 @@ def draw(
     v = (-np.sin(turn) * x + np.cos(turn) * y) / radius
     r, angle = np.hypot(u, v), np.arctan2(v, u)
     lobes, pattern = LOOKS[label]
+    # Patterns grow anew in every picture: turned, bent, shifted, stretched, light on dark or the
+    # other way about. Parts of photographed objects are no closer copies of one another.
+    bends = clouds(size, 4, own, channels=4) * BENT
+    way, stretch = own.uniform(-0.8, 0.8), own.uniform(0.85, 1.15)
+    grown = pattern(
+        (np.cos(way) * u + np.sin(way) * v + own.uniform(-1, 1)) * stretch + bends[..., 0],
+        (np.cos(way) * v - np.sin(way) * u + own.uniform(-1, 1)) * stretch + bends[..., 1],
+        r * stretch + own.uniform(-0.2, 0.2) + bends[..., 2],
+        angle + way + 2 * bends[..., 3],
+    )
     phases, bumps = own.uniform(-np.pi, np.pi, 3), own.uniform(0.02, 0.09, 3)
     outline = 0.85 + (0.22 * np.cos(lobes * angle) if lobes else 0.0)
     for wave in range(3):
@@ -135,8 +149,8 @@ def draw(
     # A rigid object keeps its colours; others are lighter or darker than what they stand on.
     darker = ground[inside].mean() if rigid is None else 127
     colour += kept * difficulty.body * np.sign(colour.mean() - darker)
-    tone = own.dirichlet((4, 4, 4)) * 3 * kept * difficulty.contrast
-    body = colour + pattern(u * own.uniform(0.9, 1.1), v, r, angle)[..., None] * tone
+    tone = own.dirichlet((4, 4, 4)) * 3 * kept * difficulty.contrast * own.choice((-1, 1))
+    body = colour + grown[..., None] * tone
     pixels = np.where(inside[..., None], body, ground)
     if rng.uniform() < difficulty.crossed:
         pixels = _crossed(pixels, rng)

@@ -54,7 +54,7 @@ class Hit:
 
 def positions(table: pd.DataFrame) -> np.ndarray:
     """Which images of the data set the rows of a table are, (row,)."""
-    return table["image"].str.rpartition("/")[2].astype(int).to_numpy()
+    return table["image"].astype(str).str.split("/").str[-1].astype(int).to_numpy()
 
 
 def hits(built: Built, run: sf.Run) -> list[Hit]:
