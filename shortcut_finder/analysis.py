@@ -374,7 +374,11 @@ def _experiments(finding: Finding) -> dict[str, Any] | None:
     found = finding.verification
     if found is None:
         return None
-    return {"note": found.note, "experiments": [one.as_dict() for one in found.experiments]}
+    return {
+        "note": found.note,
+        "experiments": [one.as_dict() for one in found.experiments],
+        "surplus": None if found.surplus is None else vars(found.surplus),
+    }
 
 
 def _shots(findings: Sequence[Finding], images: pd.DataFrame) -> Iterator[dict[str, Any]]:

@@ -16,6 +16,10 @@ Q_LIMIT = 0.05
 # Least effect beyond every control that counts as reliance: half a unit of log-odds.
 FLOOR = 0.125
 CONFIDENCE = 0.95
+# Images with and without a thing that must be there to tell an addition from the object itself.
+FEWEST_COMPARED = 8
+# Share of its log-odds that an addition has on top, at least, and how clear the contrary must be.
+ADDED, CLEAR = 0.3, 0.01
 # Strongest first: the model relies on it; it looks like a shortcut; it is there, unused.
 VERDICTS = ("confirmed", "suspect", "present")
 
@@ -230,6 +234,47 @@ def _rated(made: tuple[Experiment, ...], rate: float) -> tuple[Experiment, ...]:
     return tuple(replace(e, q=min(1.0, max(rate, len(made) * e.p))) for e in made)
 
 
+@dataclass(frozen=True)
+class Surplus:
+    """Whether a thing comes on top of what its class is recognised by, or is that itself.
+
+    An image with an artifact has the object as well: it is recognised more surely than images of
+    the class without the artifact, and as surely as they once the artifact is filled. An image
+    whose object is filled has nothing left, and is recognised less surely than they.
+
+    Attributes:
+        share: of the thing's log-odds that other images of the class lack; near 1 for what is
+            added, near 0 for what is the object itself.
+        p: of filled images being recognised as surely as the others (Mann-Whitney U, one-sided).
+    """
+
+    share: float
+    p: float
+
+    @property
+    def is_object(self) -> bool:
+        """Whether it looks like the very object that the class is recognised by."""
+        return self.share < ADDED and self.p <= CLEAR
+
+
+def surplus_of(whole: np.ndarray, filled: np.ndarray, others: np.ndarray) -> Surplus | None:
+    """Compare images that carry a thing, with and without it, to images of the class that do not.
+
+    Args:
+        whole: log-odds of the label of members as they are, (member,).
+        filled: the same with the thing filled, (member,).
+        others: log-odds of the class's other images, (image,).
+
+    Returns:
+        ``None`` where there are too few of either to say.
+    """
+    if min(len(whole), len(others)) < FEWEST_COMPARED:
+        return None
+    worth = max(float(whole.mean() - filled.mean()), 1e-6)
+    p = stats.mannwhitneyu(filled, others, alternative="less", method="asymptotic").pvalue
+    return Surplus(float((whole.mean() - others.mean()) / worth), float(p))
+
+
 @dataclass(frozen=True, eq=False)
 class Shot:
     """A picture of an experiment.
@@ -258,12 +303,15 @@ class Verification:
         experiments: those that were made.
         shots: pictures of them.
         without: probability of the label with the thing filled, by number of the image.
+        surplus: whether it comes on top of what the class is recognised by; ``None`` where there
+            is nothing to compare with.
     """
 
     note: str = ""
     experiments: tuple[Experiment, ...] = ()
     shots: tuple[Shot, ...] = ()
     without: Mapping[int, float] = field(default_factory=dict)
+    surplus: Surplus | None = None
 
     @property
     def decisive(self) -> Experiment | None:

@@ -23,7 +23,7 @@ from shortcut_finder.dataset import ImageDataset
 from shortcut_finder.errors import RunError, UnreadableImage
 from shortcut_finder.model import Classifier
 from shortcut_finder.preprocessing import Preprocessing
-from shortcut_finder.properties import measure
+from shortcut_finder.properties import PROPERTIES, measure
 from shortcut_finder.schema import to_json, write_whole
 from shortcut_finder.settings import Settings
 from shortcut_finder.shards import plan_of, shard_path, stored_cells, write_shard
@@ -312,6 +312,8 @@ def _claim(
         "precision": settings.precision,
         "limit": settings.limit,
         "seed": settings.seed,
+        # Shards of an earlier version may lack some.
+        "list of properties": list(PROPERTIES),
     }
     kept = plan_of(folder)
     if kept is not None:

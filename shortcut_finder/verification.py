@@ -21,11 +21,13 @@ from shortcut_finder.experiments import (
     Arm,
     Experiment,
     Shot,
+    Surplus,
     Verification,
     answers_for,
     controlled,
     masked_arm,
     pasted_arm,
+    surplus_of,
 )
 from shortcut_finder.findings import Finding, Scene
 from shortcut_finder.interventions import (
@@ -172,6 +174,7 @@ class _Cast:
         output: of the model, that stands for the finding's label.
         members: images of the class that carry the thing, surest first.
         plain: images without it, of the class where there are enough.
+        others: all tested images of the class without it.
         strangers: images of other classes without it, not taken for the class where there are
             enough.
         hot: an image of another class for each stranger, of a third class where there is one.
@@ -180,6 +183,7 @@ class _Cast:
     output: int
     members: np.ndarray
     plain: np.ndarray
+    others: np.ndarray
     strangers: np.ndarray
     hot: np.ndarray
 
@@ -202,6 +206,7 @@ def _cast(finding: Finding, lab: _Lab, tested: np.ndarray, rng: np.random.Genera
         output=output,
         members=lab.readable(members, PAIRS),
         plain=lab.readable(rng.permutation(plain), PAIRS),
+        others=np.flatnonzero(tested & own & ~finding.carries),
         strangers=strangers,
         hot=_of_third_classes(strangers, pool if len(pool) else strangers, records.labels),
     )
@@ -235,13 +240,17 @@ def _verified(finding: Finding, cast: _Cast, lab: _Lab, rng: np.random.Generator
     ]
     trials = _looks(finding, cast, lab) if diffuse else _regions(finding, cast, lab, rng)
     made = [_made(trial, cast.output, lab) for trial in trials if len(trial.images) >= FEWEST_PAIRS]
-    without = {} if diffuse or finding.severity == "low" else _without(finding, cast.output, lab)
+    without: dict[int, float] = {}
+    surplus: Surplus | None = None
+    if not diffuse and finding.severity != "low":
+        without, surplus = _without(finding, cast, lab)
     lab.forget()
     return Verification(
         "; ".join(notes),
         tuple(experiment for experiment, _ in made),
         tuple(shot for _, shots in made for shot in shots),
         without,
+        surplus,
     )
 
 
@@ -409,14 +418,24 @@ def _looks(finding: Finding, cast: _Cast, lab: _Lab) -> list[_Trial]:
     ]
 
 
-def _without(finding: Finding, output: int, lab: _Lab) -> dict[int, float]:
-    """Probability of the label with the thing filled, for the surest images of the class."""
+def _without(finding: Finding, cast: _Cast, lab: _Lab) -> tuple[dict[int, float], Surplus | None]:
+    """What the label would be with the thing filled: of the tested members, then of the surest.
+
+    Returns:
+        Probability of the label by number of the image, and what the tested members' fall says.
+    """
     carriers = np.flatnonzero(finding.carries & (lab.records.labels == finding.number))
     carriers = carriers[np.argsort(-finding.score[carriers], kind="stable")]
-    images = lab.readable(carriers, MEASURED)
+    rest = carriers[~np.isin(carriers, cast.members)]
+    images = np.append(cast.members, lab.readable(rest, MEASURED - len(cast.members)))
     filled = (diffused(lab.pixels(int(n)), _mask(finding, int(n), lab)) for n in images)
-    answers = lab.answers(filled, output)
-    return dict(zip(images.tolist(), answers.probability.tolist(), strict=True))
+    answers = lab.answers(filled, cast.output)
+    surplus = surplus_of(
+        lab.now(cast.members, cast.output).log_odds,
+        answers.log_odds[: len(cast.members)],
+        lab.now(cast.others, cast.output).log_odds,
+    )
+    return dict(zip(images.tolist(), answers.probability.tolist(), strict=True)), surplus
 
 
 # The verdict
@@ -425,7 +444,9 @@ def _without(finding: Finding, output: int, lab: _Lab) -> dict[int, float]:
 def _decided(finding: Finding, verification: Verification, records: Records) -> Finding:
     """Confirmed when the model relies on what looks like an artifact; reliance is kept apart."""
     severity, verdict = finding.severity, "suspect"
-    if verification.holds and _artificial(finding):
+    if _is_object(verification):
+        severity = "low"
+    elif verification.holds and _artificial(finding):
         severity, verdict = "high", "confirmed"
     elif verification.ruled_out:
         severity, verdict = {"high": "medium"}.get(severity, "low"), "present"
@@ -440,6 +461,10 @@ def _decided(finding: Finding, verification: Verification, records: Records) -> 
         sentence=" ".join(filter(None, (finding.sentence, _says(finding, verification)))),
         verification=verification,
     )
+
+
+def _is_object(verification: Verification) -> bool:
+    return verification.surplus is not None and verification.surplus.is_object
 
 
 def _artificial(finding: Finding) -> bool:
@@ -465,7 +490,12 @@ def _hanging(score: np.ndarray, without: Mapping[int, float], records: Records) 
 def _says(finding: Finding, verification: Verification) -> str:
     """What the experiments showed, in a sentence or two."""
     said = [_outcome(finding, one) for one in verification.experiments if one.holds]
-    if said and not _artificial(finding):
+    if _is_object(verification):
+        said.append(
+            f"Without it these images are less surely {finding.label} than other images of the "
+            "class are, so it is part of what the class is recognised by, not an addition."
+        )
+    elif said and not _artificial(finding):
         said.append("So the model uses it, as it would use a true part of the class.")
     if verification.ruled_out:
         said.append("The model does not react when it is added or taken away.")
@@ -491,4 +521,6 @@ def _outcome(finding: Finding, made: Experiment) -> str:
 def _times(log_odds: float) -> str:
     """A change of odds in words; beyond a thousand its size says nothing more."""
     factor = float(np.exp(min(abs(log_odds), 10.0)))
-    return "more than 1000 times" if factor > 1000 else f"{factor:.2g} times"
+    if factor > 1000:
+        return "more than 1000 times"
+    return f"{factor:.0f} times" if factor >= 10 else f"{factor:.1f} times"
