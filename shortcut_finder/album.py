@@ -169,6 +169,9 @@ class Album:
             layer = png_uri(heat_layer(class_map, scale, (width, height), place))
             if self._preprocessing.visible(width, height) <= MOSTLY_VISIBLE:
                 seen = _place(_fractions(place, width, height))
+        # A box around everything says nothing.
+        if box is not None and box[0] <= 0 >= box[1] and box[2] >= width and box[3] >= height:
+            box = None
         jpeg = self.thumbnails.get(name)
         if jpeg and side:
             jpeg = smaller(jpeg, side)

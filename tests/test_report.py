@@ -346,6 +346,12 @@ def test_property_finding_has_no_box(run: Run) -> None:
     assert all(picture.boxes == () for picture in report_page(run).findings[2].sheet)
 
 
+def test_box_around_the_whole_image_is_not_drawn(run: Run) -> None:
+    offenders = run.offenders.assign(x0=0, y0=0, x1=900, y1=480)
+    page = report_page(dataclasses.replace(run, offenders=offenders))
+    assert all(picture.boxes == () for picture in page.findings[0].sheet)
+
+
 def test_thing_that_lies_anywhere_does_not_look_as_if_it_lay_in_one_place(run: Run) -> None:
     place = report_page(run).findings[1].place
     assert place is not None

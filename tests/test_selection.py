@@ -89,6 +89,7 @@ def test_confused_images_are_those_in_which_both_maps_agree_most(run: Run, tmp_p
     left, right = np.eye(7)[[0] * 7], np.eye(7)[[6] * 7]
     maps = np.stack([[left, right, right, right]] * PER_CLASS)
     maps[[3, 9], 1] = left  # here the rival fires where the label does
+    maps[0, 1] = left + right  # here there and elsewhere
     arrays = {name: np.zeros((PER_CLASS, 1)) for name in ARRAYS}
     arrays |= {"maps": maps, "shown": np.array([outputs] * PER_CLASS)}
     (tmp_path / "shards").mkdir()
