@@ -343,6 +343,7 @@ def _detail(
                 "value": one.value,
                 "share_members": one.share_members,
                 "share_rest": one.share_rest,
+                "rest": one.rest,
                 "q": one.q,
                 "sentence": one.sentence,
             }

@@ -19,7 +19,7 @@ CONFIDENCE = 0.95
 # Images with and without a thing that must be there to tell an addition from the object itself.
 FEWEST_COMPARED = 8
 # Share of its log-odds that an addition has on top, at least, and how clear the contrary must be.
-ADDED, CLEAR = 0.3, 0.01
+ADDED, CLEAR = 0.5, 0.2
 # Strongest first: the model relies on it; it looks like a shortcut; it is there, unused.
 VERDICTS = ("confirmed", "suspect", "present")
 

@@ -444,10 +444,12 @@ def _without(finding: Finding, cast: _Cast, lab: _Lab) -> tuple[dict[int, float]
 def _decided(finding: Finding, verification: Verification, records: Records) -> Finding:
     """Confirmed when the model relies on what looks like an artifact; reliance is kept apart."""
     severity, verdict = finding.severity, "suspect"
-    if _is_object(verification):
+    if _is_object(finding, verification):
         severity = "low"
     elif verification.holds and _artificial(finding):
         severity, verdict = "high", "confirmed"
+        if _may_be_object(finding, verification):
+            severity, verdict = "medium", "suspect"
     elif verification.ruled_out:
         severity, verdict = {"high": "medium"}.get(severity, "low"), "present"
     best = verification.decisive
@@ -463,8 +465,16 @@ def _decided(finding: Finding, verification: Verification, records: Records) -> 
     )
 
 
-def _is_object(verification: Verification) -> bool:
-    return verification.surplus is not None and verification.surplus.is_object
+def _is_object(finding: Finding, verification: Verification) -> bool:
+    """Objects move about, and so do some artifacts; a thing at a fixed place needs no such proof."""
+    surplus = verification.surplus
+    return finding.extent is None and surplus is not None and surplus.is_object
+
+
+def _may_be_object(finding: Finding, verification: Verification) -> bool:
+    """Whether nothing is there to tell a thing at changing places from the class's object."""
+    moves = finding.extent is None and finding.kind != "property"
+    return moves and verification.surplus is None
 
 
 def _artificial(finding: Finding) -> bool:
@@ -490,13 +500,17 @@ def _hanging(score: np.ndarray, without: Mapping[int, float], records: Records) 
 def _says(finding: Finding, verification: Verification) -> str:
     """What the experiments showed, in a sentence or two."""
     said = [_outcome(finding, one) for one in verification.experiments if one.holds]
-    if _is_object(verification):
+    if _is_object(finding, verification):
         said.append(
             f"Without it these images are less surely {finding.label} than other images of the "
             "class are, so it is part of what the class is recognised by, not an addition."
         )
     elif said and not _artificial(finding):
         said.append("So the model uses it, as it would use a true part of the class.")
+    elif said and _may_be_object(finding, verification):
+        said.append(
+            "Nearly all images of the class carry it, so it cannot be told from the class's object."
+        )
     if verification.ruled_out:
         said.append("The model does not react when it is added or taken away.")
     return " ".join(said)

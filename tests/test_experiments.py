@@ -19,6 +19,7 @@ from shortcut_finder.experiments import (
     mean_interval,
     pasted_arm,
     signed_rank_p,
+    surplus_of,
 )
 
 PAIRS = 32
@@ -121,6 +122,20 @@ def test_rates_are_those_of_benjamini_and_hochberg_over_findings() -> None:
     # The weak one gains nothing from standing beside a strong one.
     assert rated[0][1].q >= 2 * weak.p or rated[0][1].q == 1.0
     assert rated[2][0].q == pytest.approx(expected[1])
+
+
+def test_an_addition_makes_its_images_surer_than_their_class() -> None:
+    plain = spread(2.0)
+    added = surplus_of(spread(5.0, 1), spread(2.1, 2), plain)
+    assert added.share == pytest.approx(1.0, abs=0.15)
+    assert not added.is_object
+    itself = surplus_of(spread(2.2, 1), spread(-1.0, 2), plain)
+    assert itself.share < 0.2
+    assert itself.is_object
+    # A fall too small to be seen says nothing.
+    assert not surplus_of(spread(2.0, 1), spread(2.0, 2), plain).is_object
+    assert surplus_of(spread(2.0)[:7], spread(2.0)[:7], plain) is None
+    assert surplus_of(spread(2.0), spread(2.0), plain[:7]) is None
 
 
 def test_the_decisive_experiment_is_one_that_holds() -> None:

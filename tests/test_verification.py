@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 from PIL import Image
 from scipy import signal
-from synthetic import CLASSES, FIXED_CELL, SIDE, Thing, World, make_world, stamp
+from synthetic import CLASSES, FIXED_CELL, SIDE, Thing, World, make_world, paste, stamp
 
 from shortcut_finder.associations import FAMILIES
 from shortcut_finder.errors import UnreadableImage
@@ -27,9 +27,9 @@ COUNTS = (80, 80, 80)
 BEE = CLASSES.index("bee")
 
 
-def stamped(pixels: np.ndarray) -> np.ndarray:
-    """How clearly each image shows the stamp, wherever it is: 1 when it does, (image,)."""
-    wanted = stamp(0) - stamp(0).mean()
+def stamped(pixels: np.ndarray, seed: int = 0) -> np.ndarray:
+    """How clearly each image shows a stamp, wherever it is: 1 when it does, (image,)."""
+    wanted = stamp(seed) - stamp(seed).mean()
     window = np.ones_like(wanted)
     found = []
     for image in pixels.mean(axis=3):
@@ -199,6 +199,30 @@ def test_a_thing_in_all_of_a_class_takes_its_reference_from_others(tmp_path: Pat
     world = make_world(tmp_path, [Thing(BEE, 1.0, FIXED_CELL)], counts=COUNTS)
     (found,) = verified(world, RELIES, [top(world)])
     assert found.verdict == "confirmed"
+
+
+def test_a_thing_at_changing_places_in_all_of_a_class_may_be_its_object(tmp_path: Path) -> None:
+    world = make_world(tmp_path, [Thing(BEE, 1.0)], counts=COUNTS)
+    (found,) = verified(world, RELIES, [top(world)])
+    assert found.verification.holds
+    assert (found.verdict, found.severity) == ("suspect", "medium")
+    assert "cannot be told from the class's object" in found.sentence
+
+
+def test_what_the_class_is_recognised_by_is_no_shortcut(moving: tuple[World, Finding]) -> None:
+    world, finding = moving
+    # Bees without the stamp show another one, and the model takes either for a bee.
+    others = [n for n in np.flatnonzero(world.labels == BEE) if n not in world.carriers[0]]
+    pictures = list(world.pictures)
+    for number in others:
+        grey = np.asarray(pictures[number].convert("L"), dtype=float)
+        drawn = paste(grey, stamp(5), 20, 30)
+        pictures[number] = Image.fromarray(drawn.astype(np.uint8)).convert("RGB")
+    either = bee_by(lambda p: 6 * np.maximum(stamped(p), stamped(p, 5)) - 2)
+    (found,) = verified(replace(world, pictures=pictures), either, [finding])
+    assert found.verification.holds
+    assert (found.verdict, found.severity) == ("suspect", "low")
+    assert "not an addition" in found.sentence
 
 
 def test_a_brightness_that_the_model_reads_is_confirmed_by_changing_it(
