@@ -5,7 +5,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 INSTALLED := $(VENV)/installed
 
-.PHONY: demo test test-slow check bench-plantings bench-watermark bench-clean bench-scale bench-looks bench-sweep screenshots clean
+.PHONY: demo test test-slow check bench-plantings bench-watermark bench-clean bench-scale bench-looks bench-sweep screenshots bench-detect clean
 
 demo: $(INSTALLED)
 	$(BIN)/shortcut-finder demo --out demo-run
@@ -51,6 +51,11 @@ bench-sweep: $(INSTALLED)
 # The pictures of the README, from the demo's page; needs chromium.
 screenshots: $(INSTALLED)
 	PYTHONPATH=. $(BIN)/python tests/screenshots.py $(or $(RUN),demo-run/run) --out examples
+
+# Planted data sets with a network each: hours; SPLIT is development, held-out, clean or pairs. The
+# same command goes on where it was stopped.
+bench-detect: $(INSTALLED)
+	$(BIN)/python tests/benchmarks/detection.py --split $(or $(SPLIT),development) --out $(or $(OUT),bench-detect)
 
 # Installs once, and again when what is to be installed changes.
 $(INSTALLED): pyproject.toml constraints.txt

@@ -8,7 +8,9 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
+from calibration import random_p
 from cases import Built, Case, Plant
+from scipy.stats import kstest
 from scoring import exact_interval, finding_counts, hits, image_scores, ranking
 from torch import nn
 
@@ -168,3 +170,11 @@ def test_the_exact_interval_leaves_a_fortieth_on_either_side(successes: int, tri
         assert binom.sf(successes - 1, trials, low) == pytest.approx(0.025)
     if successes < trials:
         assert binom.cdf(successes, trials, high) == pytest.approx(0.025)
+
+
+def test_drawn_p_of_counts_is_uniform_under_permuted_labels() -> None:
+    rng = np.random.default_rng(0)
+    carries, own = np.arange(40) % 4 == 0, np.arange(40) < 12
+    drawn = [random_p(rng.permutation(carries), own, rng) for _ in range(600)]
+    assert kstest(drawn, "uniform").pvalue > 0.01
+    assert random_p(own, own, rng) < 1e-6

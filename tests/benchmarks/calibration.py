@@ -1,0 +1,77 @@
+"""Calibration: p of candidates when labels are drawn by lot, which must be uniform.
+
+Usage: python tests/benchmarks/calibration.py --out DIR [--rounds 60]
+
+One clean set is scanned once; then its labels are permuted again and again, candidates are found on
+one half and tested on the other, and one candidate of each round gives its p. Exact p of counts are
+steps, so each is drawn uniformly within its step before Kolmogorov and Smirnov's test.
+"""
+
+from __future__ import annotations
+
+import argparse
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import torch
+from cases import Case, build
+from scipy.stats import hypergeom, kstest
+
+import shortcut_finder as sf
+from shortcut_finder.findings import gather_candidates
+from shortcut_finder.groups import discovery_half, find_templates, match_templates
+from shortcut_finder.records import Records, read_records
+
+CASE = Case(images=120, seed=8000)
+
+
+def random_p(carries: np.ndarray, own: np.ndarray, rng: np.random.Generator) -> float:
+    """Exact one-sided p of carriers in a class, drawn within its step.
+
+    Args:
+        carries: of the tested images, (image,) of bool.
+        own: which of them are of the class, (image,) of bool.
+        rng: for the draw.
+    """
+    null = hypergeom(len(own), int(carries.sum()), int(own.sum()))
+    members = int((carries & own).sum())
+    return float(null.sf(members) + rng.uniform() * null.pmf(members))
+
+
+def permuted_p(folder: Path, records: Records, seed: int) -> float | None:
+    """p of one candidate under permuted labels; ``None`` where no candidate comes up."""
+    rng = np.random.default_rng([seed, 9])
+    drawn = replace(records, labels=rng.permutation(records.labels))
+    half = discovery_half(drawn.labels, seed)
+    templates = find_templates(folder, drawn, half, seed)
+    if not templates:
+        return None
+    matches = match_templates(folder, templates, len(drawn.labels), drawn.cell_grid)
+    candidates = gather_candidates(templates, matches, drawn)
+    chosen = candidates[int(rng.integers(len(candidates)))]
+    return random_p(chosen.carries[~half], drawn.labels[~half] == chosen.label, rng)
+
+
+def main() -> None:
+    """Scan once, permute, print."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--out", type=Path, required=True)
+    parser.add_argument("--rounds", type=int, default=60)
+    options = parser.parse_args()
+    torch.set_num_threads(1)
+    built = build(CASE, options.out / "networks")
+    folder = options.out / "runs" / CASE.name
+    run = sf.scan(
+        built.dataset, built.model, out=folder, settings=CASE.settings, fresh=True, progress=False
+    )
+    records = read_records(folder / "shards", built.labels, tuple(run.card["maps"]["cell_grid"]))
+    drawn = [permuted_p(folder / "shards", records, seed) for seed in range(options.rounds)]
+    values = [p for p in drawn if p is not None]
+    test = kstest(values, "uniform")
+    print(f"{len(values)} candidates in {options.rounds} rounds; KS {test.statistic:.3f}, ", end="")
+    print(f"p {test.pvalue:.3f}; share of p <= .05: {np.mean(np.array(values) <= 0.05):.3f}")
+
+
+if __name__ == "__main__":
+    main()
