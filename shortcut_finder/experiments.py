@@ -20,6 +20,8 @@ CONFIDENCE = 0.95
 FEWEST_COMPARED = 8
 # Share of its log-odds that an addition has on top, at least, and how clear the contrary must be.
 ADDED, CLEAR = 0.5, 0.2
+# The hottest part of natural images makes them a little surer, too; an addition must be plain.
+PLAIN = 1e-3
 # Strongest first: the model relies on it; it looks like a shortcut; it is there, unused.
 VERDICTS = ("confirmed", "suspect", "present")
 
@@ -115,13 +117,16 @@ class Experiment:
         return max(arm.p for arm in self.arms)
 
     @property
-    def holds(self) -> bool:
-        """Whether the model relies on the thing: beyond every control, clearly and by enough."""
-        return (
-            self.q <= Q_LIMIT
-            and self.pairs >= FEWEST_PAIRS
-            and all(arm.effect >= FLOOR and arm.low > 0 for arm in self.arms)
+    def beats_all(self) -> bool:
+        """Whether the treatment beats every control by enough, by itself."""
+        return self.pairs >= FEWEST_PAIRS and all(
+            a.effect >= FLOOR and a.low > 0 for a in self.arms
         )
+
+    @property
+    def holds(self) -> bool:
+        """Whether the model relies on the thing: beyond every control, among all findings."""
+        return self.beats_all and self.q <= Q_LIMIT
 
     @property
     def rules_out(self) -> bool:
@@ -246,10 +251,17 @@ class Surplus:
         share: of the thing's log-odds that other images of the class lack; near 1 for what is
             added, near 0 for what is the object itself.
         p: of filled images being recognised as surely as the others (Mann-Whitney U, one-sided).
+        p_added: of whole images being recognised no more surely than the others.
     """
 
     share: float
     p: float
+    p_added: float
+
+    @property
+    def is_added(self) -> bool:
+        """Whether it plainly comes on top of what the class is recognised by."""
+        return self.share >= ADDED and self.p_added <= PLAIN
 
     @property
     def is_object(self) -> bool:
@@ -271,8 +283,10 @@ def surplus_of(whole: np.ndarray, filled: np.ndarray, others: np.ndarray) -> Sur
     if min(len(whole), len(others)) < FEWEST_COMPARED:
         return None
     worth = max(float(whole.mean() - filled.mean()), 1e-6)
-    p = stats.mannwhitneyu(filled, others, alternative="less", method="asymptotic").pvalue
-    return Surplus(float((whole.mean() - others.mean()) / worth), float(p))
+    fallen = stats.mannwhitneyu(filled, others, alternative="less", method="asymptotic")
+    surer = stats.mannwhitneyu(whole, others, alternative="greater", method="asymptotic")
+    share = float((whole.mean() - others.mean()) / worth)
+    return Surplus(share, float(fallen.pvalue), float(surer.pvalue))
 
 
 @dataclass(frozen=True, eq=False)

@@ -44,6 +44,7 @@ from shortcut_finder.interventions import (
     with_sharpness_of,
 )
 from shortcut_finder.records import Records
+from shortcut_finder.regions import CORNERS, EDGES
 from shortcut_finder.texts import percent
 
 # Images treated in an experiment; many more would cost more than a quarter of the sweep.
@@ -242,7 +243,8 @@ def _verified(finding: Finding, cast: _Cast, lab: _Lab, rng: np.random.Generator
     made = [_made(trial, cast.output, lab) for trial in trials if len(trial.images) >= FEWEST_PAIRS]
     without: dict[int, float] = {}
     surplus: Surplus | None = None
-    if not diffuse and finding.severity != "low":
+    promising = any(experiment.beats_all for experiment, _ in made)
+    if not diffuse and (finding.severity != "low" or promising):
         without, surplus = _without(finding, cast, lab)
     lab.forget()
     return Verification(
@@ -446,10 +448,13 @@ def _decided(finding: Finding, verification: Verification, records: Records) -> 
     severity, verdict = finding.severity, "suspect"
     if _is_object(finding, verification):
         severity = "low"
-    elif verification.holds and _artificial(finding):
+    elif verification.holds and _artificial(finding, verification):
         severity, verdict = "high", "confirmed"
         if _may_be_object(finding, verification):
             severity, verdict = "medium", "suspect"
+    elif finding.kind == "property" and verification.experiments:
+        # Classes differ in their looks by nature, so a look that the model ignores is no alarm.
+        severity, verdict = "low", "present" if verification.ruled_out else "suspect"
     elif verification.ruled_out:
         severity, verdict = {"high": "medium"}.get(severity, "low"), "present"
     best = verification.decisive
@@ -466,7 +471,7 @@ def _decided(finding: Finding, verification: Verification, records: Records) -> 
 
 
 def _is_object(finding: Finding, verification: Verification) -> bool:
-    """Objects move about, and so do some artifacts; a thing at a fixed place needs no such proof."""
+    """Objects move about, and so do some artifacts: these must come on top of the object."""
     surplus = verification.surplus
     return finding.extent is None and surplus is not None and surplus.is_object
 
@@ -477,13 +482,18 @@ def _may_be_object(finding: Finding, verification: Verification) -> bool:
     return moves and verification.surplus is None
 
 
-def _artificial(finding: Finding) -> bool:
+def _artificial(finding: Finding, verification: Verification) -> bool:
     """Whether it looks enough like an artifact to be called a shortcut when the model relies on it.
 
-    A look of the whole image that goes beyond nature is seldom striking, and experiments decide.
+    A look of the whole image that goes beyond nature is seldom striking. And what does not repeat
+    to the pixel may still stand at one place of the border, on top of what the class is known by.
     """
-    striking = finding.severity != "low"
-    return striking or (finding.kind == "property" and finding.suspicion >= BEYOND_NATURE)
+    if finding.kind == "property":
+        return finding.suspicion >= BEYOND_NATURE
+    surplus = verification.surplus
+    at_border = finding.extent is not None and finding.region in (*CORNERS, *EDGES, "frame")
+    added = at_border and surplus is not None and surplus.is_added
+    return finding.severity != "low" or added
 
 
 def _hanging(score: np.ndarray, without: Mapping[int, float], records: Records) -> np.ndarray:
@@ -505,7 +515,7 @@ def _says(finding: Finding, verification: Verification) -> str:
             f"Without it these images are less surely {finding.label} than other images of the "
             "class are, so it is part of what the class is recognised by, not an addition."
         )
-    elif said and not _artificial(finding):
+    elif said and not _artificial(finding, verification):
         said.append("So the model uses it, as it would use a true part of the class.")
     elif said and _may_be_object(finding, verification):
         said.append(

@@ -166,10 +166,21 @@ def _marked(picture: Image.Image, spot: int, white: bool) -> Image.Image:
     return marked
 
 
-def test_what_looks_natural_is_not_confirmed_however_much_it_is_used(
+def test_a_thing_on_the_border_that_adds_to_its_class_need_not_repeat_to_the_pixel(
     fixed: tuple[World, Finding],
 ) -> None:
     world, finding = fixed
+    (found,) = verified(world, RELIES, [replace(finding, severity="low", suspicion=0.1)])
+    assert (found.verdict, found.severity) == ("confirmed", "high")
+    inside = replace(finding, severity="low", suspicion=0.1, region="centre")
+    (found,) = verified(world, RELIES, [inside])
+    assert (found.verdict, found.severity) == ("suspect", "low")
+
+
+def test_what_looks_natural_is_not_confirmed_however_much_it_is_used(
+    moving: tuple[World, Finding],
+) -> None:
+    world, finding = moving
     (found,) = verified(world, RELIES, [replace(finding, severity="low", suspicion=0.1)])
     assert (found.verdict, found.severity) == ("suspect", "low")
     assert found.reliance[0] > 0.4
@@ -246,6 +257,7 @@ def test_a_brightness_that_the_model_reads_is_confirmed_by_changing_it(
     assert found.verdict == "confirmed"
     (unseen,) = verified(world, IGNORES, [shade])
     assert unseen.verdict != "confirmed"
+    assert unseen.severity == "low"
     (size,) = verified(world, reads, [replace(shade, region="image size")])
     assert "does not show" in size.verification.note
 
