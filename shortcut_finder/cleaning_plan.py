@@ -74,9 +74,10 @@ def plan_cleaning(
 ) -> CleaningPlan:
     """Decide what happens to every image.
 
-    Without decisions, findings are cleaned that are confirmed, or suspect and of high severity;
-    where nothing was verified, suspect ones of medium severity too. Never what the model does not
-    react to (``present``) nor anything of low severity. With decisions, what was accepted.
+    Without decisions, findings are cleaned that are confirmed, or suspect and of high severity,
+    unless they were tested and the interval of their reliance reaches 0; where nothing was
+    verified, suspect ones of medium severity too. Never what the model does not react to
+    (``present``) nor anything of low severity. With decisions, what was accepted.
 
     Args:
         run: a scan.
@@ -138,9 +139,19 @@ def cleaned_without_asking(details: Sequence[Mapping[str, Any]]) -> tuple[str, .
         if detail["severity"] != "low"
         and (
             detail["verdict"] == "confirmed"
-            or (detail["verdict"] == "suspect" and (detail["severity"] == "high" or not verified))
+            or (
+                detail["verdict"] == "suspect"
+                and (detail["severity"] == "high" or not verified)
+                and not _tested_in_vain(detail)
+            )
         )
     )
+
+
+def _tested_in_vain(detail: Mapping[str, Any]) -> bool:
+    """Whether interventions were made and the model may not rely on it at all."""
+    low = detail["reliance_low"]
+    return low is not None and float(low) <= 0
 
 
 def _carriers(run: Run, decisions: Decisions | None) -> pd.DataFrame:

@@ -88,8 +88,24 @@ def decided(path: Path, run: Run, **content: Any) -> Path:
 def test_what_is_cleaned_without_decisions(
     verdict: str, severity: str, verified: bool, cleaned: bool
 ) -> None:
-    detail = {"finding": "F1", "verdict": verdict, "severity": severity}
+    detail = {"finding": "F1", "verdict": verdict, "severity": severity, "reliance_low": np.nan}
     detail["verification"] = {"experiments": [1]} if verified else None
+    assert cleaned_without_asking([detail]) == (("F1",) if cleaned else ())
+
+
+@pytest.mark.parametrize(
+    ("verdict", "low", "cleaned"),
+    [
+        ("suspect", None, True),
+        ("suspect", 0.04, True),
+        ("suspect", -0.07, False),
+        ("confirmed", -0.07, True),
+    ],
+)
+def test_what_was_tested_in_vain_is_left_to_a_person(
+    verdict: str, low: float | None, cleaned: bool
+) -> None:
+    detail = {"finding": "F1", "verdict": verdict, "severity": "high", "reliance_low": low}
     assert cleaned_without_asking([detail]) == (("F1",) if cleaned else ())
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import re
 import shlex
@@ -121,24 +120,16 @@ def test_the_notebook_runs_from_top_to_bottom(
     assert isinstance(run.offenders, pd.DataFrame)
 
 
-def test_cleaning_and_training_again(photos: Path, tmp_path: Path) -> None:
+def test_the_loop_of_cleaning_ends_in_one_line_where_there_is_nothing_to_clean(
+    photos: Path, tmp_path: Path
+) -> None:
     script = EXAMPLES / "clean_and_retrain.py"
     options = ("--network", "resnet18", "--epochs", 1, "--input-size", 64, "--out", "loop")
-    command = (script, photos, "--test", photos, *options)
-    # A network of one epoch relies on nothing yet: the first scan says what there is to accept.
+    # A network of one epoch relies on nothing yet; the demo's slow test goes all the way round.
     with pytest.raises(AssertionError, match=r"error: .*nothing to clean"):
-        python(*command, cwd=tmp_path)
-    run = load_run(tmp_path / "loop" / "before" / "run")
-    worst = run.offenders.iloc[0]
-    accepted = {"findings": {}, "images": {worst["image"]: {worst["finding"]: "accept"}}}
-    decisions = tmp_path / "decisions.json"
-    decisions.write_text(
-        json.dumps({"schema_version": 1, "run": run.fingerprint, **accepted}), encoding="utf-8"
-    )
-    printed = python(*command, "--decisions", decisions, "--action", "drop", cwd=tmp_path)
-    assert f"drop: {worst['finding']}, 1 images" in printed
-    assert "% before, " in printed.splitlines()[-2]
-    assert (tmp_path / "loop" / "comparison" / "comparison.html").exists()
+        python(script, photos, "--test", photos, *options, cwd=tmp_path)
+    check_run(tmp_path / "loop" / "before" / "run")
+    assert not (tmp_path / "loop" / "cleaned").exists()
 
 
 def test_the_example_of_a_gate_uses_options_that_exist() -> None:
