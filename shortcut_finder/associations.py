@@ -56,10 +56,12 @@ PRIOR = 10
 STRANGERS = (0.005, 0.02, 0.05, 0.1, 0.2)
 # Natural classes differ by less than this many standard deviations in how an image was made, and
 # in what it shows: of five kinds of flower, and of all pairs of them, none stands out.
-NATURAL_MADE, NATURAL_SHOWN = 1.2, 1.8
+NATURAL_MADE, NATURAL_SHOWN = 1.3, 1.8
+# And by this much more where there is but one other class, as others do not even each other out.
+NATURAL_PAIR = 0.3
 Q_LIMIT = 0.01
 LIFT = 3.0
-# Doubt in the share of a class, one-sided.
+# Doubt in the share of a class and in that of the others, one-sided.
 DOUBT = 0.1
 
 
@@ -150,7 +152,7 @@ def find_associations(
 
 
 def _gain(one: Association) -> float:
-    return one.share - LIFT * one.elsewhere
+    return one.share - 2 * one.elsewhere
 
 
 def _columns(table: pd.DataFrame, family: Family) -> np.ndarray:
@@ -170,6 +172,8 @@ def _cuts(
     own = labels == label
     # Each half is scored by what the other one taught.
     scores = np.where(half, look_alike(traits, own, ~half), look_alike(traits, own, half))
+    natural = NATURAL_MADE if FAMILIES[family].made else NATURAL_SHOWN
+    natural += NATURAL_PAIR * (len(np.unique(labels)) == 2)
     found = []
     for strangers in STRANGERS:
         beyond = np.empty(len(labels))
@@ -188,7 +192,7 @@ def _cuts(
                 family=family,
                 share=members / max(size, 1),
                 elsewhere=float(carries[~half & ~own].mean()),
-                excess=_excess(members, size, place / rest, made=FAMILIES[family].made),
+                excess=_excess(members, size, place, rest, natural),
                 p=precedence_p(members, size, place, rest),
                 q=1.0,
                 carries=carries,
@@ -259,14 +263,14 @@ def precedence_p(members: int, size: int, place: int, others: int) -> float:
     return float(stats.nhypergeom.sf(members - 1, size + others, size, place))
 
 
-def _excess(members: int, size: int, strangers: float, *, made: bool) -> float:
+def _excess(members: int, size: int, place: int, others: int, apart: float) -> float:
     """How far a share passes what natural classes reach, of what is left; negative when not.
 
-    The share is taken at the lower end of its doubt (Clopper and Pearson 1934). Natural classes
-    are two normal curves that lie apart (the binormal model of a ROC curve).
+    Natural classes are two normal curves that lie ``apart`` (the binormal model of a ROC curve).
+    Both shares are taken at the unfavourable end of their doubt (Clopper and Pearson 1934).
     """
-    apart = NATURAL_MADE if made else NATURAL_SHOWN
-    natural = float(stats.norm.cdf(apart + stats.norm.ppf(strangers))) if strangers < 1 else 1.0
+    strangers = float(stats.beta.ppf(1 - DOUBT, place, others - place + 1))
+    natural = float(stats.norm.cdf(apart + stats.norm.ppf(strangers)))
     if members == 0 or natural >= 1:
         return -1.0
     low = float(stats.beta.ppf(DOUBT, members, size - members + 1))

@@ -84,12 +84,12 @@ def test_a_value_that_repeats_to_the_bit_in_the_middle_of_the_range_is_found() -
 def test_a_property_in_most_of_a_class_and_in_some_others_is_found() -> None:
     table, labels, _ = planted(0.8)
     rng = np.random.default_rng(3)
-    others = rng.permutation(np.flatnonzero(labels != 1))[:40]
+    others = rng.permutation(np.flatnonzero(labels != 1))[:20]
     table.loc[others, "low_blue"] = 3.5 + rng.normal(0, 0.3, len(others))
     (one,) = found(table, labels)
     assert one.label == 1
     assert one.share > 0.6
-    assert 0.05 < one.elsewhere < 0.2
+    assert 0.02 < one.elsewhere < 0.2
 
 
 @pytest.mark.parametrize("trait", ["jpeg", "width"])

@@ -106,7 +106,8 @@ def test_what_was_done_to_pictures_of_one_class_is_found(
     # Blocks are sharp edges too, so a strong JPEG moves both families.
     assert top.region == region or (cue, top.region) == (compress, "sharpness")
     assert (top.kind, top.label) == ("property", CLASSES[2])
-    assert top.severity != "low"
+    # Forty tested images of a class, half of them marked, may still be chance.
+    assert top.severity != "low" or share < 1
     assert top.share == pytest.approx(share, abs=0.2)
     assert top.elsewhere < 0.1
     own = LABELS == 2
