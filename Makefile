@@ -5,7 +5,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 INSTALLED := $(VENV)/installed
 
-.PHONY: demo test test-slow check bench-plantings bench-watermark bench-clean bench-scale clean
+.PHONY: demo test test-slow check bench-plantings bench-watermark bench-clean bench-scale bench-looks clean
 
 demo: $(INSTALLED)
 	$(BIN)/shortcut-finder demo --out demo-run
@@ -38,6 +38,10 @@ bench-clean: $(INSTALLED)
 # Analysis of 5,000 and 50,000 made-up images; the latter take 1.3 GB of disk.
 bench-scale: $(INSTALLED)
 	$(BIN)/python tests/benchmarks/scale.py
+
+# PHOTOS is any folder of class folders.
+bench-looks: $(INSTALLED)
+	$(BIN)/python tests/benchmarks/looks.py $(PHOTOS)
 
 # Installs once, and again when what is to be installed changes.
 $(INSTALLED): pyproject.toml constraints.txt

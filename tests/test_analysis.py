@@ -224,6 +224,39 @@ def test_without_verification_everything_is_a_suspect(
     assert not (tmp_path / "run" / "experiments.parquet").exists()
 
 
+def test_metadata_says_what_the_stamp_goes_with_and_what_tells_the_label(
+    stamped: tuple[Path, set[str]], tmp_path: Path
+) -> None:
+    root, carriers = stamped
+    names = sorted(str(path.relative_to(root)) for path in root.rglob("*.png"))
+    facts = pd.DataFrame(
+        {
+            "path": names,
+            "scanner": ["A" if name in carriers else "B" for name in names],
+            "site": ["north" if name.startswith("cat") else "south" for name in names],
+        }
+    )
+    facts.to_csv(tmp_path / "facts.csv", index=False)
+    quick = replace(SETTINGS, verify=False)
+    run = go(root, tmp_path / "run", 3, quick, metadata=tmp_path / "facts.csv")
+    details = {detail["finding"]: detail for detail in run.details}
+    row = run.findings[run.findings["kind"] == "metadata"].iloc[0]
+    assert (row["label"], row["region"], row["severity"]) == ("cat", "site", "high")
+    assert details[row["finding"]]["metadata"] == []
+    stamps = run.findings[(run.findings["label"] == "bee") & (run.findings["severity"] == "high")]
+    (beside,) = [
+        said
+        for said in details[stamps["finding"].iloc[0]]["metadata"]
+        if said["column"] == "scanner"
+    ]
+    assert set(beside) == {"column", "value", "share_members", "share_rest", "q", "sentence"}
+    assert beside["value"] == "A"
+    assert beside["share_members"] > 0.7 > 0.3 > beside["share_rest"]
+    assert beside["sentence"] in stamps["sentence"].iloc[0]
+    reasons = run.offenders[run.offenders["finding"] == row["finding"]]["reason"]
+    assert set(reasons) == {"column site tells cat from the other classes"}
+
+
 def test_offenders_are_ranked_and_list_every_member_inside_its_image(scanned: Run) -> None:
     table = scanned.offenders
     assert table["rank"].tolist() == list(range(1, len(table) + 1))
