@@ -48,13 +48,13 @@ from shortcut_finder.regions import CORNERS, EDGES
 from shortcut_finder.texts import percent
 
 # Images treated in an experiment; many more would cost more than a quarter of the sweep.
-PAIRS = 32
+PAIRS = 28
 # A paste from fewer different members would be an anecdote about one of them.
 FEWEST_DONORS = 4
 # An experiment ends with the first control that the treatment does not beat at this p.
 HOPELESS = 0.05
 # Pictures kept of an experiment, and images whose own dependence is measured, a finding.
-SHOTS, MEASURED = 3, 100
+SHOTS, MEASURED = 3, 60
 # Part of the score of an image that depends on how much its label hangs on the thing.
 HANGING = 0.1
 # Suspicion from which a look of the whole image is beyond what natural classes show.
@@ -240,7 +240,12 @@ def _verified(finding: Finding, cast: _Cast, lab: _Lab, rng: np.random.Generator
         if len(images) < FEWEST_PAIRS
     ]
     trials = _looks(finding, cast, lab) if diffuse else _regions(finding, cast, lab, rng)
-    made = [_made(trial, cast.output, lab) for trial in trials if len(trial.images) >= FEWEST_PAIRS]
+    made: list[tuple[Experiment, tuple[Shot, ...]]] = []
+    for trial in trials:
+        # What looks natural and cannot be pasted is not worth masking.
+        idle = finding.severity == "low" and not diffuse and made and not made[0][0].beats_all
+        if len(trial.images) >= FEWEST_PAIRS and not idle:
+            made.append(_made(trial, cast.output, lab))
     without: dict[int, float] = {}
     surplus: Surplus | None = None
     promising = any(experiment.beats_all for experiment, _ in made)
