@@ -66,7 +66,7 @@ def _explains(one: np.ndarray, other: np.ndarray) -> bool:
 
 def _property_finding(one: Association, own: np.ndarray, records: Records, label: str) -> Finding:
     # Colour may belong to the class; the range of its colours and the size of its files hardly can.
-    suspicion = min(0.3 + 1.2 * one.excess, 1.0) if one.made else 0.3 * one.excess
+    suspicion = min(0.38 + 1.2 * one.excess, 1.0) if one.made else 0.3 * one.excess
     carries = one.carries & own
     typical = np.flatnonzero(carries)
     exclusive = one.share / max(one.share + one.elsewhere, 1e-9)
