@@ -392,13 +392,16 @@ def match_templates(
     closest = np.zeros((images, len(templates)), dtype=np.int32)
     if not templates:
         return Matches(similarity, closest)
-    vectors = np.stack([template.vector for template in templates]).T
+    vectors = np.stack([template.vector for template in templates])
     for start, stored in _cell_blocks(folder):
         cells = unit_cells(stored)
-        answers = cells @ vectors
+        # One flat product with cells last: a batch of small ones takes twice the time.
+        answers = vectors @ cells.reshape(-1, cells.shape[-1]).T
+        answers = answers.reshape(len(templates), *cells.shape[:2])
+        best = answers.argmax(axis=2)
         here = slice(start, start + len(cells))
-        similarity[here] = answers.max(axis=1)
-        closest[here] = answers.argmax(axis=1)
+        similarity[here] = np.take_along_axis(answers, best[..., None], axis=2)[..., 0].T
+        closest[here] = best.T
         for number, template in enumerate(templates):
             if template.field is not None:
                 similarity[here, number] = _field_scores(cells, template.field)
