@@ -457,9 +457,6 @@ def _decided(finding: Finding, verification: Verification, records: Records) -> 
         severity, verdict = "high", "confirmed"
         if _may_be_object(finding, verification):
             severity, verdict = "medium", "suspect"
-    elif finding.kind == "property" and verification.experiments:
-        # Classes differ in their looks by nature, so a look that the model ignores is no alarm.
-        severity, verdict = "low", "present" if verification.ruled_out else "suspect"
     elif verification.ruled_out:
         severity, verdict = {"high": "medium"}.get(severity, "low"), "present"
     best = verification.decisive
