@@ -6,6 +6,7 @@ import platform
 import shutil
 import time
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 from fnmatch import fnmatchcase
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -27,6 +28,7 @@ from shortcut_finder.findings import (
     Scene,
     gather_candidates,
     judge,
+    listed,
     ranked,
 )
 from shortcut_finder.groups import discovery_half, find_templates, match_templates
@@ -123,6 +125,7 @@ def scan(
     )
     if settings.verify:
         judged = _verify(judged, records, images, classifier, settings, progress=progress)
+    judged = replace(judged, findings=listed(judged.findings))
     image_table = _image_table(records, images, classifier, shares, regions, judged.findings)
     run = Run(
         folder=folder,

@@ -15,11 +15,15 @@ FEWEST_PAIRS = 24
 Q_LIMIT = 0.05
 # Least effect beyond every control that counts as reliance: half a unit of log-odds.
 FLOOR = 0.125
+# Least effect beyond the hottest parts of the class itself, at the low end of its interval: of what
+# comes on top of the class, and of what no part of an object has reached (2.5 units of log-odds).
+BEYOND_OWN, FAR_BEYOND = 0.125, 0.55
 CONFIDENCE = 0.95
 # Images with and without a thing that must be there to tell an addition from the object itself.
 FEWEST_COMPARED = 8
-# Share of its log-odds that an addition has on top, at least, and how clear the contrary must be.
-ADDED, CLEAR = 0.5, 0.2
+# Share of its log-odds that an addition has on top, at least, and at most: beyond that its images
+# are surer of the class for another reason. And how clear it must be that it has less.
+ADDED, OTHERWISE, CLEAR = 0.4, 1.5, 0.2
 # The hottest part of natural images makes them a little surer, too; an addition must be plain.
 PLAIN = 1e-3
 # Strongest first: the model relies on it; it looks like a shortcut; it is there, unused.
@@ -95,6 +99,9 @@ class Experiment:
         arms: the controls or fills that were made; the remaining ones are left out once one of
             them shows no reliance.
         q: false discovery rate over all findings.
+        own: the same against the hottest parts of images of the class that lack the thing, which
+            its true parts seldom surpass; ``None`` where a control was not beaten before, or where
+            there are no such images.
     """
 
     name: str
@@ -105,6 +112,7 @@ class Experiment:
     flips: float
     arms: tuple[Arm, ...]
     q: float = 1.0
+    own: Arm | None = None
 
     @property
     def strongest(self) -> Arm:
@@ -129,6 +137,16 @@ class Experiment:
         return self.beats_all and self.q <= Q_LIMIT
 
     @property
+    def beyond_own(self) -> bool:
+        """Whether it says more for the class than the class's own parts do."""
+        return self.own is not None and self.own.low >= BEYOND_OWN
+
+    @property
+    def far_beyond(self) -> bool:
+        """Whether it says so much more than any control and any part that it can be neither."""
+        return self.own is not None and min(a.low for a in (*self.arms, self.own)) >= FAR_BEYOND
+
+    @property
     def rules_out(self) -> bool:
         """Whether some control leaves no effect worth the name, at the ends of intervals too."""
         return self.pairs >= FEWEST_PAIRS and any(arm.high < FLOOR for arm in self.arms)
@@ -141,6 +159,7 @@ class Experiment:
             **{k: getattr(strongest, k) for k in ("effect", "low", "high", "log_odds")},
             **{"p": self.p, "q": self.q, "holds": self.holds},
             "arms": [vars(arm) for arm in self.arms],
+            "own": None if self.own is None else vars(self.own),
         }
 
 
@@ -249,7 +268,8 @@ class Surplus:
 
     Attributes:
         share: of the thing's log-odds that other images of the class lack; near 1 for what is
-            added, near 0 for what is the object itself.
+            added, near 0 for what is the object itself, and far above 1 where the images differ
+            from the others by more than the thing.
         p: of filled images being recognised as surely as the others (Mann-Whitney U, one-sided).
         p_added: of whole images being recognised no more surely than the others.
     """
@@ -261,7 +281,7 @@ class Surplus:
     @property
     def is_added(self) -> bool:
         """Whether it plainly comes on top of what the class is recognised by."""
-        return self.share >= ADDED and self.p_added <= PLAIN
+        return ADDED <= self.share <= OTHERWISE and self.p_added <= PLAIN
 
     @property
     def is_object(self) -> bool:
@@ -336,6 +356,16 @@ class Verification:
     def holds(self) -> bool:
         """Whether the model relies on the thing."""
         return any(experiment.holds for experiment in self.experiments)
+
+    @property
+    def beyond_own(self) -> bool:
+        """Whether the model relies on it more than on the class's own parts."""
+        return any(made.holds and made.beyond_own for made in self.experiments)
+
+    @property
+    def far_beyond(self) -> bool:
+        """Whether the model relies on it far more than on any part of the class."""
+        return any(made.holds and made.far_beyond for made in self.experiments)
 
     @property
     def ruled_out(self) -> bool:

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
 from PIL import Image
+from scipy import stats
 
 from shortcut_finder.associations import Shift
 from shortcut_finder.errors import UnreadableImage
 from shortcut_finder.evidence import association_p, false_discovery_rate, phi, share_above
-from shortcut_finder.experiments import VERDICTS, Verification
+from shortcut_finder.experiments import VERDICTS, Verification, answers_for
 from shortcut_finder.groups import Matches, Template, place_concentration
 from shortcut_finder.metadata import Companion
 from shortcut_finder.preprocessing import Box, Preprocessing
@@ -56,8 +58,11 @@ APART = 0.3
 EXACT = 0.5
 # Suspicion from which a finding is of high, medium severity.
 HIGH, MEDIUM = 0.60, 0.45
-# Natural-looking groups of a class that are still listed, at low severity.
-ORDINARY_GROUPS = 1
+# Natural-looking groups of a class that are still listed, at low severity, and how many more are
+# kept for the experiments because their images are surer of the class than its others are.
+ORDINARY_GROUPS, PROMISING = 1, 4
+# How plainly surer (Mann-Whitney U, one-sided).
+SURER = 1e-3
 # Members' cells that cover this part of the image are a background.
 WIDE = 0.25
 # Below this share of common grey variance an exact repetition is seen through.
@@ -307,17 +312,38 @@ def _sifted(candidate: Candidate, one: _Looked, scene: Scene) -> Candidate:
 def _distinct(looked: Sequence[_Looked], records: Records) -> list[_Looked]:
     """Most suspicious first, without further pieces of the same thing."""
     kept: list[_Looked] = []
-    ordinary: dict[int, int] = {}
+    ordinary: Counter[int] = Counter()
+    promising: Counter[int] = Counter()
     for one in sorted(looked, key=lambda one: -one.weight["suspicion"]):
         label = one.candidate.label
         if any(_same_images(one.reached, other.reached, records.labels) for other in kept):
             continue
         if severity_of(one.weight["suspicion"]) == "low":
-            ordinary[label] = ordinary.get(label, 0) + 1
-            if ordinary[label] > ORDINARY_GROUPS:
+            if ordinary[label] < ORDINARY_GROUPS:
+                ordinary[label] += 1
+            elif promising[label] < PROMISING and one.test["p_surer"] <= SURER:
+                promising[label] += 1
+            else:
                 continue
         kept.append(one)
     return kept
+
+
+def listed(findings: Sequence[Finding]) -> tuple[Finding, ...]:
+    """The findings without what was kept for the experiments alone and did not stand out there.
+
+    Args:
+        findings: strongest first.
+    """
+    kept: list[Finding] = []
+    ordinary: Counter[str] = Counter()
+    for finding in findings:
+        if finding.severity == "low" and finding.kind not in ("property", "metadata"):
+            ordinary[finding.label] += 1
+            if ordinary[finding.label] > ORDINARY_GROUPS:
+                continue
+        kept.append(finding)
+    return tuple(replace(finding, key=f"F{n}") for n, finding in enumerate(kept, start=1))
 
 
 def _test(candidate: Candidate, labels: np.ndarray, tested: np.ndarray) -> dict[str, float]:
@@ -339,6 +365,7 @@ def _look(candidate: Candidate, test: dict[str, float], scene: Scene, half: np.n
     found, control = _rigidity(candidate, scene, half)
     test |= {"rigidity": found.gradient, "control_rigidity": control}
     test |= {"opacity": found.opacity, "duplicates": found.duplicates}
+    test["p_surer"] = _surer_p(candidate, scene.records, ~half)
     return _Looked(candidate, test, _weigh(candidate, test, scene.records), found, candidate)
 
 
@@ -371,6 +398,24 @@ def _rigidity(candidate: Candidate, scene: Scene, half: np.ndarray) -> tuple[Rig
             there = np.tile((x, y), (int(apart.sum()), 1))
             controls.append(scene.rigidity(members[apart], there).gradient)
     return found, max(controls)
+
+
+def _surer_p(candidate: Candidate, records: Records, tested: np.ndarray) -> float:
+    """Of the surest tested members being no surer of the class than its other tested images.
+
+    One-sided (Mann-Whitney U), by the label's log-odds; 1 where there are too few to say.
+    """
+    own = tested & (records.labels == candidate.label)
+    members = np.flatnonzero(own & candidate.carries)
+    members = members[np.argsort(-candidate.membership[members], kind="stable")][: 2 * COMPARED]
+    others = np.flatnonzero(own & ~candidate.carries)
+    if min(len(members), len(others)) < FEWEST:
+        return 1.0
+    output = int(records.outputs[members[0]])
+    inside, outside = (answers_for(records.logits[n], output).log_odds for n in (members, others))
+    return float(
+        stats.mannwhitneyu(inside, outside, alternative="greater", method="asymptotic").pvalue
+    )
 
 
 def _covers(extent: np.ndarray, x: float, y: float) -> bool:

@@ -26,6 +26,8 @@ LARGEST = 0.45
 STEP = 1 / 8
 # How much a difference of border distance (as part of the side) weighs against one of log energy.
 NEARNESS = 6.0
+# Most that the contrast of a channel is stretched to match another image's.
+STRETCH = 2.0
 # Coarsest and finest blur tried to bring an image to another's sharpness, in pixels.
 BLURS = (0.0, 0.5, 0.8, 1.2, 1.8, 2.6, 4.0)
 
@@ -216,10 +218,18 @@ def shift_to(mask: np.ndarray, x: float, y: float) -> tuple[int, int]:
 
 
 def with_colours_of(pixels: np.ndarray, donor: np.ndarray) -> np.ndarray:
-    """The image with the mean and the deviation of each of the donor's channels."""
+    """The image with the donor's colours, as far as both show in their outer parts.
+
+    Mean and deviation of each channel are matched by the frame of the images, where objects seldom
+    are: light, camera and file change it as they change the rest, but the object's own colours stay
+    behind. Deviations change by a factor of `STRETCH` at most.
+    """
     values, other = pixels.astype(np.float32), donor.astype(np.float32)
-    scale = other.std(axis=(0, 1)) / np.maximum(values.std(axis=(0, 1)), 1.0)
-    matched = (values - values.mean(axis=(0, 1))) * scale + other.mean(axis=(0, 1))
+    mask = ~_inner(*pixels.shape[:2])
+    here, there = values[mask], other[mask]
+    scale = there.std(axis=0) / np.maximum(here.std(axis=0), 1.0)
+    scale = np.clip(scale, 1 / STRETCH, STRETCH)
+    matched = (values - here.mean(axis=0)) * scale + there.mean(axis=0)
     return np.asarray(np.clip(np.rint(matched), 0, 255), dtype=np.uint8)
 
 
@@ -243,8 +253,12 @@ def _sharpness(values: np.ndarray) -> float:
 
 def with_border_of(pixels: np.ndarray, donor: np.ndarray) -> np.ndarray:
     """The image with the outermost tenth of the donor."""
-    height, width = pixels.shape[:2]
-    mask = np.ones((height, width), dtype=bool)
+    return paste(pixels, donor, ~_inner(*pixels.shape[:2]))
+
+
+def _inner(height: int, width: int) -> np.ndarray:
+    """All but the outermost tenth on every side, (row, column) of bool."""
+    mask = np.zeros((height, width), dtype=bool)
     rows, columns = max(1, height // 10), max(1, width // 10)
-    mask[rows:-rows, columns:-columns] = False
-    return paste(pixels, donor, mask)
+    mask[rows:-rows, columns:-columns] = True
+    return mask

@@ -134,6 +134,9 @@ def test_an_addition_makes_its_images_surer_than_their_class() -> None:
     assert itself.is_object
     # A fall too small to be seen says nothing.
     assert not surplus_of(spread(2.0, 1), spread(2.0, 2), plain).is_object
+    otherwise = surplus_of(spread(5.0, 1), spread(4.0, 2), plain)
+    assert otherwise.share > 2
+    assert not otherwise.is_added
     assert surplus_of(spread(2.0)[:7], spread(2.0)[:7], plain) is None
     assert surplus_of(spread(2.0), spread(2.0), plain[:7]) is None
 

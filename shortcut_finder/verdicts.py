@@ -1,0 +1,148 @@
+"""Verdicts: what the experiments make of a finding, and the sentences that say so."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+
+import numpy as np
+
+from shortcut_finder.experiments import Experiment, Verification
+from shortcut_finder.findings import Finding
+from shortcut_finder.records import Records
+from shortcut_finder.regions import CORNERS, EDGES
+from shortcut_finder.texts import percent
+
+# Part of the score of an image that depends on how much its label hangs on the thing.
+HANGING = 0.1
+# Suspicion from which a look of the whole image is beyond what natural classes show.
+BEYOND_NATURE = 0.3
+
+
+def decided(finding: Finding, verification: Verification, records: Records) -> Finding:
+    """Confirmed when the model relies on what looks like an artifact; reliance is kept apart."""
+    severity, verdict = finding.severity, "suspect"
+    if _is_object(finding, verification):
+        severity = "low"
+    elif verification.holds and _artificial(finding, verification):
+        severity, verdict = "high", "confirmed"
+        if _may_be_object(finding, verification):
+            severity, verdict = "medium", "suspect"
+    elif verification.ruled_out:
+        severity, verdict = {"high": "medium"}.get(severity, "low"), "present"
+    best = verification.decisive
+    arm = None if best is None else best.strongest
+    return replace(
+        finding,
+        verdict=verdict,
+        severity=severity,
+        score=_hanging(finding.score, verification.without, records),
+        reliance=finding.reliance if arm is None else (arm.effect, arm.low, arm.high),
+        sentence=" ".join(filter(None, (finding.sentence, _says(finding, verification)))),
+        verification=verification,
+    )
+
+
+def _inside(finding: Finding) -> bool:
+    """Whether it stands where objects do: at changing places, or at one away from the border."""
+    at_border = finding.extent is not None and finding.region in (*CORNERS, *EDGES, "frame")
+    return finding.kind != "property" and not at_border
+
+
+def _is_object(finding: Finding, verification: Verification) -> bool:
+    """Objects are inside, and so are some artifacts: these must come on top of the object."""
+    surplus = verification.surplus
+    object_like = surplus is not None and surplus.is_object
+    return _inside(finding) and object_like and not verification.far_beyond
+
+
+def _may_be_object(finding: Finding, verification: Verification) -> bool:
+    """Whether nothing tells a thing inside from the class's object.
+
+    Nearly all images of the class carry it, or the class's own parts do as much as it does.
+    """
+    pasted = [made.own for made in verification.experiments if made.own is not None]
+    matched = any(own.low <= 0 for own in pasted)
+    return _inside(finding) and (verification.surplus is None or matched)
+
+
+def _artificial(finding: Finding, verification: Verification) -> bool:
+    """Whether it looks enough like an artifact to be called a shortcut when the model relies on it.
+
+    A look of the whole image that goes beyond nature is seldom striking. And what does not repeat
+    to the pixel may still behave like an artifact.
+    """
+    if finding.kind == "property":
+        return finding.suspicion >= BEYOND_NATURE
+    return finding.severity != "low" or _behaves(finding, verification)
+
+
+def _behaves(finding: Finding, verification: Verification) -> bool:
+    """Whether it comes on top of what the class is known by, and says more than that does.
+
+    At the border of the image, where objects seldom are, the first is enough; what says far more
+    than anything else in the images of the class need not come on top.
+    """
+    surplus = verification.surplus
+    added = surplus is not None and surplus.is_added
+    return verification.far_beyond or (added and (not _inside(finding) or verification.beyond_own))
+
+
+def _hanging(score: np.ndarray, without: Mapping[int, float], records: Records) -> np.ndarray:
+    """Scores that depend a little on how much each image's own label hangs on the thing."""
+    if not without:
+        return score
+    images = np.array(list(without))
+    fall = np.zeros(len(score))
+    now = records.probabilities[images, records.outputs[images]]
+    fall[images] = np.clip(now - np.array(list(without.values())), 0, 1)
+    return np.asarray(score * (1 - HANGING * (1 - fall)))
+
+
+def _says(finding: Finding, verification: Verification) -> str:
+    """What the experiments showed, in a sentence or two."""
+    said = [_outcome(finding, one) for one in verification.experiments if one.holds]
+    if _is_object(finding, verification):
+        said.append(
+            f"Without it these images are less surely {finding.label} than other images of the "
+            "class are, so it is part of what the class is recognised by, not an addition."
+        )
+    elif said and finding.severity == "low" and _behaves(finding, verification):
+        said.append(
+            f"With it the images are more surely {finding.label} than the class's others are: an "
+            "addition does that, a part of the object does not."
+        )
+    elif said and not _artificial(finding, verification):
+        said.append("So the model uses it, as it would use a true part of the class.")
+    elif said and _may_be_object(finding, verification):
+        said.append(
+            "It cannot be told from the class's object: nearly all images of the class carry it, "
+            "or other parts of them say as much."
+        )
+    if verification.ruled_out:
+        said.append("The model does not react when it is added or taken away.")
+    return " ".join(said)
+
+
+def _outcome(finding: Finding, made: Experiment) -> str:
+    odds = f"the odds of {finding.label} {_times(made.strongest.log_odds)}"
+    changed = max(arm.flips for arm in made.arms)
+    if made.name == "paste":
+        given = "Given to" if finding.kind == "property" else "Pasted onto"
+        where = "" if made.place in ("", "same place") else f" at {made.place}"
+        return (
+            f"{given} images of other classes{where}, it raises {odds} and turns "
+            f"{percent(made.flips)} of them into it (controls: {percent(changed)} at most)."
+        )
+    return (
+        f"Taking it away lowers {odds}: {percent(made.flips)} of the images are no longer taken "
+        f"for it (controls: {percent(changed)} at most)."
+    )
+
+
+def _times(log_odds: float) -> str:
+    """A change of odds in words; beyond a thousand its size says nothing more."""
+    factor = float(np.exp(min(abs(log_odds), 10.0)))
+    if factor > 1000:
+        return "more than 1000 times"
+    return f"{factor:.0f} times" if factor >= 10 else f"{factor:.1f} times"
