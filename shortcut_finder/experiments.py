@@ -16,8 +16,8 @@ Q_LIMIT = 0.05
 # Least effect beyond every control that counts as reliance: half a unit of log-odds.
 FLOOR = 0.125
 # Least effect beyond the hottest parts of the class itself, at the low end of its interval: of what
-# comes on top of the class, and of what no part of an object has reached (2.5 units of log-odds).
-BEYOND_OWN, FAR_BEYOND = 0.125, 0.55
+# comes on top of the class, and of what no part of an object comes near (3.5 units of log-odds).
+BEYOND_OWN, FAR_BEYOND = 0.125, 0.7
 CONFIDENCE = 0.95
 # Images with and without a thing that must be there to tell an addition from the object itself.
 FEWEST_COMPARED = 8
@@ -140,6 +140,11 @@ class Experiment:
     def beyond_own(self) -> bool:
         """Whether it says more for the class than the class's own parts do."""
         return self.own is not None and self.own.low >= BEYOND_OWN
+
+    @property
+    def within_own(self) -> bool:
+        """Whether the class's own parts say as much, at the ends of intervals too."""
+        return self.own is not None and self.own.high < FLOOR
 
     @property
     def far_beyond(self) -> bool:
@@ -364,8 +369,17 @@ class Verification:
 
     @property
     def far_beyond(self) -> bool:
-        """Whether the model relies on it far more than on any part of the class."""
-        return any(made.holds and made.far_beyond for made in self.experiments)
+        """Whether the model relies on it far more than on any part of the class.
+
+        Of a handful of images this would be an anecdote.
+        """
+        compared = self.surplus is not None
+        return compared and any(made.holds and made.far_beyond for made in self.experiments)
+
+    @property
+    def within_own(self) -> bool:
+        """Whether the class's own parts are seen to say as much."""
+        return any(made.within_own for made in self.experiments)
 
     @property
     def ruled_out(self) -> bool:

@@ -8,7 +8,7 @@ from dataclasses import replace
 import numpy as np
 
 from shortcut_finder.experiments import Experiment, Verification
-from shortcut_finder.findings import Finding
+from shortcut_finder.findings import HIGH, MEDIUM, Finding
 from shortcut_finder.records import Records
 from shortcut_finder.regions import CORNERS, EDGES
 from shortcut_finder.texts import percent
@@ -17,30 +17,47 @@ from shortcut_finder.texts import percent
 HANGING = 0.1
 # Suspicion from which a look of the whole image is beyond what natural classes show.
 BEYOND_NATURE = 0.3
+# Share of a class from which nothing is left to compare a look with.
+NEARLY_ALL = 0.8
 
 
 def decided(finding: Finding, verification: Verification, records: Records) -> Finding:
     """Confirmed when the model relies on what looks like an artifact; reliance is kept apart."""
-    severity, verdict = finding.severity, "suspect"
-    if _is_object(finding, verification):
-        severity = "low"
-    elif verification.holds and _artificial(finding, verification):
-        severity, verdict = "high", "confirmed"
-        if _may_be_object(finding, verification):
-            severity, verdict = "medium", "suspect"
-    elif verification.ruled_out:
-        severity, verdict = {"high": "medium"}.get(severity, "low"), "present"
+    verdict, severity = _verdict(finding, verification)
     best = verification.decisive
     arm = None if best is None else best.strongest
+    score = finding.score * (_weight(finding.suspicion, severity) / max(finding.suspicion, 1e-6))
     return replace(
         finding,
         verdict=verdict,
         severity=severity,
-        score=_hanging(finding.score, verification.without, records),
+        score=_hanging(np.clip(score, 0, 1), verification.without, records),
         reliance=finding.reliance if arm is None else (arm.effect, arm.low, arm.high),
         sentence=" ".join(filter(None, (finding.sentence, _says(finding, verification)))),
         verification=verification,
     )
+
+
+def _verdict(finding: Finding, verification: Verification) -> tuple[str, str]:
+    """Verdict and severity."""
+    if _is_object(finding, verification):
+        return "suspect", "low"
+    if verification.holds and _artificial(finding, verification):
+        if _may_be_object(finding, verification):
+            return "suspect", "medium"
+        return "confirmed", "high"
+    if verification.ruled_out:
+        return "present", {"high": "medium"}.get(finding.severity, "low")
+    return "suspect", finding.severity
+
+
+def _weight(suspicion: float, severity: str) -> float:
+    """What scores of a finding's images are multiplied by: suspicion, within what severity allows.
+
+    So images of what experiments confirmed come before those of what only looks suspicious.
+    """
+    low, high = {"low": (0.0, MEDIUM), "medium": (MEDIUM, HIGH), "high": (HIGH, 1.0)}[severity]
+    return float(np.clip(suspicion, low, high))
 
 
 def _inside(finding: Finding) -> bool:
@@ -50,20 +67,26 @@ def _inside(finding: Finding) -> bool:
 
 
 def _is_object(finding: Finding, verification: Verification) -> bool:
-    """Objects are inside, and so are some artifacts: these must come on top of the object."""
+    """Objects are inside, and so are some artifacts: these must come on top of the object.
+
+    What repeats exactly at one place is no object unless other parts of the class say as much.
+    """
     surplus = verification.surplus
-    object_like = surplus is not None and surplus.is_object
-    return _inside(finding) and object_like and not verification.far_beyond
+    if not _inside(finding) or surplus is None or not (verification.holds and surplus.is_object):
+        return False
+    stamped = finding.extent is not None and finding.severity != "low"
+    return verification.within_own if stamped else not verification.far_beyond
 
 
 def _may_be_object(finding: Finding, verification: Verification) -> bool:
     """Whether nothing tells a thing inside from the class's object.
 
-    Nearly all images of the class carry it, or the class's own parts do as much as it does.
+    Nearly all images of the class carry it, or the class's own parts do as much as it does. Colours
+    of nearly all images may be the object's, too.
     """
-    pasted = [made.own for made in verification.experiments if made.own is not None]
-    matched = any(own.low <= 0 for own in pasted)
-    return _inside(finding) and (verification.surplus is None or matched)
+    if finding.kind == "property":
+        return finding.share >= NEARLY_ALL
+    return _inside(finding) and (verification.surplus is None or verification.within_own)
 
 
 def _artificial(finding: Finding, verification: Verification) -> bool:
@@ -74,18 +97,17 @@ def _artificial(finding: Finding, verification: Verification) -> bool:
     """
     if finding.kind == "property":
         return finding.suspicion >= BEYOND_NATURE
-    return finding.severity != "low" or _behaves(finding, verification)
+    return finding.severity != "low" or _behaves(verification)
 
 
-def _behaves(finding: Finding, verification: Verification) -> bool:
+def _behaves(verification: Verification) -> bool:
     """Whether it comes on top of what the class is known by, and says more than that does.
 
-    At the border of the image, where objects seldom are, the first is enough; what says far more
-    than anything else in the images of the class need not come on top.
+    What says far more than anything else in the images of the class need not come on top.
     """
     surplus = verification.surplus
     added = surplus is not None and surplus.is_added
-    return verification.far_beyond or (added and (not _inside(finding) or verification.beyond_own))
+    return verification.far_beyond or (added and verification.beyond_own)
 
 
 def _hanging(score: np.ndarray, without: Mapping[int, float], records: Records) -> np.ndarray:
@@ -107,7 +129,7 @@ def _says(finding: Finding, verification: Verification) -> str:
             f"Without it these images are less surely {finding.label} than other images of the "
             "class are, so it is part of what the class is recognised by, not an addition."
         )
-    elif said and finding.severity == "low" and _behaves(finding, verification):
+    elif said and finding.severity == "low" and _behaves(verification):
         said.append(
             f"With it the images are more surely {finding.label} than the class's others are: an "
             "addition does that, a part of the object does not."
