@@ -232,6 +232,9 @@ def _chart(
         return Markup("")
     intervals = [_interval(experiment, "beyond the strongest control", strong=True)]
     intervals += [_interval(arm, _control(words, arm)) for arm in controls[:MAX_CONTROLS]]
+    own = experiment.get("own") or {}
+    if known(own.get("effect")):
+        intervals.append(_interval(own, f"(no control) {shown(own.get('name'))}"))
     told = (
         f"{each.name}: {_points(each.effect)} points ({_points(each.low)} to {_points(each.high)})"
         for each in intervals

@@ -137,6 +137,16 @@ def test_the_chart_names_every_control_and_escapes_them(run: Run) -> None:
     assert "+61 points" in chart
 
 
+def test_the_chart_sets_the_class_itself_apart_from_the_controls(run: Run) -> None:
+    entry = copy.deepcopy(run.details[0]["verification"])
+    arm = {**entry["experiments"][1]["arms"][0], "name": "hottest part of the class itself"}
+    assert "class itself" not in told(run, 0, verification=entry).experiments[0].chart
+    entry["experiments"][1]["own"] = arm
+    paste = told(run, 0, verification=entry).experiments[0]
+    assert "(no control) hottest part of the class itself" in paste.chart
+    assert "class itself" not in paste.sentence
+
+
 def test_an_experiment_of_an_unknown_name_and_without_numbers_is_still_told(run: Run) -> None:
     entry = {"experiments": [{"name": "{shake} <b>"}]}
     (view,) = told(run, 0, verification=entry).experiments
