@@ -29,6 +29,7 @@ from shortcut_finder.findings import (
     gather_candidates,
     judge,
     listed,
+    located,
     ranked,
 )
 from shortcut_finder.groups import discovery_half, find_templates, match_templates
@@ -187,13 +188,14 @@ def find_shortcuts(
         bar.update()
         scene = _scene(records, images, classifier)
         judged = judge(candidates, scene, half, images.classes)
+        found = located(judged.findings, folder, records.cell_grid)
         bar.update()
     associations = find_associations(records.table, records.labels, half)
     properties = property_findings(associations, judged.findings, records, images.classes)
     columns = metadata_columns(images.metadata.iloc[records.table["index"].to_numpy()])
     telling = telling_columns(columns, records.labels, half)
     findings = [
-        *with_companions([*judged.findings, *properties], records.labels, images.classes, columns),
+        *with_companions([*found, *properties], records.labels, images.classes, columns),
         *metadata_findings(telling, records, images.classes),
     ]
     return Judged(ranked(findings), judged.notes, judged.tested)

@@ -16,11 +16,11 @@ Q_LIMIT = 0.05
 # Least effect beyond every control that counts as reliance: half a unit of log-odds.
 FLOOR = 0.125
 # Least effect beyond the hottest parts of the class itself, at the low end of its interval: of what
-# comes on top of the class, and of what no part of an object comes near (3.5 units of log-odds).
-BEYOND_OWN, FAR_BEYOND = 0.125, 0.7
+# comes on top of the class, and of what no part of an object comes near (2.8 units of log-odds).
+BEYOND_OWN, FAR_BEYOND = 0.125, 0.6
 CONFIDENCE = 0.95
 # Images with and without a thing that must be there to tell an addition from the object itself.
-FEWEST_COMPARED = 8
+FEWEST_COMPARED = 5
 # Share of its log-odds that an addition has on top, at least, and at most: beyond that its images
 # are surer of the class for another reason. And how clear it must be that it has less.
 ADDED, OTHERWISE, CLEAR = 0.4, 1.5, 0.2
@@ -289,9 +289,14 @@ class Surplus:
         return ADDED <= self.share <= OTHERWISE and self.p_added <= PLAIN
 
     @property
+    def leaves_enough(self) -> bool:
+        """Whether nothing says that images are recognised less surely than others without it."""
+        return self.p > CLEAR
+
+    @property
     def is_object(self) -> bool:
         """Whether it looks like the very object that the class is recognised by."""
-        return self.share < ADDED and self.p <= CLEAR
+        return self.share < ADDED and not self.leaves_enough
 
 
 def surplus_of(whole: np.ndarray, filled: np.ndarray, others: np.ndarray) -> Surplus | None:

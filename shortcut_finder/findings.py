@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from pathlib import Path
 
 import numpy as np
 from PIL import Image
@@ -14,7 +15,7 @@ from shortcut_finder.associations import Shift
 from shortcut_finder.errors import UnreadableImage
 from shortcut_finder.evidence import association_p, false_discovery_rate, phi, share_above
 from shortcut_finder.experiments import VERDICTS, Verification, answers_for
-from shortcut_finder.groups import Matches, Template, place_concentration
+from shortcut_finder.groups import Matches, Template, matching_cells, place_concentration
 from shortcut_finder.metadata import Companion
 from shortcut_finder.preprocessing import Box, Preprocessing
 from shortcut_finder.records import Records
@@ -65,6 +66,8 @@ ORDINARY_GROUPS, PROMISING = 1, 4
 SURER = 1e-3
 # Members' cells that cover this part of the image are a background.
 WIDE = 0.25
+# Width of a rim around the cells of a thing, in cells.
+MARGIN = 0.25
 # Below this share of common grey variance an exact repetition is seen through.
 TRANSLUCENT = 0.35
 
@@ -79,12 +82,14 @@ class Candidate:
         closest: the cell that matches best, (image,).
         extent: cells that a thing at a fixed place covers, (row, column) of bool; ``None`` for
             a thing at any place.
+        template: what it looks like.
     """
 
     label: int
     membership: np.ndarray
     closest: np.ndarray
     extent: np.ndarray | None
+    template: Template
 
     @property
     def carries(self) -> np.ndarray:
@@ -118,6 +123,7 @@ class Finding:
         typical: best members, best first.
         extent: cells that a thing at a fixed place covers, (row, column) of bool; ``None`` for
             everything else.
+        template: what its cells look like; ``None`` for what has no place.
         verdict: ``confirmed``, ``present`` or ``suspect``.
         reliance: effect of the thing on the label's probability beyond its controls, with the ends
             of its 95% interval, each in [-1, 1]; NaN where it was not measured.
@@ -146,6 +152,7 @@ class Finding:
     place: np.ndarray
     typical: np.ndarray
     extent: np.ndarray | None = None
+    template: Template | None = None
     verdict: str = "suspect"
     reliance: tuple[float, float, float] = (np.nan, np.nan, np.nan)
     verification: Verification | None = None
@@ -178,6 +185,7 @@ def gather_candidates(
             membership=_membership(template, matches.similarity[:, number]).astype(np.float64),
             closest=matches.closest[:, number],
             extent=None if template.extent is None else template.extent.reshape(records.cell_grid),
+            template=template,
         )
         for number, template in enumerate(templates)
     ]
@@ -310,23 +318,26 @@ def _sifted(candidate: Candidate, one: _Looked, scene: Scene) -> Candidate:
 
 
 def _distinct(looked: Sequence[_Looked], records: Records) -> list[_Looked]:
-    """Most suspicious first, without further pieces of the same thing."""
+    """The suspicious, the promising, and a few ordinary ones, without pieces of the same thing."""
+    suspicious = sorted(looked, key=lambda one: -one.weight["suspicion"])
+    loud = [one for one in suspicious if severity_of(one.weight["suspicion"]) != "low"]
+    low = [one for one in suspicious if severity_of(one.weight["suspicion"]) == "low"]
+    promising = [one for one in low if one.test["p_surer"] <= SURER]
+    promising.sort(key=lambda one: one.test["p_surer"])
     kept: list[_Looked] = []
-    ordinary: Counter[int] = Counter()
-    promising: Counter[int] = Counter()
-    for one in sorted(looked, key=lambda one: -one.weight["suspicion"]):
-        label = one.candidate.label
-        if any(_same_images(one.reached, other.reached, records.labels) for other in kept):
-            continue
-        if severity_of(one.weight["suspicion"]) == "low":
-            if ordinary[label] < ORDINARY_GROUPS:
-                ordinary[label] += 1
-            elif promising[label] < PROMISING and one.test["p_surer"] <= SURER:
-                promising[label] += 1
-            else:
-                continue
-        kept.append(one)
+    for group, most in ((loud, len(loud)), (promising, PROMISING), (low, ORDINARY_GROUPS)):
+        taken: Counter[int] = Counter()
+        for one in group:
+            label = one.candidate.label
+            if taken[label] < most and not any(_pieces(one, other, records) for other in kept):
+                kept.append(one)
+                taken[label] += 1
     return kept
+
+
+def _pieces(one: _Looked, other: _Looked, records: Records) -> bool:
+    """Whether two candidates are pieces of one thing."""
+    return _same_images(one.reached, other.reached, records.labels)
 
 
 def listed(findings: Sequence[Finding]) -> tuple[Finding, ...]:
@@ -592,7 +603,49 @@ def _finding(one: _Looked, records: Records, classes: tuple[str, ...]) -> Findin
         place=place / max(len(members), 1),
         typical=best,
         extent=candidate.extent,
+        template=candidate.template,
     )
+
+
+def located(findings: Sequence[Finding], folder: Path, grid: tuple[int, int]) -> list[Finding]:
+    """The findings with boxes around all cells that a thing at changing places covers.
+
+    Args:
+        findings: in any order.
+        folder: the shards.
+        grid: rows and columns of cells.
+    """
+    found = list(findings)
+    moving = [(n, one) for n, one in enumerate(findings) if one.extent is None and one.template]
+    if not moving:
+        return found
+    templates = [one.template for _, one in moving if one.template]
+    wanted = np.array([one.carries for _, one in moving])
+    covered = matching_cells(folder, templates, wanted, grid)
+    for (n, one), cells in zip(moving, covered, strict=True):
+        found[n] = replace(one, boxes=_around(one.boxes, cells))
+    return found
+
+
+def _around(middle: Callable[[int], Box], cells: Mapping[int, np.ndarray]) -> Callable[[int], Box]:
+    """Boxes around the cells of an image where they are known, and around the middle at least."""
+
+    def box(image: int) -> Box:
+        least = middle(image)
+        if image not in cells:
+            return least
+        rows, columns = cells[image].shape
+        x0, y0, x1, y1 = _bounds(cells[image])
+        # What a cell sees reaches beyond it, so a thing may end in the next one.
+        across, down = MARGIN / columns, MARGIN / rows
+        return (
+            min(least[0], max(x0 - across, 0.0)),
+            min(least[1], max(y0 - down, 0.0)),
+            max(least[2], min(x1 + across, 1.0)),
+            max(least[3], min(y1 + down, 1.0)),
+        )
+
+    return box
 
 
 def ranked(findings: Sequence[Finding]) -> tuple[Finding, ...]:

@@ -407,3 +407,36 @@ def match_templates(
                 similarity[here, number] = _field_scores(cells, template.field)
                 closest[here, number] = template.centre
     return Matches(similarity, closest)
+
+
+def matching_cells(
+    folder: Path, templates: Sequence[Template], wanted: np.ndarray, grid: tuple[int, int]
+) -> list[dict[int, np.ndarray]]:
+    """The cells of some images that are as like a template as a member's closest cell must be.
+
+    Args:
+        folder: the shards.
+        templates: of things at any place.
+        wanted: which images to look at, (template, image) of bool.
+        grid: rows and columns of cells.
+
+    Returns:
+        For each template, by number of the image, the cells that hang together with the closest
+        one, diagonals included, (row, column) of bool; only images where it is close enough.
+    """
+    found: list[dict[int, np.ndarray]] = [{} for _ in templates]
+    if not wanted.any():
+        return found
+    for start, stored in _cell_blocks(folder):
+        block = wanted[:, start : start + len(stored)]
+        here = np.flatnonzero(block.any(axis=0))
+        if not len(here):
+            continue
+        cells = unit_cells(stored[here])
+        for template, chosen, covered in zip(templates, block[:, here], found, strict=True):
+            answers = cells[chosen] @ template.vector
+            for image, answer in zip(start + here[chosen], answers, strict=True):
+                alike = (answer >= template.limit).reshape(grid)
+                if alike.any():
+                    covered[int(image)] = _connected(alike, int(answer.argmax()))
+    return found
