@@ -24,6 +24,8 @@ FEWEST_COMPARED = 5
 # Share of its log-odds that an addition has on top, at least, and at most: beyond that its images
 # are surer of the class for another reason. And how clear it must be that it has less.
 ADDED, OTHERWISE, CLEAR = 0.4, 1.5, 0.2
+# Share below which nothing is on top.
+NOTHING_ELSE = 0.1
 # The hottest part of natural images makes them a little surer, too; an addition must be plain.
 PLAIN = 1e-3
 # Strongest first: the model relies on it; it looks like a shortcut; it is there, unused.
@@ -297,6 +299,11 @@ class Surplus:
     def is_object(self) -> bool:
         """Whether it looks like the very object that the class is recognised by."""
         return self.share < ADDED and not self.leaves_enough
+
+    @property
+    def is_all(self) -> bool:
+        """Whether it is plain that there is nothing else that the class is recognised by."""
+        return self.share < NOTHING_ELSE and self.p <= PLAIN
 
 
 def surplus_of(whole: np.ndarray, filled: np.ndarray, others: np.ndarray) -> Surplus | None:

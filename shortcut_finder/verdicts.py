@@ -48,6 +48,8 @@ def _verdict(finding: Finding, verification: Verification) -> tuple[str, str]:
         return "confirmed", "high"
     if verification.ruled_out:
         return "present", {"high": "medium"}.get(finding.severity, "low")
+    if finding.kind == "property" and verification.experiments and finding.severity == "high":
+        return "suspect", "medium"
     return "suspect", finding.severity
 
 
@@ -69,13 +71,14 @@ def _inside(finding: Finding) -> bool:
 def _is_object(finding: Finding, verification: Verification) -> bool:
     """Objects are inside, and so are some artifacts: these must come on top of the object.
 
-    What repeats exactly at one place is no object unless other parts of the class say as much.
+    What repeats exactly at one place is no object unless nothing is left without it.
     """
     surplus = verification.surplus
-    if not _inside(finding) or surplus is None or not (verification.holds and surplus.is_object):
+    if not _inside(finding) or surplus is None or not verification.holds:
         return False
-    stamped = finding.extent is not None and finding.severity != "low"
-    return verification.within_own if stamped else not verification.far_beyond
+    if finding.extent is not None and finding.severity != "low":
+        return surplus.is_all
+    return surplus.is_object and not verification.far_beyond
 
 
 def _may_be_object(finding: Finding, verification: Verification) -> bool:
