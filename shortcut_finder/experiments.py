@@ -322,7 +322,8 @@ def surplus_of(whole: np.ndarray, filled: np.ndarray, others: np.ndarray) -> Sur
     worth = max(float(whole.mean() - filled.mean()), 1e-6)
     fallen = stats.mannwhitneyu(filled, others, alternative="less", method="asymptotic")
     surer = stats.mannwhitneyu(whole, others, alternative="greater", method="asymptotic")
-    share = float((whole.mean() - others.mean()) / worth)
+    # Where filling changes next to nothing, the share means nothing either, and need not be large.
+    share = float(np.clip((whole.mean() - others.mean()) / worth, -10, 10))
     return Surplus(share, float(fallen.pvalue), float(surer.pvalue))
 
 

@@ -43,12 +43,14 @@ class Thing:
         share: the part of the class's images that carry it.
         place: cell it stands at; ``None`` for any place.
         rigid: whether pictures show the same stamp there, or nothing of the kind.
+        wide: how many cells it covers to the right; the stamp stands on the first.
     """
 
     label: int | None
     share: float
     place: int | None = None
     rigid: bool = True
+    wide: int = 1
 
 
 @dataclass(frozen=True, eq=False)
@@ -159,9 +161,10 @@ def make_world(
         chosen = np.sort(rng.permutation(home)[: round(thing.share * len(home))])
         for image in chosen.tolist():
             place = int(rng.integers(places)) if thing.place is None else thing.place
-            noise = unit(rng.normal(size=WIDTH))
-            cells[image, place] = unit(look + 0.35 * noise)
             row, column = divmod(place, GRID[1])
+            for covered in range(place, place + min(thing.wide, GRID[1] - column)):
+                noise = unit(rng.normal(size=WIDTH))
+                cells[image, covered] = unit(look + 0.35 * noise)
             maps[image, :, row, column] += 6
             if thing.rigid:
                 x, y = column * PIXELS - 4, row * PIXELS - 4

@@ -17,6 +17,7 @@ from shortcut_finder.findings import (
     Scene,
     gather_candidates,
     judge,
+    located,
     ranked,
 )
 from shortcut_finder.preprocessing import Preprocessing
@@ -142,6 +143,28 @@ def test_boxes_of_a_thing_at_any_place_hold_it(tmp_path: Path) -> None:
         assert 0 <= x0 <= (column + 0.5) / GRID[1] <= x1 <= 1
         assert 0 <= y0 <= (row + 0.5) / GRID[0] <= y1 <= 1
         assert (x1 - x0) * (y1 - y0) < 0.25
+
+
+def test_boxes_hold_all_cells_of_a_wide_thing_once_it_is_located(tmp_path: Path) -> None:
+    world = make_world(tmp_path, [Thing(1, 0.5, wide=4)])
+    finding = max(world.judged().findings, key=lambda finding: finding.share)
+    (found,) = located([finding], tmp_path, GRID)
+    shown = np.flatnonzero(found.carries)
+    width = np.array([found.boxes(n)[2] - found.boxes(n)[0] for n in shown])
+    before = np.array([finding.boxes(n)[2] - finding.boxes(n)[0] for n in shown])
+    assert (width >= before).all()
+    # Four cells and a rim on each side, or on one where the image ends.
+    assert 4.2 / GRID[1] < np.median(width) < 4.6 / GRID[1]
+    assert all(0 <= side <= 1 for n in shown for side in found.boxes(n))
+
+
+def test_what_is_fixed_or_has_no_place_stays_where_it_is(
+    fixed: tuple[World, Judged],
+) -> None:
+    world, judged = fixed
+    finding = judged.findings[0]
+    assert located([finding], world.folder, GRID) == [finding]
+    assert located([], world.folder, GRID) == []
 
 
 def test_the_box_of_a_fixed_thing_is_its_place(fixed: tuple[World, Judged]) -> None:

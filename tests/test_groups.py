@@ -13,6 +13,7 @@ from shortcut_finder.groups import (
     Template,
     discovery_half,
     match_templates,
+    matching_cells,
     place_concentration,
     place_likeness,
 )
@@ -99,6 +100,24 @@ def test_matches_equal_a_plain_loop(tmp_path: Path) -> None:
             assert matches.closest[image, 1] == 5
             image += 1
     assert image == 24
+
+
+def test_the_cells_of_a_wide_thing_are_found_and_no_others(tmp_path: Path) -> None:
+    world = make_world(tmp_path, [Thing(1, 0.5, wide=3)])
+    best = max(world.templates(), key=lambda template: template.strength)
+    wanted = np.isin(world.order, list(world.carriers[0]))[None]
+    (found,) = matching_cells(tmp_path, [best], wanted, GRID)
+    assert len(found) >= 0.9 * wanted.sum()
+    widths = [int(cells.sum()) for cells in found.values()]
+    assert np.median(widths) == 3
+    assert max(widths) <= 4
+    assert all(cells.any(axis=1).sum() <= 2 for cells in found.values())
+
+
+def test_images_that_are_not_wanted_are_not_looked_at(tmp_path: Path) -> None:
+    world = make_world(tmp_path, [Thing(1, 0.5)])
+    none = np.zeros((1, len(world.labels)), dtype=bool)
+    assert matching_cells(tmp_path, world.templates()[:1], none, GRID) == [{}]
 
 
 def test_same_seed_same_templates(tmp_path: Path) -> None:
