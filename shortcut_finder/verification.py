@@ -29,7 +29,7 @@ from shortcut_finder.trials import LOOKS, look_trials, made_of, mask_of, place_t
 from shortcut_finder.verdicts import decided
 
 # Images whose own dependence is measured, a finding.
-MEASURED = 60
+MEASURED = 40
 
 
 def verify(
@@ -84,15 +84,16 @@ def _verified(finding: Finding, cast: Cast, lab: Lab, rng: np.random.Generator) 
     ]
     trials = look_trials(finding, cast, lab) if diffuse else place_trials(finding, cast, lab, rng)
     made: list[tuple[Experiment, tuple[Shot, ...]]] = []
+    natural = finding.severity == "low" and not diffuse
     for trial in trials:
-        # What looks natural and cannot be pasted is not worth masking.
-        idle = finding.severity == "low" and not diffuse and made and not made[0][0].beats_all
+        # What looks natural is masked only where pasting sets it apart from parts of the class.
+        idle = natural and any(not _stands_out(experiment) for experiment, _ in made)
         if len(trial.images) >= FEWEST_PAIRS and not idle:
             made.append(made_of(trial, cast.output, lab))
     without: dict[int, float] = {}
     surplus: Surplus | None = None
-    promising = any(experiment.beats_all for experiment, _ in made)
-    if not diffuse and (finding.severity != "low" or promising):
+    stands_out = any(_stands_out(experiment) for experiment, _ in made)
+    if not diffuse and (stands_out or not natural):
         without, surplus = _without(finding, cast, lab)
     lab.forget()
     return Verification(
@@ -102,6 +103,11 @@ def _verified(finding: Finding, cast: Cast, lab: Lab, rng: np.random.Generator) 
         without,
         surplus,
     )
+
+
+def _stands_out(made: Experiment) -> bool:
+    """Whether it beats its controls, and the class's own parts where there are any."""
+    return made.beats_all and (made.own is None or made.beyond_own)
 
 
 def _without(finding: Finding, cast: Cast, lab: Lab) -> tuple[dict[int, float], Surplus | None]:
