@@ -234,7 +234,11 @@ def with_colours_of(pixels: np.ndarray, donor: np.ndarray) -> np.ndarray:
 
 
 def with_sharpness_of(pixels: np.ndarray, donor: np.ndarray) -> np.ndarray:
-    """The image blurred, or sharpened by unsharp masking, until its edges are like the donor's."""
+    """The image blurred, or sharpened by unsharp masking, until its edges are like the donor's.
+
+    Both are measured in the frame of the images: what differs from class to class without being
+    the object is most of all the background.
+    """
     values = pixels.astype(np.float32)
     wanted = _sharpness(donor.astype(np.float32))
     tried = [ndimage.gaussian_filter(values, (blur, blur, 0)) for blur in BLURS]
@@ -244,11 +248,15 @@ def with_sharpness_of(pixels: np.ndarray, donor: np.ndarray) -> np.ndarray:
 
 
 def _sharpness(values: np.ndarray) -> float:
-    """Mean second difference over mean first difference of grey levels."""
+    """Mean second difference over mean first difference of grey levels, in the outer frame."""
     grey = values.mean(axis=2)
-    first = np.abs(np.diff(grey, axis=0)).mean() + np.abs(np.diff(grey, axis=1)).mean()
-    second = np.abs(np.diff(grey, 2, axis=0)).mean() + np.abs(np.diff(grey, 2, axis=1)).mean()
-    return float(second / max(first, 1e-3))
+    inner = _inner(*grey.shape)
+    steps = [[np.abs(np.diff(grey, order, axis=axis)) for axis in (0, 1)] for order in (1, 2)]
+    first, second = (
+        sum(float(step[~inner[: step.shape[0], : step.shape[1]]].mean()) for step in both)
+        for both in steps
+    )
+    return second / max(first, 1e-3)
 
 
 def with_border_of(pixels: np.ndarray, donor: np.ndarray) -> np.ndarray:

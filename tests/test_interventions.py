@@ -145,10 +145,30 @@ def test_a_region_that_fills_the_image_has_no_control() -> None:
 
 
 def test_colours_of_another_image_are_taken_over() -> None:
-    warm = (noise(1) * np.array([0.5, 0.3, 0.2]) + 60).astype(np.uint8)
+    warm = (noise(1) * np.array([0.8, 0.7, 0.6]) + 40).astype(np.uint8)
     matched = with_colours_of(noise(0), warm)
     assert matched.mean(axis=(0, 1)) == pytest.approx(warm.mean(axis=(0, 1)), abs=2)
     assert matched.std(axis=(0, 1)) == pytest.approx(warm.std(axis=(0, 1)), abs=2)
+
+
+def test_colours_of_an_object_inside_are_left_behind() -> None:
+    donor = noise(1)
+    donor[16:48, 16:48] = (200, 20, 20)
+    assert np.array_equal(with_colours_of(noise(0), donor), with_colours_of(noise(0), noise(1)))
+
+
+def test_a_flat_image_is_not_stretched_without_end() -> None:
+    flat = np.full((SIDE, SIDE, 3), 100, dtype=np.uint8)
+    flat[::2] += 2
+    assert np.ptp(with_colours_of(flat, noise(1)).astype(int)) <= 6
+
+
+def test_an_image_is_blurred_like_another_whose_background_is() -> None:
+    sharp = noise()
+    blurry = ndimage.gaussian_filter(sharp.astype(float), (BLURS[4], BLURS[4], 0)).astype(np.uint8)
+    background = blurry.copy()
+    background[16:48, 16:48] = sharp[16:48, 16:48]
+    assert np.array_equal(with_sharpness_of(sharp, background), with_sharpness_of(sharp, blurry))
 
 
 def test_a_sharp_image_is_blurred_like_a_soft_one_and_back() -> None:
