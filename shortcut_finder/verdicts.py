@@ -10,7 +10,7 @@ import numpy as np
 from shortcut_finder.experiments import Experiment, Verification
 from shortcut_finder.findings import HIGH, MEDIUM, Finding
 from shortcut_finder.records import Records
-from shortcut_finder.regions import CORNERS, EDGES
+from shortcut_finder.regions import ANYWHERE
 from shortcut_finder.texts import percent
 
 # Part of the score of an image that depends on how much its label hangs on the thing.
@@ -63,9 +63,8 @@ def _weight(suspicion: float, severity: str) -> float:
 
 
 def _inside(finding: Finding) -> bool:
-    """Whether it stands where objects do: at changing places, or at one away from the border."""
-    at_border = finding.extent is not None and finding.region in (*CORNERS, *EDGES, "frame")
-    return finding.kind != "property" and not at_border
+    """Whether it stands where objects do: at changing places, or in the middle of the frame."""
+    return finding.region in (ANYWHERE, "centre")
 
 
 def _is_object(finding: Finding, verification: Verification) -> bool:
@@ -107,8 +106,8 @@ def _behaves(finding: Finding, verification: Verification) -> bool:
     """Whether it comes on top of what the class is known by, and says more than that does.
 
     What says far more than anything else in the images of the class need not come on top. What
-    stands where objects do must leave the rest of the image as sure as the class's others are; at
-    the border part of the class may have been unlearned for it.
+    stands where objects do must leave the rest of the image as sure as the class's others are;
+    elsewhere what the class is known by may have been learned less for it.
     """
     surplus = verification.surplus
     added = surplus is not None and surplus.is_added
