@@ -106,12 +106,28 @@ def read_shots(path: Path) -> pd.DataFrame:
 
 
 def read_thumbnails(path: Path) -> dict[str, bytes]:
-    """What `write_thumbnails` wrote, as JPEG bytes by image; nothing where the file is missing."""
+    """What `write_thumbnails` wrote, as JPEG bytes by image; nothing where the file is missing.
+
+    Pictures that are damaged are left out.
+    """
     try:
         table = pd.read_parquet(path, columns=["image", "jpeg"])
     except (OSError, ValueError, KeyError):
         return {}
-    return dict(zip(table["image"], table["jpeg"], strict=True))
+    rows = zip(table["image"], table["jpeg"], strict=True)
+    return {image: jpeg for image, jpeg in rows if _is_jpeg(jpeg)}
+
+
+def _is_jpeg(content: object) -> bool:
+    """Whether this is a JPEG file that can be read to its end."""
+    if not isinstance(content, bytes):
+        return False
+    try:
+        with Image.open(io.BytesIO(content), formats=("JPEG",)) as opened:
+            opened.load()
+    except (OSError, ValueError, Image.DecompressionBombError):
+        return False
+    return True
 
 
 def heat_scale(maps: Iterable[np.ndarray]) -> float:

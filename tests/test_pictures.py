@@ -99,6 +99,23 @@ def test_no_thumbnails_are_an_empty_album(tmp_path: Path) -> None:
     assert read_thumbnails(path) == {}
 
 
+@pytest.mark.parametrize("damaged", [b"", b"no picture", None, "text", "half", "png"])
+def test_damaged_thumbnails_are_left_out(tmp_path: Path, damaged: object) -> None:
+    whole = thumbnail(Image.effect_noise((64, 48), 60).convert("RGB"))
+    if damaged == "half":
+        damaged = whole[: len(whole) // 2]
+    elif damaged == "png":
+        content = io.BytesIO()
+        Image.new("RGB", (8, 8)).save(content, "PNG")
+        damaged = content.getvalue()
+    path = tmp_path / "thumbnails.parquet"
+    rows = {"image": ["a", "b"], "jpeg": [whole, damaged]}
+    if isinstance(damaged, str):
+        rows["jpeg"] = ["a", damaged]
+    pd.DataFrame(rows, dtype=object).to_parquet(path)
+    assert read_thumbnails(path) == ({} if isinstance(damaged, str) else {"a": whole})
+
+
 def test_scale_is_of_all_maps_together_and_ignores_one_outlier() -> None:
     maps = [np.array([[1.0, 2.0]])] * 19 + [np.array([[100.0, 0.0]])]
     assert heat_scale(maps) == 2.0
