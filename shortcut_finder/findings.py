@@ -59,6 +59,8 @@ APART = 0.3
 EXACT = 0.5
 # Suspicion from which a finding is of high, medium severity.
 HIGH, MEDIUM = 0.60, 0.45
+# Suspicion that scores are measured by where there is none, so that their order is kept.
+LEAST = 1e-6
 # Natural-looking groups of a class that are still listed, at low severity, and how many more are
 # kept for the experiments because their images are surer of the class than its others are.
 ORDINARY_GROUPS, PROMISING = 1, 4
@@ -594,7 +596,7 @@ def _finding(one: _Looked, records: Records, classes: tuple[str, ...]) -> Findin
         sentence=_sentence(label, kind, region, test, weight),
         advice=_advice(kind, test["share"], weight["rigidity"]),
         carries=carries,
-        score=np.where(carries, suspicion * sure, 0.0),
+        score=np.where(carries, max(suspicion, LEAST) * sure, 0.0),
         boxes=_boxes(candidate, grid),
         parts={
             k: weight[k] for k in ("rigidity", "exclusivity", "border", "evidence", "fixed_place")

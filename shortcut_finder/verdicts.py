@@ -8,7 +8,7 @@ from dataclasses import replace
 import numpy as np
 
 from shortcut_finder.experiments import Experiment, Verification
-from shortcut_finder.findings import HIGH, MEDIUM, Finding
+from shortcut_finder.findings import HIGH, LEAST, MEDIUM, Finding
 from shortcut_finder.records import Records
 from shortcut_finder.regions import ANYWHERE
 from shortcut_finder.texts import percent
@@ -26,7 +26,7 @@ def decided(finding: Finding, verification: Verification, records: Records) -> F
     verdict, severity = _verdict(finding, verification)
     best = verification.decisive
     arm = None if best is None else best.strongest
-    score = finding.score * (_weight(finding.suspicion, severity) / max(finding.suspicion, 1e-6))
+    score = finding.score * (_weight(finding.suspicion, severity) / max(finding.suspicion, LEAST))
     return replace(
         finding,
         verdict=verdict,

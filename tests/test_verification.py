@@ -242,6 +242,20 @@ def test_what_the_class_is_recognised_by_is_no_shortcut(
     assert "not an addition" in found.sentence
 
 
+@pytest.mark.parametrize(
+    ("model", "least", "most"), [(RELIES, 0.5, 1.0), (IGNORES, 0.0, 0.2)], ids=["relied", "ignored"]
+)
+def test_scores_follow_what_was_shown(
+    moving: tuple[World, Finding], model: Model, least: float, most: float
+) -> None:
+    world, finding = moving
+    plain = replace(finding, **NATURAL, score=0.1 * finding.score / finding.suspicion)
+    (found,) = verified(world, model, [plain])
+    best = found.score[np.argsort(-plain.score)[:10]]
+    assert least <= best.min() <= best.max() <= most
+    assert (found.score[~finding.carries] == 0).all()
+
+
 def test_what_looks_natural_and_says_no_more_than_other_parts_is_not_confirmed(
     moving: tuple[World, Finding],
 ) -> None:
