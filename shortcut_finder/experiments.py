@@ -15,9 +15,9 @@ FEWEST_PAIRS = 24
 Q_LIMIT = 0.05
 # Least effect beyond every control that counts as reliance: half a unit of log-odds.
 FLOOR = 0.125
-# Least effect beyond the hottest parts of the class itself, at the low end of its interval: of what
-# comes on top of the class, and of what no part of an object comes near (2.8 units of log-odds).
-BEYOND_OWN, FAR_BEYOND = 0.125, 0.6
+# Least effect beyond the hottest parts of the class itself, at the low end of its interval (0.5, 1.9
+# and 2.8 units of log-odds): the less plainly a thing is on top of its class, the more it must say.
+BEYOND_OWN, WELL_BEYOND, FAR_BEYOND = 0.125, 0.45, 0.6
 CONFIDENCE = 0.95
 # Images with and without a thing that must be there to tell an addition from the object itself.
 FEWEST_COMPARED = 5
@@ -139,19 +139,19 @@ class Experiment:
         return self.beats_all and self.q <= Q_LIMIT
 
     @property
-    def beyond_own(self) -> bool:
-        """Whether it says more for the class than the class's own parts do."""
-        return self.own is not None and self.own.low >= BEYOND_OWN
+    def beyond_own(self) -> float:
+        """Effect beyond the class's own parts, at the low end of its interval; -1 without them."""
+        return -1.0 if self.own is None else self.own.low
+
+    @property
+    def beyond_all(self) -> float:
+        """The same beyond every control, too."""
+        return min(self.beyond_own, *(arm.low for arm in self.arms))
 
     @property
     def within_own(self) -> bool:
         """Whether the class's own parts say as much, at the ends of intervals too."""
         return self.own is not None and self.own.high < FLOOR
-
-    @property
-    def far_beyond(self) -> bool:
-        """Whether it says so much more than any control and any part that it can be neither."""
-        return self.own is not None and min(a.low for a in (*self.arms, self.own)) >= FAR_BEYOND
 
     @property
     def rules_out(self) -> bool:
@@ -376,18 +376,29 @@ class Verification:
         return any(experiment.holds for experiment in self.experiments)
 
     @property
-    def beyond_own(self) -> bool:
-        """Whether the model relies on it more than on the class's own parts."""
-        return any(made.holds and made.beyond_own for made in self.experiments)
+    def beyond_own(self) -> float:
+        """How far the model relies on it more than on the class's own parts; -1 if not shown."""
+        return max((made.beyond_own for made in self.experiments if made.holds), default=-1.0)
 
     @property
-    def far_beyond(self) -> bool:
-        """Whether the model relies on it far more than on any part of the class.
+    def beyond_all(self) -> float:
+        """The same beyond every control, too."""
+        return max((made.beyond_all for made in self.experiments if made.holds), default=-1.0)
 
-        Of a handful of images this would be an anecdote.
+    @property
+    def behaves(self) -> bool:
+        """Whether it behaves like an addition: on top of its class, and saying more than that does.
+
+        The less is left of the class without it, the more it must say. What says far more than
+        anything else in the images of the class need not come on top.
         """
-        compared = self.surplus is not None
-        return compared and any(made.holds and made.far_beyond for made in self.experiments)
+        surplus = self.surplus
+        if surplus is None:
+            # Of a handful of images this would be an anecdote.
+            return False
+        least = BEYOND_OWN if surplus.leaves_enough else WELL_BEYOND
+        added = surplus.is_added and self.beyond_own >= least
+        return added or self.beyond_all >= FAR_BEYOND
 
     @property
     def within_own(self) -> bool:

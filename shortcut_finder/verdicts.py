@@ -77,7 +77,7 @@ def _is_object(finding: Finding, verification: Verification) -> bool:
         return False
     if finding.extent is not None and finding.severity != "low":
         return surplus.is_all
-    return surplus.is_object and not verification.far_beyond
+    return surplus.is_object and not verification.behaves
 
 
 def _may_be_object(finding: Finding, verification: Verification) -> bool:
@@ -99,21 +99,7 @@ def _artificial(finding: Finding, verification: Verification) -> bool:
     """
     if finding.kind == "property":
         return finding.suspicion >= BEYOND_NATURE
-    return finding.severity != "low" or _behaves(finding, verification)
-
-
-def _behaves(finding: Finding, verification: Verification) -> bool:
-    """Whether it comes on top of what the class is known by, and says more than that does.
-
-    What says far more than anything else in the images of the class need not come on top. What
-    stands where objects do must leave the rest of the image as sure as the class's others are;
-    elsewhere what the class is known by may have been learned less for it.
-    """
-    surplus = verification.surplus
-    added = surplus is not None and surplus.is_added
-    if added and _inside(finding):
-        added = surplus is not None and surplus.leaves_enough
-    return verification.far_beyond or (added and verification.beyond_own)
+    return finding.severity != "low" or verification.behaves
 
 
 def _hanging(score: np.ndarray, without: Mapping[int, float], records: Records) -> np.ndarray:
@@ -135,7 +121,7 @@ def _says(finding: Finding, verification: Verification) -> str:
             f"Without it these images are less surely {finding.label} than other images of the "
             "class are, so it is part of what the class is recognised by, not an addition."
         )
-    elif said and finding.severity == "low" and _behaves(finding, verification):
+    elif said and finding.severity == "low" and verification.behaves:
         said.append(
             f"With it the images are more surely {finding.label} than the class's others are: an "
             "addition does that, a part of the object does not."

@@ -14,6 +14,7 @@ import numpy as np
 from tqdm import tqdm
 
 from shortcut_finder.experiments import (
+    BEYOND_OWN,
     FEWEST_PAIRS,
     Experiment,
     Shot,
@@ -107,7 +108,7 @@ def _verified(finding: Finding, cast: Cast, lab: Lab, rng: np.random.Generator) 
 
 def _stands_out(made: Experiment) -> bool:
     """Whether it beats its controls, and the class's own parts where there are any."""
-    return made.beats_all and (made.own is None or made.beyond_own)
+    return made.beats_all and (made.own is None or made.beyond_own >= BEYOND_OWN)
 
 
 def _without(finding: Finding, cast: Cast, lab: Lab) -> tuple[dict[int, float], Surplus | None]:
