@@ -15,8 +15,8 @@ FEWEST_PAIRS = 24
 Q_LIMIT = 0.05
 # Least effect beyond every control that counts as reliance: half a unit of log-odds.
 FLOOR = 0.125
-# Least effect beyond the hottest parts of the class itself, at the low end of its interval (0.5, 1.9
-# and 2.8 units of log-odds): the less plainly a thing is on top of its class, the more it must say.
+# Least effect beyond the hottest parts of the class itself, at the low end of its interval (.5, 1.9
+# and 2.8 of log-odds). The less plainly a thing comes on top of its class, the more it needs.
 BEYOND_OWN, WELL_BEYOND, FAR_BEYOND = 0.125, 0.45, 0.6
 CONFIDENCE = 0.95
 # Images with and without a thing that must be there to tell an addition from the object itself.
