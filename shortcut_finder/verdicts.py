@@ -15,8 +15,6 @@ from shortcut_finder.texts import percent
 
 # Part of the score of an image that depends on how much its label hangs on the thing.
 HANGING = 0.1
-# Suspicion from which a look of the whole image is beyond what natural classes show.
-BEYOND_NATURE = 0.3
 # Share of a class from which nothing is left to compare a look with.
 NEARLY_ALL = 0.8
 
@@ -94,11 +92,8 @@ def _may_be_object(finding: Finding, verification: Verification) -> bool:
 def _artificial(finding: Finding, verification: Verification) -> bool:
     """Whether it looks enough like an artifact to be called a shortcut when the model relies on it.
 
-    A look of the whole image that goes beyond nature is seldom striking. And what does not repeat
-    to the pixel may still behave like an artifact.
+    What does not repeat to the pixel may still behave like an artifact.
     """
-    if finding.kind == "property":
-        return finding.suspicion >= BEYOND_NATURE
     return finding.severity != "low" or verification.behaves
 
 
