@@ -94,8 +94,9 @@ def score(built: Built, run: sf.Run) -> dict[str, Any]:
         for level in LEVELS
         for name, value in finding_counts(built, found, level).items()
     }
-    row["wrong_loud"] = sum(hit.loud for hit in found) if built.case.control else 0
-    row["wrong_confirmed"] = sum(hit.confirmed for hit in found) if built.case.control else 0
+    wrong = found if must_be_silent(built.case) else []
+    row["wrong_loud"] = sum(hit.loud for hit in wrong)
+    row["wrong_confirmed"] = sum(hit.confirmed for hit in wrong)
     row["top_suspicion"] = float(run.findings["suspicion"].max()) if len(found) else 0.0
     reliance = run.findings["reliance"].max()
     row["top_reliance"] = 0.0 if pd.isna(reliance) else float(reliance)
@@ -106,6 +107,11 @@ def score(built: Built, run: sf.Run) -> dict[str, Any]:
         for one, hit in zip(run.findings.itertuples(), found, strict=True)
     ]
     return row | _ranked(built, run)
+
+
+def must_be_silent(case: Case) -> bool:
+    """Whether every finding is wrong: of a control, and of a set that nothing was planted in."""
+    return bool(case.control) or not case.plants
 
 
 def _ranked(built: Built, run: sf.Run) -> dict[str, Any]:

@@ -5,13 +5,14 @@ The full tables are made by `make bench-detect`; the slow tests are a middle way
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
 import pytest
 from cases import Case, Plant
-from detection import read_rows, run_case, run_cases, save_table
+from detection import must_be_silent, read_rows, run_case, run_cases, save_table
 from splits import DEVELOPMENT
 
 CLEAN = Case(classes=3, images=80, seed=1)
@@ -52,6 +53,12 @@ def test_a_clean_set_is_quiet_and_a_finished_case_is_not_run_again(
     capsys.readouterr()
     run_cases([CLEAN], tmp_path, minutes=10)
     assert capsys.readouterr().out == ""
+
+
+def test_controls_and_clean_sets_must_be_silent() -> None:
+    assert must_be_silent(CLEAN)
+    assert must_be_silent(replace(PLANTED, control="equal"))
+    assert not must_be_silent(PLANTED)
 
 
 def test_no_case_is_begun_when_the_time_is_up(
