@@ -24,8 +24,6 @@ FEWEST_COMPARED = 5
 # Share of its log-odds that an addition has on top, at least, and at most: beyond that its images
 # are surer of the class for another reason. And how clear it must be that it has less.
 ADDED, OTHERWISE, CLEAR = 0.4, 1.5, 0.2
-# Share below which nothing is on top.
-NOTHING_ELSE = 0.1
 # The hottest part of natural images makes them a little surer, too; an addition must be plain.
 PLAIN = 1e-3
 # Strongest first: the model relies on it; it looks like a shortcut; it is there, unused.
@@ -301,9 +299,9 @@ class Surplus:
         return self.share < ADDED and not self.leaves_enough
 
     @property
-    def is_all(self) -> bool:
-        """Whether it is plain that there is nothing else that the class is recognised by."""
-        return self.share < NOTHING_ELSE and self.p <= PLAIN
+    def is_plainly_object(self) -> bool:
+        """Whether it does so beyond doubt."""
+        return self.share < ADDED and self.p <= PLAIN
 
 
 def surplus_of(whole: np.ndarray, filled: np.ndarray, others: np.ndarray) -> Surplus | None:

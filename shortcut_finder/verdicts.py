@@ -39,8 +39,9 @@ def decided(finding: Finding, verification: Verification, records: Records) -> F
 def _verdict(finding: Finding, verification: Verification) -> tuple[str, str]:
     """Verdict and severity."""
     if _is_object(finding, verification):
-        return "suspect", "low"
-    if verification.holds and _artificial(finding, verification):
+        # What repeats exactly stays worth a look.
+        return "suspect", "low" if finding.severity == "low" or finding.extent is None else "medium"
+    if _relied_on(finding, verification) and _artificial(finding, verification):
         if _may_be_object(finding, verification):
             return "suspect", "medium"
         return "confirmed", "high"
@@ -49,6 +50,16 @@ def _verdict(finding: Finding, verification: Verification) -> tuple[str, str]:
     if finding.kind == "property" and verification.experiments and finding.severity == "high":
         return "suspect", "medium"
     return "suspect", finding.severity
+
+
+def _relied_on(finding: Finding, verification: Verification) -> bool:
+    """Whether experiments show that the model relies on it.
+
+    A look that is taken away is held against one control only, so it has to work when given, too.
+    """
+    if finding.kind == "property":
+        return any(made.holds and made.name == "paste" for made in verification.experiments)
+    return verification.holds
 
 
 def _weight(suspicion: float, severity: str) -> float:
@@ -68,14 +79,13 @@ def _inside(finding: Finding) -> bool:
 def _is_object(finding: Finding, verification: Verification) -> bool:
     """Objects are inside, and so are some artifacts: these must come on top of the object.
 
-    What repeats exactly at one place is no object unless nothing is left without it.
+    For what repeats exactly at one place the contrary has to be plain.
     """
     surplus = verification.surplus
-    if not _inside(finding) or surplus is None or not verification.holds:
+    if not _inside(finding) or surplus is None or not verification.holds or verification.behaves:
         return False
-    if finding.extent is not None and finding.severity != "low":
-        return surplus.is_all
-    return surplus.is_object and not verification.behaves
+    stamped = finding.extent is not None and finding.severity != "low"
+    return surplus.is_plainly_object if stamped else surplus.is_object
 
 
 def _may_be_object(finding: Finding, verification: Verification) -> bool:

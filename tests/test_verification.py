@@ -231,14 +231,14 @@ def with_rival(world: World) -> World:
     return replace(world, pictures=pictures, records=replace(world.records, maps=maps))
 
 
-@pytest.mark.parametrize("place", ["fixed", "moving"])
+@pytest.mark.parametrize(("place", "severity"), [("fixed", "medium"), ("moving", "low")])
 def test_what_the_class_is_recognised_by_is_no_shortcut(
-    place: str, request: pytest.FixtureRequest
+    place: str, severity: str, request: pytest.FixtureRequest
 ) -> None:
     world, finding = request.getfixturevalue(place)
     (found,) = verified(with_rival(world), EITHER, [replace(finding, region="centre")])
     assert found.verification.holds
-    assert (found.verdict, found.severity) == ("suspect", "low")
+    assert (found.verdict, found.severity) == ("suspect", severity)
     assert "not an addition" in found.sentence
 
 
@@ -295,6 +295,13 @@ def test_a_brightness_that_the_model_reads_is_confirmed_by_changing_it(
     assert found.verdict == "confirmed"
     (unseen,) = verified(world, IGNORES, [shade])
     assert unseen.verdict != "confirmed"
+    # Where the stamp has to be there as well, giving the brightness to others does nothing.
+    needs = bee_by(lambda p: stamped(p) * (p.mean(axis=(1, 2, 3)) / 16 - 10))
+    (taken,) = verified(world, needs, [shade])
+    assert {one.name: one.holds for one in taken.verification.experiments} == {
+        "paste": False, "neutralise": True,
+    }  # fmt: skip
+    assert (taken.verdict, taken.severity) == ("suspect", "medium")
     (size,) = verified(world, reads, [replace(shade, region="image size")])
     assert "does not show" in size.verification.note
 
