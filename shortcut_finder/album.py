@@ -2,20 +2,19 @@
 
 from __future__ import annotations
 
-import io
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
 import numpy as np
 import pandas as pd
-from PIL import Image
 
 from shortcut_finder.errors import ShortcutFinderError
 from shortcut_finder.pictures import (
     cell_picture,
     crop,
     heat_layer,
+    jpeg_size,
     jpeg_uri,
     png_uri,
     read_thumbnails,
@@ -35,8 +34,6 @@ SHOT_SIDE = 160
 # What the images of the contact sheets may take, in bytes; they shrink until they do.
 SHEET_BYTES = 6_000_000
 SHEET_SIDES = (320, 256, 192)
-# The pictures of experiments are smaller than this, in pixels of the longer side.
-LARGEST_STORED = 1024
 # A crop that loses less than this is not worth a shadow.
 MOSTLY_VISIBLE = 0.995
 
@@ -188,15 +185,11 @@ class Album:
         )
 
     def stored(self, jpeg: bytes, caption: str, note: str, alt: str) -> Picture | None:
-        """A picture that comes with its bytes; None where they are no JPEG of a sane size."""
-        try:
-            with Image.open(io.BytesIO(jpeg), formats=("JPEG",)) as opened:
-                width, height = opened.size
-        except (OSError, ValueError, SyntaxError, Image.DecompressionBombError):
+        """A picture that comes with its bytes; None where they are no whole JPEG of a sane size."""
+        size = jpeg_size(jpeg)
+        if size is None:
             return None
-        if max(width, height) > LARGEST_STORED:
-            return None
-        style = _frame(width, height)
+        style = _frame(*size)
         src = jpeg_uri(smaller(jpeg, SHOT_SIDE))
         return Picture(alt=alt, src=src, style=style, caption=caption, note=note)
 

@@ -28,9 +28,9 @@ from shortcut_finder.findings import (
     Scene,
     gather_candidates,
     judge,
-    listed,
     located,
     ranked,
+    worth_listing,
 )
 from shortcut_finder.groups import discovery_half, find_templates, match_templates
 from shortcut_finder.metadata import metadata_columns, telling_columns
@@ -126,7 +126,7 @@ def scan(
     )
     if settings.verify:
         judged = _verify(judged, records, images, classifier, settings, progress=progress)
-    judged = replace(judged, findings=listed(judged.findings))
+    judged = replace(judged, findings=worth_listing(judged.findings))
     image_table = _image_table(records, images, classifier, shares, regions, judged.findings)
     run = Run(
         folder=folder,

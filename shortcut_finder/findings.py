@@ -9,12 +9,11 @@ from pathlib import Path
 
 import numpy as np
 from PIL import Image
-from scipy import stats
 
 from shortcut_finder.associations import Shift
 from shortcut_finder.errors import UnreadableImage
 from shortcut_finder.evidence import association_p, false_discovery_rate, phi, share_above
-from shortcut_finder.experiments import VERDICTS, Verification, answers_for
+from shortcut_finder.experiments import VERDICTS, Verification, answers_for, surer_p
 from shortcut_finder.groups import Matches, Template, matching_cells, place_concentration
 from shortcut_finder.metadata import Companion
 from shortcut_finder.preprocessing import Box, Preprocessing
@@ -97,6 +96,10 @@ class Candidate:
     def carries(self) -> np.ndarray:
         """Which images carry it for sure, (image,) of bool."""
         return self.membership >= 0
+
+    def surest(self, images: np.ndarray) -> np.ndarray:
+        """The images, given by number, the one that carries it most surely first."""
+        return images[np.argsort(-self.membership[images], kind="stable")]
 
 
 @dataclass(frozen=True, eq=False)
@@ -310,7 +313,7 @@ def _sifted(candidate: Candidate, one: _Looked, scene: Scene) -> Candidate:
     Cells are coarse; what repeats to the pixel can be told from what only has similar cells.
     """
     listed = np.flatnonzero(_listed(candidate, scene.records.labels))
-    listed = listed[np.argsort(-candidate.membership[listed], kind="stable")][:SIFTED]
+    listed = candidate.surest(listed)[:SIFTED]
     likeness = scene.likeness(one.found.medoid, listed, candidate)
     ordinary = one.test["control_rigidity"]
     limit = ordinary + (one.found.gradient - ordinary) / 3
@@ -330,19 +333,16 @@ def _distinct(looked: Sequence[_Looked], records: Records) -> list[_Looked]:
     for group, most in ((loud, len(loud)), (promising, PROMISING), (low, ORDINARY_GROUPS)):
         taken: Counter[int] = Counter()
         for one in group:
-            label = one.candidate.label
-            if taken[label] < most and not any(_pieces(one, other, records) for other in kept):
+            label, reached = one.candidate.label, one.reached
+            if taken[label] < most and not any(
+                _same_images(reached, other.reached, records.labels) for other in kept
+            ):
                 kept.append(one)
                 taken[label] += 1
     return kept
 
 
-def _pieces(one: _Looked, other: _Looked, records: Records) -> bool:
-    """Whether two candidates are pieces of one thing."""
-    return _same_images(one.reached, other.reached, records.labels)
-
-
-def listed(findings: Sequence[Finding]) -> tuple[Finding, ...]:
+def worth_listing(findings: Sequence[Finding]) -> tuple[Finding, ...]:
     """The findings without what was kept for the experiments alone and did not stand out there.
 
     Args:
@@ -356,7 +356,7 @@ def listed(findings: Sequence[Finding]) -> tuple[Finding, ...]:
             if ordinary[finding.label] > ORDINARY_GROUPS:
                 continue
         kept.append(finding)
-    return tuple(replace(finding, key=f"F{n}") for n, finding in enumerate(kept, start=1))
+    return ranked(kept)
 
 
 def _test(candidate: Candidate, labels: np.ndarray, tested: np.ndarray) -> dict[str, float]:
@@ -392,7 +392,7 @@ def _rigidity(candidate: Candidate, scene: Scene, half: np.ndarray) -> tuple[Rig
     members = np.flatnonzero(own & candidate.carries & ~half)
     if len(members) < FEWEST:
         members = np.flatnonzero(own & candidate.carries)
-    members = members[np.argsort(-candidate.membership[members], kind="stable")][:COMPARED]
+    members = candidate.surest(members)[:COMPARED]
     centres = _centres(candidate, scene.records.cell_grid)
     found = scene.rigidity(members, centres[members])
     if found.gradient <= ORDINARY:
@@ -419,16 +419,13 @@ def _surer_p(candidate: Candidate, records: Records, tested: np.ndarray) -> floa
     One-sided (Mann-Whitney U), by the label's log-odds; 1 where there are too few to say.
     """
     own = tested & (records.labels == candidate.label)
-    members = np.flatnonzero(own & candidate.carries)
-    members = members[np.argsort(-candidate.membership[members], kind="stable")][: 2 * COMPARED]
+    members = candidate.surest(np.flatnonzero(own & candidate.carries))[: 2 * COMPARED]
     others = np.flatnonzero(own & ~candidate.carries)
     if min(len(members), len(others)) < FEWEST:
         return 1.0
     output = int(records.outputs[members[0]])
     inside, outside = (answers_for(records.logits[n], output).log_odds for n in (members, others))
-    return float(
-        stats.mannwhitneyu(inside, outside, alternative="greater", method="asymptotic").pvalue
-    )
+    return surer_p(inside, outside)
 
 
 def _covers(extent: np.ndarray, x: float, y: float) -> bool:
@@ -577,7 +574,7 @@ def _finding(one: _Looked, records: Records, classes: tuple[str, ...]) -> Findin
     kind = _kind(one, region)
     suspicion = weight["suspicion"]
     members = np.flatnonzero(candidate.carries & (records.labels == candidate.label))
-    best = members[np.argsort(-candidate.membership[members], kind="stable")]
+    best = candidate.surest(members)
     # Half for an image at the limit of membership, nearly one for a typical member.
     sure = 1 / (1 + np.exp(-3.0 * np.clip(candidate.membership, -3, 3)))
     place = np.bincount(candidate.closest[members], minlength=grid[0] * grid[1]).reshape(grid)

@@ -225,7 +225,7 @@ def with_colours_of(pixels: np.ndarray, donor: np.ndarray) -> np.ndarray:
     behind. Deviations change by a factor of `STRETCH` at most.
     """
     values, other = pixels.astype(np.float32), donor.astype(np.float32)
-    mask = ~_inner(*pixels.shape[:2])
+    mask = _outer(*pixels.shape[:2])
     here, there = values[mask], other[mask]
     scale = there.std(axis=0) / np.maximum(here.std(axis=0), 1.0)
     scale = np.clip(scale, 1 / STRETCH, STRETCH)
@@ -250,10 +250,10 @@ def with_sharpness_of(pixels: np.ndarray, donor: np.ndarray) -> np.ndarray:
 def _sharpness(values: np.ndarray) -> float:
     """Mean second difference over mean first difference of grey levels, in the outer frame."""
     grey = values.mean(axis=2)
-    inner = _inner(*grey.shape)
+    outer = _outer(*grey.shape)
     steps = [[np.abs(np.diff(grey, order, axis=axis)) for axis in (0, 1)] for order in (1, 2)]
     first, second = (
-        sum(float(step[~inner[: step.shape[0], : step.shape[1]]].mean()) for step in both)
+        sum(float(step[outer[: step.shape[0], : step.shape[1]]].mean()) for step in both)
         for both in steps
     )
     return second / max(first, 1e-3)
@@ -261,12 +261,12 @@ def _sharpness(values: np.ndarray) -> float:
 
 def with_border_of(pixels: np.ndarray, donor: np.ndarray) -> np.ndarray:
     """The image with the outermost tenth of the donor."""
-    return paste(pixels, donor, ~_inner(*pixels.shape[:2]))
+    return paste(pixels, donor, _outer(*pixels.shape[:2]))
 
 
-def _inner(height: int, width: int) -> np.ndarray:
-    """All but the outermost tenth on every side, (row, column) of bool."""
-    mask = np.zeros((height, width), dtype=bool)
+def _outer(height: int, width: int) -> np.ndarray:
+    """The outermost tenth on every side, (row, column) of bool."""
+    mask = np.ones((height, width), dtype=bool)
     rows, columns = max(1, height // 10), max(1, width // 10)
-    mask[rows:-rows, columns:-columns] = True
+    mask[rows:-rows, columns:-columns] = False
     return mask

@@ -92,7 +92,7 @@ class Cast:
         strangers: images of other classes without it, not taken for the class where there are
             enough.
         hot: an image of another class for each stranger, of a third class where there is one.
-        own: images of the class without it; empty where there are too few.
+        contrasted: whether `plain` are of the class.
     """
 
     output: int
@@ -101,7 +101,7 @@ class Cast:
     others: np.ndarray
     strangers: np.ndarray
     hot: np.ndarray
-    own: np.ndarray
+    contrasted: bool
 
 
 def cast_for(finding: Finding, lab: Lab, tested: np.ndarray, rng: np.random.Generator) -> Cast:
@@ -132,7 +132,7 @@ def cast_for(finding: Finding, lab: Lab, tested: np.ndarray, rng: np.random.Gene
         output=output,
         members=lab.readable(members, PAIRS),
         plain=plain,
-        own=plain if contrasted else plain[:0],
+        contrasted=contrasted and len(plain) > 0,
         others=np.flatnonzero(tested & own & ~finding.carries),
         strangers=strangers,
         hot=_of_third_classes(strangers, pool if len(pool) else strangers, records.labels),

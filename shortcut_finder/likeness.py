@@ -67,7 +67,8 @@ def _patches(
     run: Run, finding: Mapping[str, Any]
 ) -> tuple[list[np.ndarray], list[tuple[float, float]]]:
     """Grey levels of the typical members that the run has pictures of, and where to look."""
-    thumbnails = read_thumbnails(run.folder / "thumbnails.parquet")
+    wanted = [entry["image"] for entry in finding["template"]]
+    thumbnails = read_thumbnails(run.folder / "thumbnails.parquet", wanted)
     sizes = run.images.set_index("image")[["width", "height"]]
     greys, centres = [], []
     for entry in finding["template"]:

@@ -165,8 +165,8 @@ def _paste(
         grey = np.array(lab.scene.preprocessing.mean) * 255
         flat = np.broadcast_to(np.rint(grey).astype(np.uint8), treated[0].shape)
         yield "flat colour", treated, pasted([flat] * count)
-        if len(cast.own):
-            yield OWN, treated, pasted(hottest(np.resize(cast.own, count)))
+        if cast.contrasted:
+            yield OWN, treated, pasted(hottest(plain))
 
     place = "same place" if fixed else "random places"
     return Trial("paste", place, cast.strangers, pasted_arm, compared())

@@ -137,6 +137,13 @@ def test_the_chart_names_every_control_and_escapes_them(run: Run) -> None:
     assert "+61 points" in chart
 
 
+def test_a_damaged_picture_of_an_experiment_is_left_out(run: Run) -> None:
+    shots = read_shots(run.folder / FILE)
+    shots["jpeg"] = [jpeg[: len(jpeg) // 2] for jpeg in shots["jpeg"]]
+    view = verification_view(run.details[0], shots, Album(run))
+    assert [experiment.rows for experiment in view.experiments] == [(), (), ()]
+
+
 def test_the_chart_sets_the_class_itself_apart_from_the_controls(run: Run) -> None:
     entry = copy.deepcopy(run.details[0]["verification"])
     arm = {**entry["experiments"][1]["arms"][0], "name": "hottest part of the class itself"}
