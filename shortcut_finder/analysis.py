@@ -17,21 +17,12 @@ import pandas as pd
 from tqdm import tqdm
 
 from shortcut_finder.associations import find_associations
+from shortcut_finder.candidates import Q_LIMIT, gather_candidates
 from shortcut_finder.confusions import find_confusions
 from shortcut_finder.dataset import ImageDataset, load_dataset
 from shortcut_finder.errors import RunError, SettingsError
 from shortcut_finder.evidence import association_p, weigh_regions
-from shortcut_finder.findings import (
-    Q_LIMIT,
-    Finding,
-    Judged,
-    Scene,
-    gather_candidates,
-    judge,
-    located,
-    ranked,
-    worth_listing,
-)
+from shortcut_finder.findings import Finding, Judged, Scene, judge, located, ranked, worth_listing
 from shortcut_finder.groups import discovery_half, find_templates, match_templates
 from shortcut_finder.metadata import metadata_columns, telling_columns
 from shortcut_finder.offenders import rank_offenders

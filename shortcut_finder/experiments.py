@@ -18,6 +18,9 @@ FLOOR = 0.125
 # Least effect beyond the hottest parts of the class itself, at the low end of its interval (.5, 1.9
 # and 2.8 of log-odds). The less plainly a thing comes on top of its class, the more it needs.
 BEYOND_OWN, WELL_BEYOND, FAR_BEYOND = 0.125, 0.45, 0.6
+# Share of the images that it must turn over besides, more than anything it is held against does.
+# One in twenty of the groups that are no artifact turns over a tenth.
+TURNED = 0.12
 CONFIDENCE = 0.95
 # Images with and without a thing that must be there to tell an addition from the object itself.
 FEWEST_COMPARED = 5
@@ -145,6 +148,12 @@ class Experiment:
     def beyond_all(self) -> float:
         """The same beyond every control, too."""
         return min(self.beyond_own, *(arm.low for arm in self.arms))
+
+    @property
+    def turned(self) -> float:
+        """Share of the images turned over by it alone, beyond what any control or own part does."""
+        arms = self.arms if self.own is None else (*self.arms, self.own)
+        return self.flips - max(arm.flips for arm in arms)
 
     @property
     def within_own(self) -> bool:
@@ -396,14 +405,21 @@ class Verification:
         return max((made.beyond_all for made in self.experiments if made.holds), default=-1.0)
 
     @property
+    def turned(self) -> float:
+        """Share of images that it turns over and the class's own parts do not; -1 if not shown."""
+        shown = [made.turned for made in self.experiments if made.holds and made.own is not None]
+        return max(shown, default=-1.0)
+
+    @property
     def behaves(self) -> bool:
         """Whether it behaves like an addition: on top of its class, and saying more than that does.
 
         The less is left of the class without it, the more it must say. What says far more than
-        anything else in the images of the class need not come on top.
+        anything else in the images of the class need not come on top. Either way it must change
+        what images are taken for.
         """
         surplus = self.surplus
-        if surplus is None:
+        if surplus is None or self.turned < TURNED:
             # Of a handful of images this would be an anecdote.
             return False
         least = BEYOND_OWN if surplus.leaves_enough else WELL_BEYOND

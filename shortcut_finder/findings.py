@@ -11,10 +11,21 @@ import numpy as np
 from PIL import Image
 
 from shortcut_finder.associations import Shift
+from shortcut_finder.candidates import (
+    FEWEST,
+    LIFT,
+    Candidate,
+    association_test,
+    classes_without,
+    holds,
+    listed_images,
+    reach,
+    same_images,
+)
 from shortcut_finder.errors import UnreadableImage
-from shortcut_finder.evidence import association_p, false_discovery_rate, phi, share_above
+from shortcut_finder.evidence import false_discovery_rate
 from shortcut_finder.experiments import VERDICTS, Verification, answers_for, surer_p
-from shortcut_finder.groups import Matches, Template, matching_cells, place_concentration
+from shortcut_finder.groups import Template, matching_cells, place_concentration
 from shortcut_finder.metadata import Companion
 from shortcut_finder.preprocessing import Box, Preprocessing
 from shortcut_finder.records import Records
@@ -28,18 +39,8 @@ from shortcut_finder.rigidity import (
 )
 from shortcut_finder.settings import SEVERITIES
 
-# Correlation of two candidates' members within a class from which they are one thing.
-TOGETHER = 0.4
-# False discovery rate over all candidates.
-Q_LIMIT = 0.05
-# A candidate must be this many times more common in its class than elsewhere, and by this much.
-LIFT, DIFFERENCE = 3.0, 0.02
-# Fewer members than this are anecdotes.
-FEWEST = 4
 # Images compared for rigidity.
 COMPARED = 16
-# Membership from which an image of another class is listed too.
-SURE = 0.75
 # Images of a class held against the medoid, at most.
 SIFTED = 1000
 # Share of near copies among the compared images from which a group is one of duplicates.
@@ -71,35 +72,6 @@ WIDE = 0.25
 MARGIN = 0.25
 # Below this share of common grey variance an exact repetition is seen through.
 TRANSLUCENT = 0.35
-
-
-@dataclass(frozen=True, eq=False)
-class Candidate:
-    """Something that images of a class share.
-
-    Attributes:
-        label: index of the class.
-        membership: 0 at the limit of membership, 1 for a typical member, (image,).
-        closest: the cell that matches best, (image,).
-        extent: cells that a thing at a fixed place covers, (row, column) of bool; ``None`` for
-            a thing at any place.
-        template: what it looks like.
-    """
-
-    label: int
-    membership: np.ndarray
-    closest: np.ndarray
-    extent: np.ndarray | None
-    template: Template
-
-    @property
-    def carries(self) -> np.ndarray:
-        """Which images carry it for sure, (image,) of bool."""
-        return self.membership >= 0
-
-    def surest(self, images: np.ndarray) -> np.ndarray:
-        """The images, given by number, the one that carries it most surely first."""
-        return images[np.argsort(-self.membership[images], kind="stable")]
 
 
 @dataclass(frozen=True, eq=False)
@@ -180,56 +152,6 @@ class Judged:
     tested: int
 
 
-def gather_candidates(
-    templates: Sequence[Template], matches: Matches, records: Records
-) -> list[Candidate]:
-    """What every template says about every image."""
-    return [
-        Candidate(
-            label=template.label,
-            membership=_membership(template, matches.similarity[:, number]).astype(np.float64),
-            closest=matches.closest[:, number],
-            extent=None if template.extent is None else template.extent.reshape(records.cell_grid),
-            template=template,
-        )
-        for number, template in enumerate(templates)
-    ]
-
-
-def _same_images(one: Candidate, other: Candidate, labels: np.ndarray) -> bool:
-    """Whether two candidates of a class stand in the same images: pieces of one thing."""
-    own = labels == one.label
-    carried = one.carries[own].astype(float), other.carries[own].astype(float)
-    return one.label == other.label and phi(*carried) >= TOGETHER
-
-
-def _membership(template: Template, similarity: np.ndarray) -> np.ndarray:
-    span = max(template.typical - template.limit, 1e-3)
-    return (similarity - template.limit) / span
-
-
-def reach(candidate: Candidate, labels: np.ndarray) -> Candidate:
-    """Lower the limit inside the class to where members thin out.
-
-    The limit of a template keeps nearly every image of the other classes out. Within the class,
-    where the thing is known to be common, weaker matches are members too: down to where the
-    class still gains more than the others do, and no further than the counts can tell.
-    """
-    own = labels == candidate.label
-    inside, outside = candidate.membership[own], candidate.membership[~own]
-    levels = np.append(np.unique(inside[inside < 0]), 0.0)
-    gained, strangers = share_above(inside, levels), share_above(outside, levels)
-    gain = gained - strangers
-    best = int(np.argmax(gain))
-    noise = np.sqrt(
-        np.abs(gained - gained[best]) / len(inside)
-        + np.abs(strangers - strangers[best]) / max(len(outside), 1)
-    )
-    limit = float(levels[np.flatnonzero(gain[best] - gain <= noise / 2)[-1]])
-    lowered = (candidate.membership - limit) / (1 - limit)
-    return replace(candidate, membership=np.where(own, lowered, candidate.membership))
-
-
 def judge(
     candidates: Sequence[Candidate],
     scene: Scene,
@@ -244,21 +166,29 @@ def judge(
         half: the discovery half, (image,) of bool.
         classes: class names.
     """
-    tests = [_test(candidate, scene.records.labels, ~half) for candidate in candidates]
+    labels = scene.records.labels
+    lacking = [classes_without(candidate, labels, half) for candidate in candidates]
+    tests = [
+        association_test(one, labels, ~half, without)
+        for one, without in zip(candidates, lacking, strict=True)
+    ]
     q = false_discovery_rate(np.array([test["p"] for test in tests]))
     looked: list[_Looked] = []
     notes: list[str] = []
-    for candidate, test, value in zip(candidates, tests, q, strict=True):
-        if not _holds(test, float(value)):
+    for candidate, test, value, without in zip(candidates, tests, q, lacking, strict=True):
+        if not holds(test, float(value)):
             continue
         one = _look(candidate, {**test, "q": float(value)}, scene, half)
+        # Parts of objects are shared by many classes; only what repeats exactly is worth a word.
+        if candidate.template.shared and not one.exact:
+            continue
         if one.found.duplicates >= DUPLICATES:
             notes.append(
                 f"{classes[candidate.label]}: {int(test['members'])} images look like copies of "
                 "one another; near-duplicates are no shortcut, but they do inflate accuracy."
             )
         else:
-            looked.append(_extended(one, scene, ~half))
+            looked.append(_extended(one, scene, ~half, without))
     findings = [_finding(one, scene.records, classes) for one in _distinct(looked, scene.records)]
     return Judged(tuple(findings), tuple(dict.fromkeys(notes)), len(candidates))
 
@@ -287,24 +217,18 @@ class _Looked:
         return self.weight["rigidity"] >= EXACT
 
 
-def _holds(test: Mapping[str, float], q: float) -> bool:
-    return (
-        q <= Q_LIMIT
-        and test["share"] >= LIFT * test["elsewhere"]
-        and test["share"] - test["elsewhere"] >= DIFFERENCE
-        and test["members"] >= FEWEST
-    )
-
-
-def _extended(one: _Looked, scene: Scene, tested: np.ndarray) -> _Looked:
-    """The candidate with every image of the class that carries it, where it repeats exactly."""
-    if not one.exact:
-        return one
-    reached = reach(one.candidate, scene.records.labels)
-    listed = reached if reached.extent is not None else _sifted(reached, one, scene)
+def _extended(one: _Looked, scene: Scene, tested: np.ndarray, lacking: np.ndarray) -> _Looked:
+    """The candidate with every image of the class that carries it."""
+    reached = reach(one.candidate, scene.records.labels, lacking)
+    pixels_tell = one.exact and reached.extent is None
+    listed = _sifted(reached, one, scene) if pixels_tell else reached
+    test = dict(one.test)
     own = tested & (scene.records.labels == listed.label)
-    share = float(listed.carries[own].mean()) if own.any() else 0.0
-    return replace(one, candidate=listed, reached=reached, test={**one.test, "share": share})
+    for name, images in (("share", own), ("elsewhere", tested & ~own)):
+        # Others are held to a stricter limit, unless they are known to share it.
+        if images.any() and (name == "share" or listed.template.shared):
+            test[name] = float(listed.carries[images].mean())
+    return replace(one, candidate=listed, reached=reached, test=test)
 
 
 def _sifted(candidate: Candidate, one: _Looked, scene: Scene) -> Candidate:
@@ -312,7 +236,7 @@ def _sifted(candidate: Candidate, one: _Looked, scene: Scene) -> Candidate:
 
     Cells are coarse; what repeats to the pixel can be told from what only has similar cells.
     """
-    listed = np.flatnonzero(_listed(candidate, scene.records.labels))
+    listed = np.flatnonzero(listed_images(candidate, scene.records.labels))
     listed = candidate.surest(listed)[:SIFTED]
     likeness = scene.likeness(one.found.medoid, listed, candidate)
     ordinary = one.test["control_rigidity"]
@@ -324,7 +248,10 @@ def _sifted(candidate: Candidate, one: _Looked, scene: Scene) -> Candidate:
 
 def _distinct(looked: Sequence[_Looked], records: Records) -> list[_Looked]:
     """The suspicious, the promising, and a few ordinary ones, without pieces of the same thing."""
-    suspicious = sorted(looked, key=lambda one: -one.weight["suspicion"])
+    # What other classes share is told with its true share there only by its own template.
+    suspicious = sorted(
+        looked, key=lambda one: (not one.candidate.template.shared, -one.weight["suspicion"])
+    )
     loud = [one for one in suspicious if severity_of(one.weight["suspicion"]) != "low"]
     low = [one for one in suspicious if severity_of(one.weight["suspicion"]) == "low"]
     promising = [one for one in low if one.test["p_surer"] <= SURER]
@@ -335,7 +262,7 @@ def _distinct(looked: Sequence[_Looked], records: Records) -> list[_Looked]:
         for one in group:
             label, reached = one.candidate.label, one.reached
             if taken[label] < most and not any(
-                _same_images(reached, other.reached, records.labels) for other in kept
+                same_images(reached, other.reached, records.labels) for other in kept
             ):
                 kept.append(one)
                 taken[label] += 1
@@ -357,20 +284,6 @@ def worth_listing(findings: Sequence[Finding]) -> tuple[Finding, ...]:
                 continue
         kept.append(finding)
     return ranked(kept)
-
-
-def _test(candidate: Candidate, labels: np.ndarray, tested: np.ndarray) -> dict[str, float]:
-    """Share inside and outside the class, and the exact p, on the tested images alone."""
-    own, rest = tested & (labels == candidate.label), tested & (labels != candidate.label)
-    members, elsewhere = int(candidate.carries[own].sum()), int(candidate.carries[rest].sum())
-    return {
-        "tested_images": float(own.sum()),
-        "tested_members": float(members),
-        "share": members / max(int(own.sum()), 1),
-        "elsewhere": elsewhere / max(int(rest.sum()), 1),
-        "members": float(candidate.carries[labels == candidate.label].sum()),
-        "p": association_p(members, int(own.sum()), elsewhere, int(rest.sum())),
-    }
 
 
 def _look(candidate: Candidate, test: dict[str, float], scene: Scene, half: np.ndarray) -> _Looked:
@@ -562,11 +475,6 @@ def _kind(one: _Looked, region: str) -> str:
     return "patch"
 
 
-def _listed(candidate: Candidate, labels: np.ndarray) -> np.ndarray:
-    """Carriers of the class, and those of other classes that are nearly as sure as a member."""
-    return candidate.carries & ((labels == candidate.label) | (candidate.membership >= SURE))
-
-
 def _finding(one: _Looked, records: Records, classes: tuple[str, ...]) -> Finding:
     candidate, test, weight = one.candidate, one.test, one.weight
     label, grid = classes[candidate.label], records.cell_grid
@@ -578,7 +486,8 @@ def _finding(one: _Looked, records: Records, classes: tuple[str, ...]) -> Findin
     # Half for an image at the limit of membership, nearly one for a typical member.
     sure = 1 / (1 + np.exp(-3.0 * np.clip(candidate.membership, -3, 3)))
     place = np.bincount(candidate.closest[members], minlength=grid[0] * grid[1]).reshape(grid)
-    carries = _listed(candidate, records.labels)
+    carries = listed_images(candidate, records.labels)
+    sharing = _sharing(candidate, records, classes)
     return Finding(
         key="",
         label=label,
@@ -590,7 +499,7 @@ def _finding(one: _Looked, records: Records, classes: tuple[str, ...]) -> Findin
         q=test["q"],
         suspicion=suspicion,
         severity=severity_of(suspicion),
-        sentence=_sentence(label, kind, region, test, weight),
+        sentence=_sentence(label, kind, region, test, weight, sharing),
         advice=_advice(kind, test["share"], weight["rigidity"]),
         carries=carries,
         score=np.where(carries, max(suspicion, LEAST) * sure, 0.0),
@@ -698,8 +607,26 @@ _WHERE = {
 }
 
 
+def _sharing(candidate: Candidate, records: Records, classes: tuple[str, ...]) -> str:
+    """The other classes that have a shared thing about as often, with their shares; often none."""
+    if not candidate.template.shared:
+        return ""
+    carried = {n: candidate.carries[records.labels == n].mean() for n in np.unique(records.labels)}
+    least = carried[candidate.label] / LIFT
+    return ", ".join(
+        f"{classes[n]} ({_percent(share)})"
+        for n, share in carried.items()
+        if n != candidate.label and share > least
+    )
+
+
 def _sentence(
-    label: str, kind: str, region: str, test: Mapping[str, float], weight: Mapping[str, float]
+    label: str,
+    kind: str,
+    region: str,
+    test: Mapping[str, float],
+    weight: Mapping[str, float],
+    sharing: str,
 ) -> str:
     rigid = weight["rigidity"] >= EXACT
     thing = _THINGS[kind] if rigid or kind == "background" else "a part that looks alike"
@@ -714,7 +641,8 @@ def _sentence(
         else " It does not repeat exactly, so it may well be a true part of the class."
     )
     heat = " The class map is hot there." if weight["evidence"] >= 0.25 else ""
-    return what + looks + heat
+    shared = f" Other classes carry it too: {sharing}." if sharing else ""
+    return what + shared + looks + heat
 
 
 def _percent(share: float) -> str:

@@ -44,6 +44,11 @@ TAIL, MARGIN = 0.01, 0.02
 FIXED = 0.6
 # Rounds of growing a template.
 ROUNDS = 4
+# Things that several classes share are sought too: so many a class.
+SHARED = 4
+# How far apart images with such a thing and images without must lie, in spreads (Ashman, Bird and
+# Zepf 1994). Cut anywhere, a normal distribution reaches 2.7 or so.
+ASUNDER = 3.5
 # How far from the others towards a typical member a thing at a fixed place begins.
 REACH = 0.25
 # Rounds of learning what a thing at a fixed place looks like and who carries it.
@@ -67,6 +72,8 @@ class Template:
         limit: similarity from which an image is a member.
         typical: median similarity of the members it grew from.
         strength: seed score: likeness inside the class minus likeness elsewhere (cosine).
+        shared: whether images of other classes that seemed to carry it too were left out when it
+            grew.
     """
 
     label: int
@@ -76,6 +83,7 @@ class Template:
     limit: float
     typical: float
     strength: float
+    shared: bool = False
 
     @property
     def extent(self) -> np.ndarray | None:
@@ -105,6 +113,11 @@ class _Sample:
 
     def part(self, chosen: np.ndarray) -> _Sample:
         return _Sample(self.index[chosen], self.cells[chosen])
+
+    def joined(self, other: _Sample) -> _Sample:
+        return _Sample(
+            np.concatenate([self.index, other.index]), np.concatenate([self.cells, other.cells])
+        )
 
     def best(self, vectors: np.ndarray) -> np.ndarray:
         """Closest cell of each image to each vector, as a cosine, (vector, image)."""
@@ -205,7 +218,89 @@ def _class_templates(
                 continue
             found.append(template)
             alive &= vectors @ template.vector < SAME
+    inside[np.arange(len(image)), image] = np.nan
+    return found + _shared_templates(vectors, strength, inside, outside, own, others, records)
+
+
+def _shared_templates(
+    vectors: np.ndarray,
+    strength: np.ndarray,
+    inside: np.ndarray,
+    outside: np.ndarray,
+    own: _Sample,
+    others: _Sample,
+    records: Records,
+) -> list[Template]:
+    """Templates of things that images of other classes carry too, most clear-cut first.
+
+    Classes play no part in finding them: the best matches of a seed fall into two heaps, and the
+    seed grows among the class and the upper one, against the lower one. Whether the class has the
+    thing more often than the classes it is then held against is for a test to say.
+
+    Args:
+        vectors: the seeds, (seed, width).
+        strength: of the seeds, (seed,).
+        inside: how like its best cell each image of the class is, (seed, image); NaN for the image
+            that the seed is from.
+        outside: the same for other classes.
+        own: images of the class.
+        others: images of other classes.
+        records: for the grid of cells.
+    """
+    limits, apart = two_heaps(np.hstack([inside, outside]))
+    carried = (inside >= limits[:, None]).mean(axis=1), (outside >= limits[:, None]).mean(axis=1)
+    alive = (apart >= ASUNDER) & (carried[1] > 2 * TAIL) & (carried[0] > carried[1])
+    found: list[Template] = []
+    while alive.any() and len(found) < SHARED:
+        best = int(np.argmax(np.where(alive, apart, -np.inf)))
+        alive[best] = False
+        alive &= vectors @ vectors[best] < SAME
+        upper = outside[best] >= limits[best]
+        carriers = own.joined(others.part(np.flatnonzero(upper)))
+        without = others.part(np.flatnonzero(~upper))
+        if len(without.index) < FEWEST:
+            continue
+        begun, pull = float(strength[best]), PULLS[-1]
+        template = _grow(vectors[best], begun, carriers, without, records, pull)
+        if template is not None and not any(_twins(template, other) for other in found):
+            found.append(dataclasses.replace(template, shared=True))
+            alive &= vectors @ template.vector < SAME
     return found
+
+
+def two_heaps(values: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Cut each row where it falls into two heaps best (Otsu 1979).
+
+    Args:
+        values: (row, value); NaN is left out.
+
+    Returns:
+        Lowest value of the upper heap, and how far apart the heaps lie: the difference of their
+        means over the root mean square of their standard deviations (Ashman, Bird and Zepf 1994).
+        No heap is smaller than ``FEWEST``.
+
+    Example:
+        >>> limits, apart = two_heaps(np.array([[0.0, 1.0, 0.0, 1.0, 8.0, 9.0, 8.0, 9.0]]))
+        >>> limits.tolist(), apart.round(1).tolist()
+        ([8.0], [16.0])
+    """
+    ordered = np.sort(values.astype(np.float64), axis=1)
+    known = np.isfinite(ordered)
+    filled = np.where(known, ordered, 0.0)
+    below = known.cumsum(axis=1)[:, :-1]
+    above = known.sum(axis=1, keepdims=True) - below
+    first, second = filled.cumsum(axis=1), np.square(filled).cumsum(axis=1)
+    with np.errstate(invalid="ignore", divide="ignore"):
+        low, high = first[:, :-1] / below, (first[:, -1:] - first[:, :-1]) / above
+        spread_low = second[:, :-1] / below - np.square(low)
+        spread_high = (second[:, -1:] - second[:, :-1]) / above - np.square(high)
+        between = below * above * np.square(high - low)
+    between = np.where((below >= FEWEST) & (above >= FEWEST), between, -np.inf)
+    cut = between.argmax(axis=1)
+    row = np.arange(len(values))
+    spread = np.sqrt((np.maximum(spread_low, 0) + np.maximum(spread_high, 0))[row, cut] / 2)
+    apart = (high - low)[row, cut] / np.maximum(spread, 1e-6)
+    return ordered[row, cut + 1], np.where(np.isfinite(between[row, cut]), apart, 0.0)
 
 
 def _twins(one: Template, other: Template) -> bool:

@@ -8,8 +8,9 @@ from dataclasses import replace
 import numpy as np
 
 from shortcut_finder.associations import Association
+from shortcut_finder.candidates import TOGETHER
 from shortcut_finder.evidence import phi
-from shortcut_finder.findings import TOGETHER, Finding, severity_of
+from shortcut_finder.findings import Finding, severity_of
 from shortcut_finder.metadata import Column, Companion, Telling, companions
 from shortcut_finder.records import Records
 from shortcut_finder.texts import percent

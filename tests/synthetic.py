@@ -14,7 +14,8 @@ import numpy as np
 import pandas as pd
 from PIL import Image
 
-from shortcut_finder.findings import Judged, Scene, gather_candidates, judge
+from shortcut_finder.candidates import gather_candidates
+from shortcut_finder.findings import Judged, Scene, judge
 from shortcut_finder.groups import (
     Matches,
     Template,

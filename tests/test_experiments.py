@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from scipy import stats
@@ -9,8 +11,10 @@ from scipy import stats
 from shortcut_finder.experiments import (
     FEWEST_PAIRS,
     FLOOR,
+    TURNED,
     Answers,
     Experiment,
+    Surplus,
     Verification,
     answers_for,
     controlled,
@@ -148,3 +152,17 @@ def test_the_decisive_experiment_is_one_that_holds() -> None:
     assert verification.holds
     assert not verification.ruled_out
     assert Verification("no power").decisive is None
+
+
+@pytest.mark.parametrize("turned", [TURNED - 0.01, TURNED + 0.01])
+@pytest.mark.parametrize("by", ["control", "own part"])
+def test_an_addition_changes_what_images_are_taken_for(turned: float, by: str) -> None:
+    made = paste_experiment(3.0, -3.0, -4.0)
+    own = pasted_arm("own", answers(spread(3.0, 1)), answers(spread(-3.0, 5)), answers(spread(-4)))
+    flips = (made.flips - turned, 0.0) if by == "control" else (0.0, made.flips - turned)
+    arms = tuple(replace(arm, flips=flips[0]) for arm in made.arms)
+    made = replace(made, arms=arms, own=replace(own, flips=flips[1]))
+    found = Verification(experiments=(made,), surplus=Surplus(1.0, 0.9, 1e-9))
+    assert found.holds
+    assert found.turned == pytest.approx(turned)
+    assert found.behaves == (turned > TURNED)

@@ -10,16 +10,9 @@ import pytest
 from PIL import Image
 from synthetic import FIXED_CELL, GRID, SIDE, Thing, World, make_world, texture
 
+from shortcut_finder.candidates import Candidate, gather_candidates, reach
 from shortcut_finder.errors import UnreadableImage
-from shortcut_finder.findings import (
-    Finding,
-    Judged,
-    Scene,
-    gather_candidates,
-    judge,
-    located,
-    ranked,
-)
+from shortcut_finder.findings import Finding, Judged, Scene, judge, located, ranked
 from shortcut_finder.preprocessing import Preprocessing
 
 COUNTS = (100, 100, 100)
@@ -244,6 +237,25 @@ def test_patches_are_cut_where_the_model_looked(tmp_path: Path) -> None:
         found[resize] = scene.rigidity(carriers, place.repeat(10, axis=0)).gradient
     assert found["crop"] > 0.6
     assert found["crop"] > found["squash"] + 0.2
+
+
+def test_the_list_ends_where_half_of_what_comes_in_would_be_strangers(
+    fixed: tuple[World, Judged],
+) -> None:
+    template = fixed[1].findings[0].template
+    assert template is not None
+    labels = np.repeat([0, 1], 100)
+    # Sure ones, weaker ones the others seldom match, and what both match alike.
+    own = np.concatenate([np.full(20, 1.0), np.full(20, -0.5), np.full(60, -1.0)])
+    other = np.concatenate([np.full(8, -0.5), np.full(92, -1.0)])
+    one = Candidate(0, np.concatenate([own, other]), np.zeros(200, dtype=int), None, template)
+    found = reach(one, labels, np.array([1]))
+    assert np.flatnonzero(found.carries).tolist() == list(range(40))
+    assert found.membership[:20] == pytest.approx(1.0)
+    # With 12 of them among the others, fewer than half of the weaker ones can be members.
+    more = np.concatenate([np.full(12, -0.5), np.full(88, -1.0)])
+    one = replace(one, membership=np.concatenate([own, more]))
+    assert np.flatnonzero(reach(one, labels, np.array([1])).carries).tolist() == list(range(20))
 
 
 def test_no_candidate_no_finding(fixed: tuple[World, Judged]) -> None:

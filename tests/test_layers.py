@@ -28,6 +28,7 @@ LAYERS = (
     ("adapt",),
     ("evidence", "groups", "confusions"),
     ("associations", "metadata"),
+    ("candidates",),
     ("findings",),
     ("offenders", "traits", "laboratory", "verdicts"),
     ("trials",),

@@ -19,7 +19,7 @@ from cases import Case, build
 from scipy.stats import hypergeom, kstest
 
 import shortcut_finder as sf
-from shortcut_finder.findings import gather_candidates
+from shortcut_finder.candidates import gather_candidates
 from shortcut_finder.groups import discovery_half, find_templates, match_templates
 from shortcut_finder.records import Records, read_records
 

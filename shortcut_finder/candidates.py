@@ -1,0 +1,151 @@
+"""Candidates: which images carry what a template looks like, and which class has it more often."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from shortcut_finder.evidence import association_p, phi, share_above
+from shortcut_finder.groups import Matches, Template
+from shortcut_finder.records import Records
+
+# Correlation of two candidates' members within a class from which they are one thing.
+TOGETHER = 0.4
+# False discovery rate over all candidates.
+Q_LIMIT = 0.05
+# A candidate must be this many times more common in its class than elsewhere, and by this much.
+LIFT, DIFFERENCE = 3.0, 0.02
+# Fewer members than this are anecdotes.
+FEWEST = 4
+# Membership from which an image of another class is listed too.
+SURE = 0.75
+
+
+@dataclass(frozen=True, eq=False)
+class Candidate:
+    """Something that images of a class share.
+
+    Attributes:
+        label: index of the class.
+        membership: 0 at the limit of membership, 1 for a typical member, (image,).
+        closest: the cell that matches best, (image,).
+        extent: cells that a thing at a fixed place covers, (row, column) of bool; ``None`` for
+            a thing at any place.
+        template: what it looks like.
+    """
+
+    label: int
+    membership: np.ndarray
+    closest: np.ndarray
+    extent: np.ndarray | None
+    template: Template
+
+    @property
+    def carries(self) -> np.ndarray:
+        """Which images carry it for sure, (image,) of bool."""
+        return self.membership >= 0
+
+    def surest(self, images: np.ndarray) -> np.ndarray:
+        """The images, given by number, the one that carries it most surely first."""
+        return images[np.argsort(-self.membership[images], kind="stable")]
+
+
+def gather_candidates(
+    templates: Sequence[Template], matches: Matches, records: Records
+) -> list[Candidate]:
+    """What every template says about every image."""
+    return [
+        Candidate(
+            label=template.label,
+            membership=_membership(template, matches.similarity[:, number]).astype(np.float64),
+            closest=matches.closest[:, number],
+            extent=None if template.extent is None else template.extent.reshape(records.cell_grid),
+            template=template,
+        )
+        for number, template in enumerate(templates)
+    ]
+
+
+def _membership(template: Template, similarity: np.ndarray) -> np.ndarray:
+    span = max(template.typical - template.limit, 1e-3)
+    return (similarity - template.limit) / span
+
+
+def same_images(one: Candidate, other: Candidate, labels: np.ndarray) -> bool:
+    """Whether two candidates of a class stand in the same images: pieces of one thing."""
+    own = labels == one.label
+    carried = one.carries[own].astype(float), other.carries[own].astype(float)
+    return one.label == other.label and phi(*carried) >= TOGETHER
+
+
+def classes_without(candidate: Candidate, labels: np.ndarray, half: np.ndarray) -> np.ndarray:
+    """The classes a candidate is held against: all others, or those that lack what it shares.
+
+    Chosen on the discovery half, so that a test on the other half is fair. Where fewer than half
+    of the other classes lack it, it tells nothing about the class, and there are none.
+    """
+    classes = np.unique(labels)
+    others = classes[classes != candidate.label]
+    if not candidate.template.shared:
+        return others
+    share = {c: candidate.carries[half & (labels == c)].mean() for c in classes}
+    lacking = np.array([c for c in others if share[candidate.label] >= LIFT * share[c]], dtype=int)
+    return lacking if len(lacking) >= len(others) / 2 else lacking[:0]
+
+
+def association_test(
+    candidate: Candidate, labels: np.ndarray, tested: np.ndarray, lacking: np.ndarray
+) -> dict[str, float]:
+    """Share inside and outside the class, and the exact p, on the tested images alone."""
+    own, rest = tested & (labels == candidate.label), tested & (labels != candidate.label)
+    against = tested & np.isin(labels, lacking)
+    members, strangers = int(candidate.carries[own].sum()), int(candidate.carries[against].sum())
+    return {
+        "tested_images": float(own.sum()),
+        "tested_members": float(members),
+        "share": members / max(int(own.sum()), 1),
+        "elsewhere": int(candidate.carries[rest].sum()) / max(int(rest.sum()), 1),
+        "lacking": strangers / max(int(against.sum()), 1),
+        "members": float(candidate.carries[labels == candidate.label].sum()),
+        "p": association_p(members, int(own.sum()), strangers, int(against.sum())),
+    }
+
+
+def holds(test: Mapping[str, float], q: float) -> bool:
+    """Whether a class has it so much more often that it is worth a look.
+
+    Args:
+        test: from `association_test`.
+        q: false discovery rate of its p.
+    """
+    return (
+        q <= Q_LIMIT
+        and test["share"] >= LIFT * test["lacking"]
+        and test["share"] - test["lacking"] >= DIFFERENCE
+        and test["members"] >= FEWEST
+    )
+
+
+def reach(candidate: Candidate, labels: np.ndarray, lacking: np.ndarray) -> Candidate:
+    """Lower the limit inside the class to where half of what comes in would be strangers.
+
+    The limit of a template keeps nearly every image of the other classes out. Within the class,
+    where the thing is known to be common, weaker matches are members too: as long as the class
+    has twice as many of them as the classes that are ``lacking`` it, by which we know how many
+    images match by chance.
+    """
+    own = labels == candidate.label
+    inside, outside = candidate.membership[own], candidate.membership[np.isin(labels, lacking)]
+    levels = np.append(np.unique(inside[inside < 0]), 0.0)[::-1]
+    gain = share_above(inside, levels) - 2 * share_above(outside, levels)
+    limit = float(levels[int(np.argmax(gain))])
+    lowered = (candidate.membership - limit) / (1 - limit)
+    everywhere = own | candidate.template.shared
+    return replace(candidate, membership=np.where(everywhere, lowered, candidate.membership))
+
+
+def listed_images(candidate: Candidate, labels: np.ndarray) -> np.ndarray:
+    """Carriers of the class, and those of other classes that are nearly as sure as a member."""
+    return candidate.carries & ((labels == candidate.label) | (candidate.membership >= SURE))
