@@ -19,7 +19,7 @@ from cases import Case, build
 from scipy.stats import hypergeom, kstest
 
 import shortcut_finder as sf
-from shortcut_finder.candidates import gather_candidates
+from shortcut_finder.candidates import classes_without, gather_candidates
 from shortcut_finder.groups import discovery_half, find_templates, match_templates
 from shortcut_finder.records import Records, read_records
 
@@ -50,7 +50,11 @@ def permuted_p(folder: Path, records: Records, seed: int) -> float | None:
     matches = match_templates(folder, templates, len(drawn.labels), drawn.cell_grid)
     candidates = gather_candidates(templates, matches, drawn)
     chosen = candidates[int(rng.integers(len(candidates)))]
-    return random_p(chosen.carries[~half], drawn.labels[~half] == chosen.label, rng)
+    lacking = classes_without(chosen, drawn.labels, half)
+    if not len(lacking):
+        return None
+    tested = ~half & np.isin(drawn.labels, [chosen.label, *lacking])
+    return random_p(chosen.carries[tested], drawn.labels[tested] == chosen.label, rng)
 
 
 def main() -> None:
