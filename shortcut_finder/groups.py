@@ -488,6 +488,8 @@ def match_templates(
     if not templates:
         return Matches(similarity, closest)
     vectors = np.stack([template.vector for template in templates])
+    fixed = [number for number, template in enumerate(templates) if template.field is not None]
+    fields = np.array([field.ravel() for one in templates if (field := one.field) is not None])
     for start, stored in _cell_blocks(folder):
         cells = unit_cells(stored)
         # One flat product with cells last: a batch of small ones takes twice the time.
@@ -497,10 +499,10 @@ def match_templates(
         here = slice(start, start + len(cells))
         similarity[here] = np.take_along_axis(answers, best[..., None], axis=2)[..., 0].T
         closest[here] = best.T
-        for number, template in enumerate(templates):
-            if template.field is not None:
-                similarity[here, number] = _field_scores(cells, template.field)
-                closest[here, number] = template.centre
+        if fixed:
+            # All at once, too: one by one, each would read the cells from memory again.
+            similarity[here, fixed] = cells.reshape(len(cells), -1) @ fields.T
+            closest[here, fixed] = [templates[number].centre for number in fixed]
     return Matches(similarity, closest)
 
 

@@ -5,8 +5,9 @@
     python tests/benchmarks/detection.py --table --out DIR
 
 One case is a data set with a network trained on it; it gives one row, DIR/rows/<case>.json, and
-DIR/rows.csv gathers all rows. A case that has its row is not run again, so that a run that was
-stopped, by --budget MINUTES or otherwise, goes on where it was. Networks are kept in DIR/networks.
+DIR/rows.csv gathers all rows; DIR/details has the findings.json of each. A case that has its row is
+not run again, so that a run that was stopped, by --budget MINUTES or otherwise, goes on where it
+was. Networks are kept in DIR/networks.
 """
 
 from __future__ import annotations
@@ -63,6 +64,10 @@ def run_case(case: Case, out: Path, *, keep: bool = False) -> dict[str, Any]:
         "seconds_built": trained - started,
         "seconds_scanned": scanned - trained,
     }
+    # The numbers behind every verdict, so that rules can be held against them without a new scan.
+    details = out / "details" / f"{case.name}.json"
+    details.parent.mkdir(exist_ok=True)
+    shutil.copyfile(folder / "findings.json", details)
     if not keep:
         shutil.rmtree(folder)
     return row
@@ -100,6 +105,7 @@ def score(built: Built, run: sf.Run) -> dict[str, Any]:
     row["top_suspicion"] = float(run.findings["suspicion"].max()) if len(found) else 0.0
     reliance = run.findings["reliance"].max()
     row["top_reliance"] = 0.0 if pd.isna(reliance) else float(reliance)
+    row["right"] = [hit.plant >= 0 for hit in found]
     row["findings"] = [
         f"{one.label} {one.kind} @{one.region} {one.severity}/{one.verdict} "
         f"{one.suspicion:.2f} r={one.reliance:.2f} n={one.images}"
