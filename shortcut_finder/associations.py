@@ -60,6 +60,8 @@ NATURAL_MADE, NATURAL_SHOWN = 1.3, 1.8
 # And by this much more where there is but one other class, as others do not even each other out.
 NATURAL_PAIR = 0.3
 Q_LIMIT = 0.01
+# What stays within nature, but not by much and beyond all chance, is worth a word.
+NEARLY, PLAIN = -0.6, 1e-8
 LIFT = 3.0
 # Doubt in the share of a class and in that of the others, one-sided.
 DOUBT = 0.1
@@ -126,7 +128,8 @@ def find_associations(
 
     Returns:
         Those with q of at most 0.01, three times as common in the class as elsewhere, and beyond
-        nature; the clearest first. Of two classes only one is reported for each family.
+        nature; the clearest first. Of two classes only one is reported for each family. For a class
+        without any, the plainest way in which its images were made that comes near this.
     """
     classes = np.unique(labels)
     if len(classes) < 2:
@@ -138,16 +141,24 @@ def find_associations(
             tried += _cuts(traits, labels, half, label, name)
     q = false_discovery_rate(np.array([one.p for one in tried]))
     kept: dict[tuple[int, str], Association] = {}
+    near: dict[int, Association] = {}
     for one, value in zip(tried, q, strict=True):
-        if value > Q_LIMIT or one.share < LIFT * one.elsewhere or one.excess <= 0:
+        if value > Q_LIMIT or one.share < LIFT * one.elsewhere:
             continue
         # With two classes, "covid is wide" and "the others are narrow" are one statement.
-        key = (one.label if len(classes) > 2 else -1, one.family)
-        best = kept.setdefault(key, replace(one, q=float(value)))
-        # The strictest cut-off may say most and still leave half of the members out.
-        clearer = one if _gain(one) > _gain(best) else best
-        kept[key] = replace(clearer, q=float(value), excess=max(one.excess, best.excess))
-    found = sorted(kept.values(), key=lambda one: (not one.made, -one.excess))
+        label = one.label if len(classes) > 2 else -1
+        if one.excess > 0:
+            best = kept.setdefault((label, one.family), replace(one, q=float(value)))
+            # The strictest cut-off may say most and still leave half of the members out.
+            clearer = one if _gain(one) > _gain(best) else best
+            most = max(one.excess, best.excess)
+            kept[label, one.family] = replace(clearer, q=float(value), excess=most)
+        elif one.made and one.excess > NEARLY and value <= PLAIN:
+            best = near.setdefault(label, one)
+            near[label] = replace(one if one.p < best.p else best, q=float(value))
+    told = {label for label, _ in kept}
+    all_kept = [*kept.values(), *(one for label, one in near.items() if label not in told)]
+    found = sorted(all_kept, key=lambda one: (not one.made, -one.excess))
     return [replace(one, shifts=_shifts(table, one, labels)) for one in found]
 
 

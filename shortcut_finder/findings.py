@@ -51,6 +51,17 @@ ORDINARY, RIGID = 0.50, 0.80
 # Parts of objects move as their objects do, so a thing at changing places must repeat this much
 # more exactly than one at a fixed place.
 MOVING = 0.10
+# Where the most rigid parts of other classes repeat less than that, doubt begins lower: this much
+# above them, but never below.
+ABOVE_NATURE, LOWEST = 0.15, 0.45
+# A thing that keeps to a spot off the middle, of so many cells of the frame at most, in part of a
+# class alone: objects seldom do, whatever it looks like. Suspicion of the clearest of these, and
+# the part of its likeness that must set it apart from other images to be that clear.
+SPOT, SPOTTED, CLEARLY = 0.12, 0.5, 0.5
+# How clearly it must keep to it for us to say so.
+SPOTLIKE = 0.8
+# Share of a class from which what keeps to a spot may be its object.
+NEARLY_ALL = 0.8
 # Places of the frame where members are compared for what is ordinary in them, and how far from the
 # thing itself these must lie.
 ELSEWHERE = ((0.25, 0.25), (0.75, 0.25), (0.25, 0.75), (0.75, 0.75), (0.5, 0.5))
@@ -173,24 +184,57 @@ def judge(
         for one, without in zip(candidates, lacking, strict=True)
     ]
     q = false_discovery_rate(np.array([test["p"] for test in tests]))
+    holding = [
+        (_seen(candidate, {**test, "q": float(value)}, scene, half), without)
+        for candidate, test, value, without in zip(candidates, tests, q, lacking, strict=True)
+        if holds(test, float(value))
+    ]
     looked: list[_Looked] = []
     notes: list[str] = []
-    for candidate, test, value, without in zip(candidates, tests, q, lacking, strict=True):
-        if not holds(test, float(value)):
-            continue
-        one = _look(candidate, {**test, "q": float(value)}, scene, half)
+    for seen, without in holding:
+        label = seen.candidate.label
+        one = _look(seen, _natural([other for other, _ in holding], label), scene.records)
         # Parts of objects are shared by many classes; only what repeats exactly is worth a word.
-        if candidate.template.shared and not one.exact:
+        if seen.candidate.template.shared and not one.exact:
             continue
         if one.found.duplicates >= DUPLICATES:
             notes.append(
-                f"{classes[candidate.label]}: {int(test['members'])} images look like copies of "
+                f"{classes[label]}: {int(one.test['members'])} images look like copies of "
                 "one another; near-duplicates are no shortcut, but they do inflate accuracy."
             )
         else:
             looked.append(_extended(one, scene, ~half, without))
     findings = [_finding(one, scene.records, classes) for one in _distinct(looked, scene.records)]
     return Judged(tuple(findings), tuple(dict.fromkeys(notes)), len(candidates))
+
+
+@dataclass(frozen=True, eq=False)
+class _Seen:
+    """A candidate that holds on the tested images, and how alike its pictures are.
+
+    Attributes:
+        candidate: as it was found.
+        test: numbers of every test.
+        found: rigidity of the members.
+    """
+
+    candidate: Candidate
+    test: dict[str, float]
+    found: Rigidity
+
+
+def _natural(seen: Sequence[_Seen], label: int) -> float:
+    """How rigid parts of objects are in this dataset, as far as other classes than one tell.
+
+    The most rigid candidate of each other class, and of these the (lower) median, since an artifact
+    in one class is none in most. 1, which tells nothing, where no other class has a candidate.
+    """
+    most: dict[int, float] = {}
+    for one in seen:
+        if one.candidate.label != label:
+            known = most.get(one.candidate.label, -1.0)
+            most[one.candidate.label] = max(known, one.found.gradient)
+    return sorted(most.values())[(len(most) - 1) // 2] if most else 1.0
 
 
 @dataclass(frozen=True, eq=False)
@@ -234,7 +278,8 @@ def _extended(one: _Looked, scene: Scene, tested: np.ndarray, lacking: np.ndarra
 def _sifted(candidate: Candidate, one: _Looked, scene: Scene) -> Candidate:
     """Hold the images that would be listed against the medoid, for a thing at any place.
 
-    Cells are coarse; what repeats to the pixel can be told from what only has similar cells.
+    Cells are coarse; what repeats to the pixel can be told from what only has similar cells. On a
+    restless background pixels may fail and cells do not, so that both count alike.
     """
     listed = np.flatnonzero(listed_images(candidate, scene.records.labels))
     listed = candidate.surest(listed)[:SIFTED]
@@ -242,7 +287,8 @@ def _sifted(candidate: Candidate, one: _Looked, scene: Scene) -> Candidate:
     ordinary = one.test["control_rigidity"]
     limit = ordinary + (one.found.gradient - ordinary) / 3
     membership = candidate.membership.copy()
-    membership[listed] = (likeness - limit) / max(one.found.gradient - limit, 0.05)
+    pixels = (likeness - limit) / max(one.found.gradient - limit, 0.05)
+    membership[listed] = (np.minimum(membership[listed], 1) + pixels) / 2
     return replace(candidate, membership=membership)
 
 
@@ -286,13 +332,20 @@ def worth_listing(findings: Sequence[Finding]) -> tuple[Finding, ...]:
     return ranked(kept)
 
 
-def _look(candidate: Candidate, test: dict[str, float], scene: Scene, half: np.ndarray) -> _Looked:
-    """What the pictures say of a candidate."""
+def _seen(candidate: Candidate, test: dict[str, float], scene: Scene, half: np.ndarray) -> _Seen:
+    """A candidate with how alike its pictures are."""
     found, control = _rigidity(candidate, scene, half)
     test |= {"rigidity": found.gradient, "control_rigidity": control}
     test |= {"opacity": found.opacity, "duplicates": found.duplicates}
     test["p_surer"] = _surer_p(candidate, scene.records, ~half)
-    return _Looked(candidate, test, _weigh(candidate, test, scene.records), found, candidate)
+    return _Seen(candidate, test, found)
+
+
+def _look(seen: _Seen, natural: float, records: Records) -> _Looked:
+    """What the pictures say of a candidate, where parts of objects are so rigid."""
+    test = {**seen.test, "natural_rigidity": natural}
+    weight = _weigh(seen.candidate, test, records)
+    return _Looked(seen.candidate, test, weight, seen.found, seen.candidate)
 
 
 def _rigidity(candidate: Candidate, scene: Scene, half: np.ndarray) -> tuple[Rigidity, float]:
@@ -405,7 +458,8 @@ def _cell_centre(cell: int, grid: tuple[int, int]) -> tuple[float, float]:
 def _weigh(candidate: Candidate, test: dict[str, float], records: Records) -> dict[str, float]:
     """Suspicion and its parts, each in [0, 1]."""
     stricter = MOVING if candidate.extent is None else 0.0
-    ordinary = max(ORDINARY + stricter, test["control_rigidity"] + 0.1)
+    ordinary = min(ORDINARY + stricter, max(test["natural_rigidity"] + ABOVE_NATURE, LOWEST))
+    ordinary = max(ordinary, test["control_rigidity"] + 0.1)
     span = max(RIGID + stricter - ordinary, 0.25)
     rigid = float(np.clip((test["rigidity"] - ordinary) / span, 0, 1))
     exclusive = test["share"] / max(test["share"] + test["elsewhere"], 1e-9)
@@ -416,9 +470,11 @@ def _weigh(candidate: Candidate, test: dict[str, float], records: Records) -> di
     peak = max(float(maps.max(axis=1).mean() - maps.mean()), 1e-6)
     heat = float(np.clip((here.mean() - maps.mean()) / peak, 0, 1))
     test["evidence"], test["evidence_mean"] = float(here.mean()), float(maps.mean())
-    border = float(_region(candidate, records.cell_grid) in (*CORNERS, *EDGES, "frame"))
+    region = _region(candidate, records.cell_grid)
+    border = float(region in (*CORNERS, *EDGES, "frame"))
+    spot = _spot(candidate, region, test["share"])
     # Without rigidity, what is rare in the class and hot comes first: true parts are common.
-    soft = 0.1 * heat * (1 - test["share"])
+    soft = max(0.1 * heat * (1 - test["share"]), SPOTTED * spot)
     suspicion = exclusive * float(
         np.clip(soft + 0.8 * rigid + 0.1 * rigid**0.5 + 0.1 * border * (rigid > 0), 0, 1)
     )
@@ -428,8 +484,23 @@ def _weigh(candidate: Candidate, test: dict[str, float], records: Records) -> di
         "exclusivity": exclusive,
         "border": border,
         "evidence": heat,
+        "spot": spot,
         "fixed_place": place_concentration(candidate.closest[members], records.cell_grid),
     }
+
+
+def _spot(candidate: Candidate, region: str, share: float) -> float:
+    """How clearly a thing keeps to a spot off the middle, in [0, 1].
+
+    By how far the images that carry it stand apart from those that do not.
+    """
+    extent, template = candidate.extent, candidate.template
+    if extent is None or region not in (*CORNERS, *EDGES) or extent.mean() > SPOT:
+        return 0.0
+    if share >= NEARLY_ALL:
+        return 0.0
+    apart = (template.typical - template.limit) / max(template.typical, 1e-6)
+    return float(np.clip(apart / CLEARLY, 0, 1))
 
 
 def severity_of(suspicion: float) -> str:
@@ -500,12 +571,13 @@ def _finding(one: _Looked, records: Records, classes: tuple[str, ...]) -> Findin
         suspicion=suspicion,
         severity=severity_of(suspicion),
         sentence=_sentence(label, kind, region, test, weight, sharing),
-        advice=_advice(kind, test["share"], weight["rigidity"]),
+        advice=_advice(kind, test["share"], weight),
         carries=carries,
         score=np.where(carries, max(suspicion, LEAST) * sure, 0.0),
         boxes=_boxes(candidate, grid),
         parts={
-            k: weight[k] for k in ("rigidity", "exclusivity", "border", "evidence", "fixed_place")
+            k: weight[k]
+            for k in ("rigidity", "exclusivity", "border", "spot", "evidence", "fixed_place")
         },
         numbers=test,
         place=place / max(len(members), 1),
@@ -635,11 +707,13 @@ def _sentence(
         where = _WHERE["centre"]
     share, other = _percent(test["share"]), _percent(test["elsewhere"])
     what = f"{share} of the {label} images carry {thing} {where}; {other} of the others do."
-    looks = (
-        " It repeats almost exactly, as natural objects seldom do."
-        if rigid
-        else " It does not repeat exactly, so it may well be a true part of the class."
-    )
+    looks = " It does not repeat exactly, so it may well be a true part of the class."
+    if rigid:
+        looks = " It repeats almost exactly, as natural objects seldom do."
+    elif weight["spot"] >= SPOTLIKE:
+        looks = (
+            " It does not repeat exactly, but it keeps to one small place, as objects seldom do."
+        )
     heat = " The class map is hot there." if weight["evidence"] >= 0.25 else ""
     shared = f" Other classes carry it too: {sharing}." if sharing else ""
     return what + shared + looks + heat
@@ -649,8 +723,8 @@ def _percent(share: float) -> str:
     return f"{100 * share:.1f}%" if 0 < share < 0.1 else f"{100 * share:.0f}%"
 
 
-def _advice(kind: str, share: float, rigid: float) -> str:
-    if rigid < EXACT:
+def _advice(kind: str, share: float, weight: Mapping[str, float]) -> str:
+    if weight["rigidity"] < EXACT and weight["spot"] < SPOTLIKE:
         return "Look at the pictures: a true part of the class needs nothing."
     if kind == "frame":
         return "Crop the border of every image, of all classes, and train again."

@@ -25,6 +25,8 @@ _ADVICE = {
     "border": "Crop the border of every image, of all classes,",
 }
 
+# Suspicion of what natural classes reach, too.
+FAINT = 0.1
 # A thing in this share of a class explains all that moves with the class.
 NEARLY_ALL = 0.8
 # Values and columns that a sentence names.
@@ -67,7 +69,8 @@ def _explains(one: np.ndarray, other: np.ndarray) -> bool:
 
 def _property_finding(one: Association, own: np.ndarray, records: Records, label: str) -> Finding:
     # Colour may belong to the class; the range of its colours and the size of its files hardly can.
-    suspicion = min(0.38 + 1.2 * one.excess, 1.0) if one.made else 0.3 * one.excess
+    beyond = one.made and one.excess > 0
+    suspicion = min(0.38 + 1.2 * one.excess, 1.0) if beyond else max(0.3 * one.excess, FAINT)
     carries = one.carries & own
     typical = np.flatnonzero(carries)
     exclusive = one.share / max(one.share + one.elsewhere, 1e-9)
@@ -75,7 +78,7 @@ def _property_finding(one: Association, own: np.ndarray, records: Records, label
     trait = most.trait.replace("_", " ")
     why = (
         "What a picture shows seldom does that; how it was made does."
-        if one.made
+        if beyond
         else "It may belong to the class, or to how its pictures were made."
     )
     return Finding(
@@ -96,7 +99,7 @@ def _property_finding(one: Association, own: np.ndarray, records: Records, label
         ),
         advice=(
             f"{_ADVICE[one.family]} and train again."
-            if one.made
+            if beyond
             else "Look at the pictures; augment or equalise this property and train again."
         ),
         carries=carries,

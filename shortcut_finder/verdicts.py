@@ -8,15 +8,13 @@ from dataclasses import replace
 import numpy as np
 
 from shortcut_finder.experiments import Experiment, Verification
-from shortcut_finder.findings import HIGH, LEAST, MEDIUM, Finding
+from shortcut_finder.findings import EXACT, HIGH, LEAST, MEDIUM, NEARLY_ALL, WIDE, Finding
 from shortcut_finder.records import Records
 from shortcut_finder.regions import ANYWHERE
 from shortcut_finder.texts import percent
 
 # Part of the score of an image that depends on how much its label hangs on the thing.
 HANGING = 0.1
-# Share of a class from which nothing is left to compare a look with.
-NEARLY_ALL = 0.8
 
 
 def decided(finding: Finding, verification: Verification, records: Records) -> Finding:
@@ -39,8 +37,10 @@ def decided(finding: Finding, verification: Verification, records: Records) -> F
 def _verdict(finding: Finding, verification: Verification) -> tuple[str, str]:
     """Verdict and severity."""
     if _is_object(finding, verification):
-        # What repeats exactly stays worth a look.
-        return "suspect", "low" if finding.severity == "low" or finding.extent is None else "medium"
+        # What repeats exactly stays worth a look, unless it moves as objects do in all of a class.
+        seldom = finding.extent is not None or finding.share < NEARLY_ALL
+        worth = finding.severity != "low" and seldom and not _looks_natural(finding)
+        return "suspect", "medium" if worth else "low"
     if _relied_on(finding, verification) and _artificial(finding, verification):
         if _may_be_object(finding, verification):
             return "suspect", "medium"
@@ -76,14 +76,23 @@ def _inside(finding: Finding) -> bool:
     return finding.region in (ANYWHERE, "centre")
 
 
+def _behaves(finding: Finding, verification: Verification) -> bool:
+    """Whether it behaves like an addition, and is not so wide that pasting it pastes the object."""
+    wide = finding.extent is not None and finding.extent.mean() >= WIDE and _inside(finding)
+    return verification.behaves and not wide
+
+
 def _is_object(finding: Finding, verification: Verification) -> bool:
     """Objects are inside, and so are some artifacts: these must come on top of the object.
 
     For what repeats exactly at one place the contrary has to be plain.
     """
     surplus = verification.surplus
-    if not _inside(finding) or surplus is None or not verification.holds or verification.behaves:
+    if surplus is None or not verification.holds or _behaves(finding, verification):
         return False
+    if not _inside(finding):
+        # What keeps to a spot may be the object as well, unless it repeats exactly.
+        return _looks_natural(finding) and surplus.is_plainly_object
     stamped = finding.extent is not None and finding.severity != "low"
     return surplus.is_plainly_object if stamped else surplus.is_object
 
@@ -104,7 +113,12 @@ def _artificial(finding: Finding, verification: Verification) -> bool:
 
     What does not repeat to the pixel may still behave like an artifact.
     """
-    return finding.severity != "low" or verification.behaves
+    return finding.severity != "low" or _behaves(finding, verification)
+
+
+def _looks_natural(finding: Finding) -> bool:
+    """Whether nothing repeats in it to the pixel; of a place, not of a look of the whole image."""
+    return finding.kind != "property" and finding.parts.get("rigidity", 1.0) < EXACT
 
 
 def _hanging(score: np.ndarray, without: Mapping[int, float], records: Records) -> np.ndarray:
@@ -126,7 +140,7 @@ def _says(finding: Finding, verification: Verification) -> str:
             f"Without it these images are less surely {finding.label} than other images of the "
             "class are, so it is part of what the class is recognised by, not an addition."
         )
-    elif said and finding.severity == "low" and verification.behaves:
+    elif said and finding.severity == "low" and _behaves(finding, verification):
         said.append(
             f"With it the images are more surely {finding.label} than the class's others are: an "
             "addition does that, a part of the object does not."

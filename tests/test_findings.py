@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 from PIL import Image
 from synthetic import FIXED_CELL, GRID, SIDE, Thing, World, make_world, texture
 
+from shortcut_finder import findings
 from shortcut_finder.candidates import Candidate, gather_candidates, reach
 from shortcut_finder.errors import UnreadableImage
 from shortcut_finder.findings import Finding, Judged, Scene, judge, located, ranked
@@ -213,7 +215,37 @@ def test_pictures_that_are_gone_by_now_are_left_out(fixed: tuple[World, Judged])
     templates = world.templates()
     found = gather_candidates(templates, world.matches(templates), world.records)
     scene = Scene(world.records, read, Preprocessing(SIDE, SIDE))
-    assert loud(judge(found, scene, world.half(), world.classes)) == []
+    judged = judge(found, scene, world.half(), world.classes)
+    assert not any("almost exactly" in finding.sentence for finding in judged.findings)
+    # That it keeps to a spot is told by its cells alone.
+    assert [finding.parts["spot"] > 0.8 for finding in loud(judged)] == [True]
+
+
+def test_what_keeps_to_a_spot_is_loud_whatever_it_looks_like(tmp_path: Path) -> None:
+    corner = [Thing(1, 0.3, 9, rigid=False)]
+    found = loud(make_world(tmp_path / "corner", corner, counts=COUNTS).judged())
+    assert [(one.label, one.region, one.severity) for one in found] == [
+        ("bee", "top left corner", "medium")
+    ]
+    assert "keeps to one small place" in found[0].sentence
+    # In the middle, at changing places and in nearly all of a class stand objects.
+    for name, thing in {
+        "middle": Thing(1, 0.3, 36, rigid=False),
+        "moving": Thing(1, 0.3, rigid=False),
+        "all": Thing(1, 1.0, 9, rigid=False),
+    }.items():
+        assert loud(make_world(tmp_path / name, [thing], counts=COUNTS).judged()) == []
+
+
+def test_doubt_begins_lower_where_nothing_else_is_rigid() -> None:
+    def seen(label: int, gradient: float) -> SimpleNamespace:
+        found = SimpleNamespace(gradient=gradient)
+        return SimpleNamespace(candidate=SimpleNamespace(label=label), found=found)
+
+    known = [seen(0, 0.9), seen(0, 0.2), seen(1, 0.3), seen(1, 0.1), seen(2, 0.7)]
+    # The most rigid of each other class, and of two the lower.
+    assert [findings._natural(known, label) for label in (0, 1, 2)] == [0.3, 0.7, 0.3]
+    assert findings._natural(known[:2], 0) == 1.0
 
 
 def test_patches_are_cut_where_the_model_looked(tmp_path: Path) -> None:

@@ -231,15 +231,35 @@ def with_rival(world: World) -> World:
     return replace(world, pictures=pictures, records=replace(world.records, maps=maps))
 
 
-@pytest.mark.parametrize(("place", "severity"), [("fixed", "medium"), ("moving", "low")])
+@pytest.mark.parametrize(
+    ("place", "share", "severity"),
+    [("fixed", 0.3, "medium"), ("moving", 0.3, "medium"), ("moving", 0.9, "low")],
+)
 def test_what_the_class_is_recognised_by_is_no_shortcut(
-    place: str, severity: str, request: pytest.FixtureRequest
+    place: str, share: float, severity: str, request: pytest.FixtureRequest
 ) -> None:
+    """What repeats exactly stays worth a look, unless it moves as objects do in all of a class."""
     world, finding = request.getfixturevalue(place)
-    (found,) = verified(with_rival(world), EITHER, [replace(finding, region="centre")])
+    finding = replace(finding, region="centre", share=share)
+    (found,) = verified(with_rival(world), EITHER, [finding])
     assert found.verification.holds
     assert (found.verdict, found.severity) == ("suspect", severity)
     assert "not an addition" in found.sentence
+
+
+@pytest.mark.parametrize(("wide", "verdict"), [(False, "confirmed"), (True, "suspect")])
+def test_pasting_most_of_the_frame_pastes_the_object(
+    wide: bool, verdict: str, request: pytest.FixtureRequest
+) -> None:
+    """However much more than other parts of the class it says."""
+    world, finding = request.getfixturevalue("fixed")
+    assert finding.extent is not None
+    extent = np.zeros_like(finding.extent)
+    extent[(slice(None), slice(None)) if wide else np.nonzero(finding.extent)] = True
+    natural = replace(finding, region="centre", severity="low", extent=extent)
+    (found,) = verified(world, RELIES, [natural])
+    assert found.verification.behaves
+    assert found.verdict == verdict
 
 
 @pytest.mark.parametrize(
