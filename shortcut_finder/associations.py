@@ -60,8 +60,9 @@ NATURAL_MADE, NATURAL_SHOWN = 1.3, 1.8
 # And by this much more where there is but one other class, as others do not even each other out.
 NATURAL_PAIR = 0.3
 Q_LIMIT = 0.01
-# What stays within nature, but not by much and beyond all chance, is worth a word.
-NEARLY, PLAIN = -0.6, 1e-8
+# What stays within nature, but not by much and beyond all chance, is worth a word where most of a
+# class has it.
+NEARLY, PLAIN, MOST = -0.6, 1e-8, 0.5
 LIFT = 3.0
 # Doubt in the share of a class and in that of the others, one-sided.
 DOUBT = 0.1
@@ -153,7 +154,7 @@ def find_associations(
             clearer = one if _gain(one) > _gain(best) else best
             most = max(one.excess, best.excess)
             kept[label, one.family] = replace(clearer, q=float(value), excess=most)
-        elif one.made and one.excess > NEARLY and value <= PLAIN:
+        elif one.made and one.excess > NEARLY and one.share >= MOST and value <= PLAIN:
             best = near.setdefault(label, one)
             near[label] = replace(one if one.p < best.p else best, q=float(value))
     told = {label for label, _ in kept}

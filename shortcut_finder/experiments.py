@@ -21,6 +21,8 @@ BEYOND_OWN, WELL_BEYOND, FAR_BEYOND = 0.125, 0.45, 0.6
 # Share of the images that it must turn over besides, more than anything it is held against does.
 # One in twenty of the groups that are no artifact turns over a tenth.
 TURNED = 0.12
+# Wherever it is pasted, no part of an object turns over this many (the most of 60 groups: .07).
+OVERTURNED = 0.25
 CONFIDENCE = 0.95
 # Images with and without a thing that must be there to tell an addition from the object itself.
 FEWEST_COMPARED = 5
@@ -425,6 +427,11 @@ class Verification:
         least = BEYOND_OWN if surplus.leaves_enough else WELL_BEYOND
         added = surplus.is_added and self.beyond_own >= least
         return added or self.beyond_all >= FAR_BEYOND
+
+    @property
+    def overturns(self) -> bool:
+        """Whether it turns over more images than anything it is held against, by far."""
+        return self.turned >= OVERTURNED and self.beyond_own >= BEYOND_OWN
 
     @property
     def within_own(self) -> bool:

@@ -78,6 +78,8 @@ def _inside(finding: Finding) -> bool:
 
 def _behaves(finding: Finding, verification: Verification) -> bool:
     """Whether it behaves like an addition, and is not so wide that pasting it pastes the object."""
+    if finding.region == ANYWHERE and verification.overturns:
+        return True
     wide = finding.extent is not None and finding.extent.mean() >= WIDE and _inside(finding)
     return verification.behaves and not wide
 

@@ -117,6 +117,16 @@ def test_classes_that_overlap_as_natural_ones_do_are_left_alone(seed: int) -> No
     assert found(nature(5, 100, seed, apart=0.25), labels, seed) == []
 
 
+@pytest.mark.parametrize(("shift", "families"), [(0.5, []), (1.4, ["compression"])])
+def test_what_natural_classes_just_reach_is_told_as_that(shift: float, families: list[str]) -> None:
+    labels = np.repeat(np.arange(5), 200)
+    table = nature(5, 200)
+    table.loc[labels == 1, "blockiness"] += shift
+    near = found(table, labels)
+    assert [one.family for one in near] == families
+    assert all(one.excess <= 0 and one.share >= 0.5 for one in near)
+
+
 def test_of_two_classes_one_is_reported() -> None:
     table, labels, _ = planted(1.0, classes=2)
     assert [one.family for one in found(table, labels)] == ["colour range"]

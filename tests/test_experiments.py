@@ -11,6 +11,7 @@ from scipy import stats
 from shortcut_finder.experiments import (
     FEWEST_PAIRS,
     FLOOR,
+    OVERTURNED,
     TURNED,
     Answers,
     Experiment,
@@ -166,3 +167,15 @@ def test_an_addition_changes_what_images_are_taken_for(turned: float, by: str) -
     assert found.holds
     assert found.turned == pytest.approx(turned)
     assert found.behaves == (turned > TURNED)
+
+
+@pytest.mark.parametrize("turned", [OVERTURNED - 0.01, OVERTURNED + 0.01])
+def test_no_part_turns_over_as_many_as_an_addition_may(turned: float) -> None:
+    made = paste_experiment(3.0, -3.0, -4.0)
+    own = pasted_arm("own", answers(spread(3.0, 1)), answers(spread(-3.0, 5)), answers(spread(-4)))
+    made = replace(made, own=replace(own, flips=made.flips - turned))
+    # Its images are no surer than others, as where it took the place of the object in training.
+    found = Verification(experiments=(made,), surplus=Surplus(0.1, 1e-9, 0.5))
+    assert found.overturns == (turned > OVERTURNED)
+    within = replace(made, own=replace(own, flips=made.flips - turned, low=0.0))
+    assert not Verification(experiments=(within,)).overturns
