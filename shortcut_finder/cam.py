@@ -31,6 +31,7 @@ from shortcut_finder import layers
 from shortcut_finder.class_token import LastBlock, last_block
 from shortcut_finder.errors import ModelError
 from shortcut_finder.layers import Layer
+from shortcut_finder.memory import kept_memory
 from shortcut_finder.model import Classifier
 from shortcut_finder.settings import Settings
 
@@ -316,6 +317,8 @@ class MapEngine:
         self._shares_body = False
 
     def __enter__(self) -> MapEngine:
+        if self.classifier.device.type == "cpu":
+            self._restore.enter_context(kept_memory())
         self._restore.enter_context(frozen(self._module))
         self._restore.callback(self._forget)
         return self

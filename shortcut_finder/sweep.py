@@ -124,9 +124,11 @@ def sweep(
     missing = [n for n in range(len(parts)) if not shard_path(folder, n).exists()]
     started = time.perf_counter()
     todo = [parts[number] for number in missing]
+    # Decode processes start before the engine, which keeps memory that they had better give back.
+    batches = decoded_batches(dataset, classifier, todo, settings)
     with MapEngine(classifier, settings) as engine:
         _sweep_parts(
-            decoded_batches(dataset, classifier, todo, settings),
+            batches,
             dict(zip(missing, todo, strict=True)),
             _Looker(engine, dataset, torch.from_numpy(outputs), folder, settings.seed),
             tqdm(
