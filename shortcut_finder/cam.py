@@ -315,6 +315,7 @@ class MapEngine:
         self._head: _LinearHead | None = None
         self._last: LastBlock | None = None
         self._shares_body = False
+        self._together = False
 
     def __enter__(self) -> MapEngine:
         if self.classifier.device.type == "cpu":
@@ -374,7 +375,7 @@ class MapEngine:
             notes=(),
         )
         self._check_head(probed, target)
-        self._choose_tier(first, target)
+        self._choose_tier(first, probed, target)
         self._choose_precision(first)
         return self._plan
 
@@ -483,21 +484,18 @@ class MapEngine:
             gradient = self._head.rows[shown][..., None, None] / places
             return draw(method, done.activations, gradient)
 
-        def one(classes: Tensor) -> Tensor:
-            gradient = self._gradient(done, classes)
-            return draw(method, done.activations, gradient[:, None])[:, 0]
-
-        top = [one(shown[:, 1])]
-        for rank in range(2, shown.shape[1]):
-            again = bool((shown[:, rank] == shown[:, rank - 1]).all())
-            top.append(top[-1] if again else one(shown[:, rank]))
-        same = shown[:, :1] == shown[:, 1:]
-        if bool(same.any(1).all()):
-            images = torch.arange(len(shown), device=shown.device)
-            label = torch.stack(top, 1)[images, same.int().argmax(1)]
-        else:
-            label = one(shown[:, 0])
-        return torch.stack([label, *top], 1)
+        top = shown[:, 1 : 1 + min(TOP, done.logits.shape[1])]
+        known = bool((shown[:, :1] == top).any(1).all())
+        classes = top if known else torch.cat([shown[:, :1], top], 1)
+        maps = torch.stack(
+            [
+                draw(method, done.activations, gradient[:, None])[:, 0]
+                for gradient in self._gradients(done, classes)
+            ],
+            1,
+        )
+        place = (shown[:, :, None] == classes[:, None]).int().argmax(2)
+        return maps[torch.arange(len(shown), device=shown.device)[:, None], place]
 
     def _ablated(
         self, pixels: Tensor, logits: Tensor, activations: Tensor, shown: Tensor
@@ -538,11 +536,31 @@ class MapEngine:
         except ModelError:
             self._shares_body = False
 
-    def _gradient(self, done: _Pass, classes: Tensor) -> Tensor:
-        """Gradient of one logit an image, (image, channel, row, column); one cell if pooled."""
+    def _gradients(self, done: _Pass, classes: Tensor) -> Iterator[Tensor]:
+        """For each column of classes the gradient of these logits, one an image.
+
+        Args:
+            done: a pass with a graph.
+            classes: (image, class).
+
+        Yields:
+            (image, channel, row, column); one row and column where the head is pooled.
+        """
+        if self._together:
+            rows = F.one_hot(classes.T, done.logits.shape[1]).to(done.logits.dtype)
+            (gradients,) = torch.autograd.grad(
+                done.logits, done.output, rows, retain_graph=True, is_grads_batched=True
+            )
+            yield from (self._arranged(done, gradient) for gradient in gradients)
+            return
+        for column in classes.T:
+            chosen = done.logits.gather(1, column[:, None]).sum()
+            (gradient,) = torch.autograd.grad(chosen, done.output, retain_graph=True)
+            yield self._arranged(done, gradient)
+
+    def _arranged(self, done: _Pass, gradient: Tensor) -> Tensor:
+        """A gradient of the map layer's output, laid out as `_gradients` gives it."""
         assert self._target is not None
-        chosen = done.logits.gather(1, classes[:, None]).sum()
-        (gradient,) = torch.autograd.grad(chosen, done.output, retain_graph=True)
         layout = self._target.layer.layout
         gradient = layout.arranged(gradient).float()
         if self.plan.tier != "pooled":
@@ -588,7 +606,7 @@ class MapEngine:
                 "follow, so its maps would be wrong; choose another with --layer"
             )
 
-    def _choose_tier(self, first: Tensor, target: layers.Output) -> None:
+    def _choose_tier(self, first: Tensor, probed: layers.Probe, target: layers.Output) -> None:
         """Take the cheapest tier that the probe allows and the self-check confirms."""
         if self.plan.method in GRADIENT_FREE:
             self._note(GRADIENT_FREE[self.plan.method])
@@ -614,6 +632,8 @@ class MapEngine:
         if tier == "generic" and self._trim_last_block(first, target, done, expected):
             tier = "class token"
         self._plan = dataclasses.replace(self.plan, tier=tier)
+        if tier == "generic" and layers.is_dense(probed, target):
+            self._try_together(done, expected)
         if self.plan.method == "cam" and tier != "linear":
             raise ModelError(
                 f"--method cam: needs a linear head after global average pooling, and what follows "
@@ -649,6 +669,19 @@ class MapEngine:
             last.remove()
             self._last = None
         return same
+
+    def _try_together(self, done: _Pass, expected: Tensor) -> None:
+        """Whether the classes of a dense head may share one backward pass.
+
+        Its weights are far larger than what they are multiplied with, so that reading them is what
+        a backward pass takes.
+        """
+        self._together = True
+        try:
+            self._together = _close(self._draw_as(done, "generic", "hirescam"), expected)
+        except RuntimeError:
+            # Of operations that cannot take several gradients at once.
+            self._together = False
 
     def _draw_as(self, done: _Pass, tier: str, method: str = "gradcam") -> Tensor:
         """Maps of the top classes from a pass with a graph, by another tier and method."""
@@ -742,6 +775,7 @@ class MapEngine:
         if self._last is not None:
             self._last.remove()
         self._target = self._cells = self._head = self._last = self._plan = None
+        self._together = False
 
 
 @contextlib.contextmanager

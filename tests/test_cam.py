@@ -1,6 +1,8 @@
 import contextlib
 import itertools
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import networks
 import pytest
@@ -240,6 +242,45 @@ def test_top_3_at_once_equal_one_class_at_a_time() -> None:
             for rank in range(1, 4):
                 alone = engine.run(pixels, together.shown[:, rank])
                 assert_same(alone.maps[:, 0], together.maps[:, rank])
+
+
+class _Doubled(torch.autograd.Function):
+    """An operation that looks at its gradient, which it cannot at several at once."""
+
+    @staticmethod
+    def forward(ctx: Any, values: Tensor) -> Tensor:
+        return 2 * values
+
+    @staticmethod
+    def backward(ctx: Any, gradient: Tensor) -> Tensor:
+        assert gradient.abs().max().item() < 10
+        return 2 * gradient
+
+
+class StubbornVGG(networks.SmallVGG):
+    def forward(self, x: Tensor) -> Tensor:
+        return _Doubled.apply(super().forward(x))
+
+
+@pytest.mark.parametrize(
+    ("build", "passes"), [(networks.SmallVGG, 1), (StubbornVGG, 3), (networks.small_vit, 3)]
+)
+def test_classes_of_a_dense_head_share_one_backward_pass_where_they_can(
+    build: Callable[[], nn.Module], passes: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    torch.manual_seed(0)
+    network = alive(build(), 64)
+    pixels = random_pixels(3, 64)
+    grad, calls = torch.autograd.grad, []
+    with MapEngine(classifier_of(network, 64), FP32) as engine:
+        engine.prepare(pixels)
+        monkeypatch.setattr(
+            torch.autograd,
+            "grad",
+            lambda *args, **options: calls.append(1) or grad(*args, **options),
+        )
+        engine.run(pixels, None)
+    assert len(calls) == passes
 
 
 def test_label_outside_the_top_3_has_its_own_map() -> None:
