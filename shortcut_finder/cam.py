@@ -316,6 +316,8 @@ class MapEngine:
         self._last: LastBlock | None = None
         self._shares_body = False
         self._together = False
+        # What fits into the memory, once a batch did not.
+        self._most: int | None = None
 
     def __enter__(self) -> MapEngine:
         if self.classifier.device.type == "cpu":
@@ -392,15 +394,17 @@ class MapEngine:
         """
         if self._plan is None:
             self.prepare(pixels)
-        try:
-            return self._run(pixels, labels)
-        except torch.OutOfMemoryError as error:
-            if len(pixels) == 1:
-                raise ModelError(
-                    f"{self.classifier.name}: one image is too much for the memory of "
-                    f"{self.classifier.device}; use --device cpu, or a smaller --input-size"
-                ) from error
-        # Outside of the handler, which would keep what the failed pass had taken.
+        if self._most is None or len(pixels) <= self._most:
+            try:
+                return self._run(pixels, labels)
+            except torch.OutOfMemoryError as error:
+                if len(pixels) == 1:
+                    raise ModelError(
+                        f"{self.classifier.name}: one image is too much for the memory of "
+                        f"{self.classifier.device}; use --device cpu, or a smaller --input-size"
+                    ) from error
+            # Outside of the handler, which would keep what the failed pass had taken.
+            self._most = (len(pixels) + 1) // 2
         parts = [slice(None, len(pixels) // 2), slice(len(pixels) // 2, None)]
         halves = [self.run(pixels[p], None if labels is None else labels[p]) for p in parts]
         return MapBatch(*(torch.cat(pair) for pair in zip(*map(_fields, halves), strict=True)))

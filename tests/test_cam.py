@@ -829,14 +829,18 @@ def test_a_batch_too_large_for_the_memory_is_halved(monkeypatch: pytest.MonkeyPa
 
         def short_of_memory(self: MapEngine, some: Tensor, theirs: Tensor | None) -> MapBatch:
             if len(some) > most:
+                failed.append(len(some))
                 raise torch.OutOfMemoryError
             return whole(self, some, theirs)
 
         monkeypatch.setattr(MapEngine, "_run", short_of_memory)
-        most = 2
+        most, failed = 2, []
         batch = engine.run(pixels, labels)
         for field, values in vars(expected).items():
             assert_same(getattr(batch, field).float(), values.float())
+        assert failed == [5, 3]
+        engine.run(pixels, labels)
+        assert failed == [5, 3], "later batches are not tried whole again"
         most = 0
         with pytest.raises(ModelError, match="one image is too much for the memory"):
             engine.run(pixels, labels)
