@@ -1,5 +1,6 @@
 import contextlib
 import itertools
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -685,6 +686,16 @@ def test_automatic_precision_on_a_cpu_is_what_is_faster(
     monkeypatch.setattr(MapEngine, "_seconds", timed)
     plan, _ = run(classifier_of(small(), 48), random_pixels(4, 48), None, Settings())
     assert plan.precision == precision
+
+
+def test_what_other_programs_take_does_not_choose_the_precision(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    with MapEngine(classifier_of(small(), 48), FP32) as engine:
+        engine.prepare(random_pixels(2, 48))
+        # Waiting for a turn is no work.
+        monkeypatch.setattr(MapEngine, "_trial", lambda *_: time.sleep(0.2))
+        assert engine._seconds(random_pixels(2, 48), "fp32") < 0.1
 
 
 def test_a_head_found_not_to_be_linear_later_leaves_the_linear_tier() -> None:
