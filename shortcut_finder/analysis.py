@@ -214,6 +214,7 @@ def _verify(
     import torch
 
     from shortcut_finder.cam import MapEngine
+    from shortcut_finder.sweep import batch_size
 
     with MapEngine(classifier, settings) as engine:
         findings = verify(
@@ -221,7 +222,7 @@ def _verify(
             _scene(records, images, classifier),
             ~discovery_half(records.labels, settings.seed),
             lambda pixels: engine.predict(torch.from_numpy(pixels)).numpy(),
-            batch=settings.batch_size,
+            batch=batch_size(classifier, settings),
             seed=settings.seed,
             progress=progress,
         )

@@ -31,6 +31,7 @@ from shortcut_finder import layers
 from shortcut_finder.class_token import LastBlock, last_block
 from shortcut_finder.errors import ModelError
 from shortcut_finder.layers import Layer
+from shortcut_finder.memory import kept_memory
 from shortcut_finder.model import Classifier
 from shortcut_finder.settings import Settings
 
@@ -314,8 +315,13 @@ class MapEngine:
         self._head: _LinearHead | None = None
         self._last: LastBlock | None = None
         self._shares_body = False
+        self._together = False
+        # What fits into the memory, once a batch did not.
+        self._most: int | None = None
 
     def __enter__(self) -> MapEngine:
+        if self.classifier.device.type == "cpu":
+            self._restore.enter_context(kept_memory())
         self._restore.enter_context(frozen(self._module))
         self._restore.callback(self._forget)
         return self
@@ -371,7 +377,7 @@ class MapEngine:
             notes=(),
         )
         self._check_head(probed, target)
-        self._choose_tier(first, target)
+        self._choose_tier(first, probed, target)
         self._choose_precision(first)
         return self._plan
 
@@ -388,15 +394,17 @@ class MapEngine:
         """
         if self._plan is None:
             self.prepare(pixels)
-        try:
-            return self._run(pixels, labels)
-        except torch.OutOfMemoryError as error:
-            if len(pixels) == 1:
-                raise ModelError(
-                    f"{self.classifier.name}: one image is too much for the memory of "
-                    f"{self.classifier.device}; use --device cpu, or a smaller --input-size"
-                ) from error
-        # Outside of the handler, which would keep what the failed pass had taken.
+        if self._most is None or len(pixels) <= self._most:
+            try:
+                return self._run(pixels, labels)
+            except torch.OutOfMemoryError as error:
+                if len(pixels) == 1:
+                    raise ModelError(
+                        f"{self.classifier.name}: one image is too much for the memory of "
+                        f"{self.classifier.device}; use --device cpu, or a smaller --input-size"
+                    ) from error
+            # Outside of the handler, which would keep what the failed pass had taken.
+            self._most = (len(pixels) + 1) // 2
         parts = [slice(None, len(pixels) // 2), slice(len(pixels) // 2, None)]
         halves = [self.run(pixels[p], None if labels is None else labels[p]) for p in parts]
         return MapBatch(*(torch.cat(pair) for pair in zip(*map(_fields, halves), strict=True)))
@@ -480,21 +488,18 @@ class MapEngine:
             gradient = self._head.rows[shown][..., None, None] / places
             return draw(method, done.activations, gradient)
 
-        def one(classes: Tensor) -> Tensor:
-            gradient = self._gradient(done, classes)
-            return draw(method, done.activations, gradient[:, None])[:, 0]
-
-        top = [one(shown[:, 1])]
-        for rank in range(2, shown.shape[1]):
-            again = bool((shown[:, rank] == shown[:, rank - 1]).all())
-            top.append(top[-1] if again else one(shown[:, rank]))
-        same = shown[:, :1] == shown[:, 1:]
-        if bool(same.any(1).all()):
-            images = torch.arange(len(shown), device=shown.device)
-            label = torch.stack(top, 1)[images, same.int().argmax(1)]
-        else:
-            label = one(shown[:, 0])
-        return torch.stack([label, *top], 1)
+        top = shown[:, 1 : 1 + min(TOP, done.logits.shape[1])]
+        known = bool((shown[:, :1] == top).any(1).all())
+        classes = top if known else torch.cat([shown[:, :1], top], 1)
+        maps = torch.stack(
+            [
+                draw(method, done.activations, gradient[:, None])[:, 0]
+                for gradient in self._gradients(done, classes)
+            ],
+            1,
+        )
+        place = (shown[:, :, None] == classes[:, None]).int().argmax(2)
+        return maps[torch.arange(len(shown), device=shown.device)[:, None], place]
 
     def _ablated(
         self, pixels: Tensor, logits: Tensor, activations: Tensor, shown: Tensor
@@ -535,11 +540,31 @@ class MapEngine:
         except ModelError:
             self._shares_body = False
 
-    def _gradient(self, done: _Pass, classes: Tensor) -> Tensor:
-        """Gradient of one logit an image, (image, channel, row, column); one cell if pooled."""
+    def _gradients(self, done: _Pass, classes: Tensor) -> Iterator[Tensor]:
+        """For each column of classes the gradient of these logits, one an image.
+
+        Args:
+            done: a pass with a graph.
+            classes: (image, class).
+
+        Yields:
+            (image, channel, row, column); one row and column where the head is pooled.
+        """
+        if self._together:
+            rows = F.one_hot(classes.T, done.logits.shape[1]).to(done.logits.dtype)
+            (gradients,) = torch.autograd.grad(
+                done.logits, done.output, rows, retain_graph=True, is_grads_batched=True
+            )
+            yield from (self._arranged(done, gradient) for gradient in gradients)
+            return
+        for column in classes.T:
+            chosen = done.logits.gather(1, column[:, None]).sum()
+            (gradient,) = torch.autograd.grad(chosen, done.output, retain_graph=True)
+            yield self._arranged(done, gradient)
+
+    def _arranged(self, done: _Pass, gradient: Tensor) -> Tensor:
+        """A gradient of the map layer's output, laid out as `_gradients` gives it."""
         assert self._target is not None
-        chosen = done.logits.gather(1, classes[:, None]).sum()
-        (gradient,) = torch.autograd.grad(chosen, done.output, retain_graph=True)
         layout = self._target.layer.layout
         gradient = layout.arranged(gradient).float()
         if self.plan.tier != "pooled":
@@ -585,7 +610,7 @@ class MapEngine:
                 "follow, so its maps would be wrong; choose another with --layer"
             )
 
-    def _choose_tier(self, first: Tensor, target: layers.Output) -> None:
+    def _choose_tier(self, first: Tensor, probed: layers.Probe, target: layers.Output) -> None:
         """Take the cheapest tier that the probe allows and the self-check confirms."""
         if self.plan.method in GRADIENT_FREE:
             self._note(GRADIENT_FREE[self.plan.method])
@@ -611,6 +636,8 @@ class MapEngine:
         if tier == "generic" and self._trim_last_block(first, target, done, expected):
             tier = "class token"
         self._plan = dataclasses.replace(self.plan, tier=tier)
+        if tier == "generic" and layers.is_dense(probed, target):
+            self._try_together(done, expected)
         if self.plan.method == "cam" and tier != "linear":
             raise ModelError(
                 f"--method cam: needs a linear head after global average pooling, and what follows "
@@ -646,6 +673,19 @@ class MapEngine:
             last.remove()
             self._last = None
         return same
+
+    def _try_together(self, done: _Pass, expected: Tensor) -> None:
+        """Whether the classes of a dense head may share one backward pass.
+
+        Its weights are far larger than what they are multiplied with, so that reading them is what
+        a backward pass takes.
+        """
+        self._together = True
+        try:
+            self._together = _close(self._draw_as(done, "generic", "hirescam"), expected)
+        except RuntimeError:
+            # Of operations that cannot take several gradients at once.
+            self._together = False
 
     def _draw_as(self, done: _Pass, tier: str, method: str = "gradcam") -> Tensor:
         """Maps of the top classes from a pass with a graph, by another tier and method."""
@@ -718,12 +758,15 @@ class MapEngine:
         self._note(f"fp32: in bf16 {reason} on the first images")
 
     def _seconds(self, pixels: Tensor, precision: str, give_up: float = math.inf) -> float:
-        """The best of two timed passes after one to warm up, or of that one if it is hopeless."""
+        """The best of two timed passes after one to warm up, or of that one if it is hopeless.
+
+        Of the processor, not by the clock: another program at the same time must not choose.
+        """
         times: list[float] = []
         for _ in range(3):
-            start = time.perf_counter()
+            start = time.process_time()
             self._trial(pixels, precision)
-            times.append(time.perf_counter() - start)
+            times.append(time.process_time() - start)
             # Processors without bf16 arithmetic take ten times as long.
             if times[0] > give_up:
                 return times[0]
@@ -739,6 +782,7 @@ class MapEngine:
         if self._last is not None:
             self._last.remove()
         self._target = self._cells = self._head = self._last = self._plan = None
+        self._together = False
 
 
 @contextlib.contextmanager

@@ -443,6 +443,12 @@ def is_shared(gradient: Tensor) -> bool:
     return bool(spread <= SAME * gradient.abs().amax())
 
 
+def is_dense(found: Probe, target: Output) -> bool:
+    """Whether all weights behind a layer are those of dense layers."""
+    weighted = [o.module for o in found.outputs[target.order + 1 :] if o.module._parameters]
+    return all(isinstance(module, nn.Linear) for module in weighted)
+
+
 def _before_attention(found: Probe, output: Output) -> Output:
     """The norm before an attention rather than its keys or values."""
     if kind_of(output.module) != "Linear":

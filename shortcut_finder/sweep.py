@@ -31,8 +31,10 @@ from shortcut_finder.whitening import Whitening, fit_whitening, load_whitening, 
 
 # Images in a shard: what is lost at most when a scan is stopped, and what whitening is learned on.
 SHARD = 256
-# A batch that is too much for the memory of a GPU is halved until it fits.
+# Images of a forward pass. What is too much for the memory of a GPU is halved until it fits; on a
+# CPU it would be too late, so images larger than usual are fewer from the start.
 BATCH, BATCH_ON_CUDA = 32, 128
+USUAL_SIDE = 224
 # Below this many images, starting decode processes costs more than it saves.
 FEW = 64
 
@@ -124,9 +126,11 @@ def sweep(
     missing = [n for n in range(len(parts)) if not shard_path(folder, n).exists()]
     started = time.perf_counter()
     todo = [parts[number] for number in missing]
+    # Decode processes start before the engine, which keeps memory that they had better give back.
+    batches = decoded_batches(dataset, classifier, todo, settings)
     with MapEngine(classifier, settings) as engine:
         _sweep_parts(
-            decoded_batches(dataset, classifier, todo, settings),
+            batches,
             dict(zip(missing, todo, strict=True)),
             _Looker(engine, dataset, torch.from_numpy(outputs), folder, settings.seed),
             tqdm(
@@ -233,6 +237,16 @@ def _sweep_parts(
                 looker.write(number, pd.concat(rows, ignore_index=True), stacked)
 
 
+def batch_size(classifier: Classifier, settings: Settings) -> int:
+    """Images of a forward pass: as set, or what the memory of a usual machine holds."""
+    if settings.batch_size is not None:
+        return settings.batch_size
+    if classifier.device.type == "cuda":
+        return BATCH_ON_CUDA
+    pixels = classifier.preprocessing.height * classifier.preprocessing.width
+    return min(BATCH, max(1, BATCH * USUAL_SIDE**2 // pixels))
+
+
 def decoded_batches(
     dataset: ImageDataset,
     classifier: Classifier,
@@ -247,8 +261,7 @@ def decoded_batches(
         parts: positions in the dataset.
         settings: batch size and workers.
     """
-    on_cuda = classifier.device.type == "cuda"
-    size = settings.batch_size or (BATCH_ON_CUDA if on_cuda else BATCH)
+    size = batch_size(classifier, settings)
     chunks = [
         part[start : start + size].tolist() for part in parts for start in range(0, len(part), size)
     ]
@@ -256,7 +269,7 @@ def decoded_batches(
     if workers is None:
         few = sum(map(len, chunks)) < FEW
         # A GPU leaves the processors free to decode; otherwise the model needs most of them.
-        spare = os.cpu_count() or 1
+        spare, on_cuda = os.cpu_count() or 1, classifier.device.type == "cuda"
         workers = 0 if few else min(16, spare if on_cuda else max(1, spare // 2))
     loader: DataLoader[Any] = DataLoader(
         _Pixels(dataset, classifier.preprocessing),

@@ -1,6 +1,9 @@
 import contextlib
 import itertools
+import time
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import networks
 import pytest
@@ -240,6 +243,45 @@ def test_top_3_at_once_equal_one_class_at_a_time() -> None:
             for rank in range(1, 4):
                 alone = engine.run(pixels, together.shown[:, rank])
                 assert_same(alone.maps[:, 0], together.maps[:, rank])
+
+
+class _Doubled(torch.autograd.Function):
+    """An operation that looks at its gradient, which it cannot at several at once."""
+
+    @staticmethod
+    def forward(ctx: Any, values: Tensor) -> Tensor:
+        return 2 * values
+
+    @staticmethod
+    def backward(ctx: Any, gradient: Tensor) -> Tensor:
+        assert gradient.abs().max().item() < 10
+        return 2 * gradient
+
+
+class StubbornVGG(networks.SmallVGG):
+    def forward(self, x: Tensor) -> Tensor:
+        return _Doubled.apply(super().forward(x))
+
+
+@pytest.mark.parametrize(
+    ("build", "passes"), [(networks.SmallVGG, 1), (StubbornVGG, 3), (networks.small_vit, 3)]
+)
+def test_classes_of_a_dense_head_share_one_backward_pass_where_they_can(
+    build: Callable[[], nn.Module], passes: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    torch.manual_seed(0)
+    network = alive(build(), 64)
+    pixels = random_pixels(3, 64)
+    grad, calls = torch.autograd.grad, []
+    with MapEngine(classifier_of(network, 64), FP32) as engine:
+        engine.prepare(pixels)
+        monkeypatch.setattr(
+            torch.autograd,
+            "grad",
+            lambda *args, **options: calls.append(1) or grad(*args, **options),
+        )
+        engine.run(pixels, None)
+    assert len(calls) == passes
 
 
 def test_label_outside_the_top_3_has_its_own_map() -> None:
@@ -646,6 +688,16 @@ def test_automatic_precision_on_a_cpu_is_what_is_faster(
     assert plan.precision == precision
 
 
+def test_what_other_programs_take_does_not_choose_the_precision(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    with MapEngine(classifier_of(small(), 48), FP32) as engine:
+        engine.prepare(random_pixels(2, 48))
+        # Waiting for a turn is no work.
+        monkeypatch.setattr(MapEngine, "_trial", lambda *_: time.sleep(0.2))
+        assert engine._seconds(random_pixels(2, 48), "fp32") < 0.1
+
+
 def test_a_head_found_not_to_be_linear_later_leaves_the_linear_tier() -> None:
     class Bent(nn.Module):
         """Linear for bright images, but a ReLU cuts dark ones off."""
@@ -788,14 +840,18 @@ def test_a_batch_too_large_for_the_memory_is_halved(monkeypatch: pytest.MonkeyPa
 
         def short_of_memory(self: MapEngine, some: Tensor, theirs: Tensor | None) -> MapBatch:
             if len(some) > most:
+                failed.append(len(some))
                 raise torch.OutOfMemoryError
             return whole(self, some, theirs)
 
         monkeypatch.setattr(MapEngine, "_run", short_of_memory)
-        most = 2
+        most, failed = 2, []
         batch = engine.run(pixels, labels)
         for field, values in vars(expected).items():
             assert_same(getattr(batch, field).float(), values.float())
+        assert failed == [5, 3]
+        engine.run(pixels, labels)
+        assert failed == [5, 3], "later batches are not tried whole again"
         most = 0
         with pytest.raises(ModelError, match="one image is too much for the memory"):
             engine.run(pixels, labels)

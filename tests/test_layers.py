@@ -16,7 +16,7 @@ PACKAGE = Path(shortcut_finder.__file__).parent
 
 # Each module may import only modules of earlier rows.
 LAYERS = (
-    ("errors",),
+    ("errors", "memory"),
     ("settings", "regions", "preprocessing", "imports", "texts", "schema"),
     ("reading", "tables", "weights", "whitening", "rigidity", "interventions", "experiments"),
     ("items", "huggingface", "surgery", "retouching", "reweighting"),

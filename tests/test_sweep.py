@@ -20,10 +20,11 @@ from shortcut_finder.cam import MapEngine
 from shortcut_finder.dataset import ImageDataset, load_dataset
 from shortcut_finder.errors import ModelError, RunError, UnreadableImage
 from shortcut_finder.model import Classifier
+from shortcut_finder.preprocessing import Preprocessing
 from shortcut_finder.properties import PROPERTIES, measure
 from shortcut_finder.settings import Settings
 from shortcut_finder.shards import read_label_maps, read_shards
-from shortcut_finder.sweep import Sweep, sweep
+from shortcut_finder.sweep import Sweep, batch_size, sweep
 
 SIDE = 48
 SETTINGS = Settings(precision="fp32", workers=0, batch_size=8)
@@ -126,6 +127,15 @@ def stop_after(looks: int, monkeypatch: pytest.MonkeyPatch) -> None:
         return whole(self, batch)  # type: ignore[arg-type]
 
     monkeypatch.setattr(sweep_module._Looker, "look", look)
+
+
+@pytest.mark.parametrize(
+    ("side", "asked", "size"), [(224, None, 32), (96, None, 32), (448, None, 8), (9999, None, 1),
+                                (448, 20, 20)],
+)  # fmt: skip
+def test_larger_images_are_fewer_in_a_batch(side: int, asked: int | None, size: int) -> None:
+    model = replace(classifier(), preprocessing=Preprocessing(height=side, width=side))
+    assert batch_size(model, Settings(batch_size=asked)) == size
 
 
 @pytest.mark.parametrize("looks", [0, 1, 2, 3, 4])

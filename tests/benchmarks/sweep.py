@@ -10,7 +10,8 @@ second are by the clock.
     grad-cam     pytorch-grad-cam as its README has it: one call a class
     torchcam     0.5 as its README has it: one forward pass, one call a class
     captum       LayerGradCam: one forward pass for the classes, one call a class
-    ... frozen   the same with our memory layout and frozen parameters
+    ... on our terms   the same in our precision and memory layout, with frozen parameters and with
+                 freed memory kept, as the bare loop and ours have it
 
 Usage: python tests/benchmarks/sweep.py [--images FOLDER] [--networks A,B] [--runs ours,captum]
            [--batch N] [--rounds N] [--files N] [--threads N] [--device cpu] [--precision bf16]
@@ -50,6 +51,7 @@ from networks import alive, classifier_of  # noqa: E402
 
 from shortcut_finder.cam import MapEngine  # noqa: E402
 from shortcut_finder.dataset import ImageDataset, load_dataset  # noqa: E402
+from shortcut_finder.memory import kept_memory  # noqa: E402
 from shortcut_finder.model import Classifier  # noqa: E402
 from shortcut_finder.preprocessing import Preprocessing  # noqa: E402
 from shortcut_finder.reading import decode  # noqa: E402
@@ -67,6 +69,8 @@ NETWORKS = {
 }
 # A stage before the last, of four times as many cells.
 FINER = {"layer4": "layer3"}
+# Marks the runs of other packages with what the engine does for a network whatever the maps.
+TERMS = "on our terms"
 # A run looks at a batch of pixels and returns how many bytes of maps an image it hands over.
 Run = Callable[[Tensor], float]
 Start = Callable[[], AbstractContextManager[Run]]
@@ -84,22 +88,20 @@ def bytes_of(maps: object, images: int) -> float:
 
 
 @contextmanager
-def bare(classifier: Classifier, low: bool) -> Iterator[Run]:
-    kind = classifier.device.type
-
+def bare(classifier: Classifier, precision: str) -> Iterator[Run]:
     def run(pixels: Tensor) -> float:
-        with torch.inference_mode(), torch.autocast(kind, torch.bfloat16, enabled=low):
+        with torch.inference_mode():
             classifier.module(classifier.normalise(pixels)).float().cpu()
         return 0.0
 
-    with frozen_parameters(classifier.module):
+    with our_terms(classifier, precision):
         yield run
 
 
 @contextmanager
 def ours(classifier: Classifier, precision: str, layer: str | None = None) -> Iterator[Run]:
     settings = Settings(precision=precision, layer=layer)
-    with frozen_parameters(classifier.module), MapEngine(classifier, settings) as engine:
+    with our_layout(classifier.module), MapEngine(classifier, settings) as engine:
 
         def run(pixels: Tensor) -> float:
             maps = engine.run(pixels, None).maps
@@ -110,7 +112,7 @@ def ours(classifier: Classifier, precision: str, layer: str | None = None) -> It
 
 
 @contextmanager
-def grad_cam(classifier: Classifier, layer: str, top: int, frozen: bool) -> Iterator[Run]:
+def grad_cam(classifier: Classifier, layer: str, top: int, terms: str | None) -> Iterator[Run]:
     from pytorch_grad_cam import GradCAM
     from pytorch_grad_cam.utils.model_targets import ClassifierOutputTarget
 
@@ -118,7 +120,7 @@ def grad_cam(classifier: Classifier, layer: str, top: int, frozen: bool) -> Iter
     transform = patches if layer.startswith("encoder") else None
 
     def run(pixels: Tensor) -> float:
-        images = entered(classifier, pixels, frozen)
+        images = entered(classifier, pixels, terms)
         maps = [cam(input_tensor=images, targets=None)]
         order = cam.outputs.detach().topk(top, dim=1).indices
         for rank in range(1, top):
@@ -126,21 +128,21 @@ def grad_cam(classifier: Classifier, layer: str, top: int, frozen: bool) -> Iter
             maps.append(cam(input_tensor=images, targets=targets))
         return bytes_of(maps, len(pixels))
 
-    with frozen_parameters(network) if frozen else nullcontext():
+    with our_terms(classifier, terms):
         cam = GradCAM(network, [network.get_submodule(layer)], reshape_transform=transform)
         with cam:
             yield run
 
 
 @contextmanager
-def torchcam(classifier: Classifier, layer: str, top: int, frozen: bool) -> Iterator[Run]:
+def torchcam(classifier: Classifier, layer: str, top: int, terms: str | None) -> Iterator[Run]:
     from torchcam.methods import GradCAM
 
     network = classifier.module
     transform = patches if layer.startswith("encoder") else None
 
     def run(pixels: Tensor) -> float:
-        logits = network(entered(classifier, pixels, frozen))
+        logits = network(entered(classifier, pixels, terms))
         order = logits.detach().topk(top, dim=1).indices
         maps = [
             cam(order[:, rank].tolist(), logits, retain_graph=rank < top - 1)[0].cpu()
@@ -149,41 +151,56 @@ def torchcam(classifier: Classifier, layer: str, top: int, frozen: bool) -> Iter
         return bytes_of(maps, len(pixels))
 
     with (
-        frozen_parameters(network) if frozen else nullcontext(),
+        our_terms(classifier, terms),
         GradCAM(network, layer, reshape_transform=transform) as cam,
     ):
         yield run
 
 
 @contextmanager
-def captum(classifier: Classifier, layer: str, top: int, frozen: bool) -> Iterator[Run]:
+def captum(classifier: Classifier, layer: str, top: int, terms: str | None) -> Iterator[Run]:
     from captum.attr import LayerGradCam
 
     network = classifier.module
     cam = LayerGradCam(network, network.get_submodule(layer))
 
     def run(pixels: Tensor) -> float:
-        images = entered(classifier, pixels, frozen)
+        images = entered(classifier, pixels, terms)
         with torch.no_grad():
             order = network(images).topk(top, dim=1).indices
         maps = [cam.attribute(images, target=order[:, rank]).cpu() for rank in range(top)]
         return bytes_of(maps, len(pixels))
 
-    with frozen_parameters(network) if frozen else nullcontext():
+    with our_terms(classifier, terms):
         yield run
 
 
-def entered(classifier: Classifier, pixels: Tensor, frozen: bool) -> Tensor:
+def entered(classifier: Classifier, pixels: Tensor, terms: str | None) -> Tensor:
     """The network's input; frozen networks need one with a gradient in some packages."""
     images = classifier.normalise(pixels)
-    if frozen:
+    if terms:
         return images.requires_grad_()
     return images.contiguous(memory_format=torch.contiguous_format)
 
 
 @contextmanager
-def frozen_parameters(network: nn.Module) -> Iterator[None]:
-    """Our layout, and no gradients for parameters; put back afterwards."""
+def our_terms(classifier: Classifier, precision: str | None) -> Iterator[None]:
+    """What the engine does for a network whatever the maps; nothing without a precision."""
+    if precision is None:
+        yield
+        return
+    on_cpu, low = classifier.device.type == "cpu", precision == "bf16"
+    with (
+        kept_memory() if on_cpu else nullcontext(),
+        our_layout(classifier.module),
+        torch.autocast(classifier.device.type, torch.bfloat16, enabled=low),
+    ):
+        yield
+
+
+@contextmanager
+def our_layout(network: nn.Module) -> Iterator[None]:
+    """Channels last, and no gradients for parameters; put back afterwards."""
     network.requires_grad_(False).to(memory_format=torch.channels_last)
     try:
         yield
@@ -191,25 +208,31 @@ def frozen_parameters(network: nn.Module) -> Iterator[None]:
         network.requires_grad_(True).to(memory_format=torch.contiguous_format)
 
 
+def peers(classifier: Classifier, layer: str, top: int, terms: str | None) -> dict[str, Start]:
+    """The other packages that know this network."""
+    packages = {"grad-cam": grad_cam, "torchcam": torchcam, "captum": captum}
+    if layer.startswith("encoder"):
+        # captum takes tokens for channels: no map of a ViT, so nothing to time.
+        del packages["captum"]
+    words = f", {TERMS}, top {top}" if terms else f", top {top}"
+    return {
+        f"{name}{words}": partial(package, classifier, layer, top, terms)
+        for name, package in packages.items()
+    }
+
+
 def runs_for(
     classifier: Classifier, layer: str, precision: str, *, top_1: bool
 ) -> dict[str, Start]:
     """Every way of running a network; each starts anew when called."""
     found: dict[str, Start] = {
-        "bare": partial(bare, classifier, precision == "bf16"),
+        "bare": partial(bare, classifier, precision),
         "ours, label + top 3": partial(ours, classifier, precision),
     }
     if layer in FINER:
         found["ours, finer layer"] = partial(ours, classifier, precision, FINER[layer])
-    for top in (3, 1) if top_1 else (3,):
-        for name, package in (("grad-cam", grad_cam), ("torchcam", torchcam), ("captum", captum)):
-            # captum takes tokens for channels: no map of a ViT, so nothing to time.
-            if package is captum and layer.startswith("encoder"):
-                continue
-            for frozen in (False, True):
-                words = f"{name}{', frozen' * frozen}, top {top}"
-                found[words] = partial(package, classifier, layer, top, frozen)
-    return found
+    found |= peers(classifier, layer, 3, None) | peers(classifier, layer, 3, precision)
+    return found | (peers(classifier, layer, 1, None) if top_1 else {})
 
 
 @dataclass
@@ -229,11 +252,16 @@ class Cost:
     written: float
 
 
-def measured(work: Callable[[], float]) -> Cost:
+def measured(warm_up: Callable[[], float], work: Callable[[], float]) -> Cost | str:
+    """What work takes after a warm-up, or why it cannot be done; the memory is that of both."""
     gc.collect()
     give_back_freed()
     before = resident()
     reset_peak()
+    try:
+        warm_up()
+    except (RuntimeError, TypeError) as error:
+        return f"{type(error).__name__}: {str(error).splitlines()[0]}"
     processor, clock = processor_seconds(), time.perf_counter()
     written = work()
     return Cost(
@@ -276,33 +304,49 @@ def status(field: str) -> float:
     return next((1024.0 * float(line.split()[1]) for line in lines if line.startswith(field)), 0.0)
 
 
-def compare(starts: dict[str, Start], pixels: Tensor, rounds: int) -> dict[str, list[Cost]]:
-    """Costs of every run in every round; one unmeasured batch before each."""
-    costs: dict[str, list[Cost]] = {name: [] for name in starts}
+def compare(starts: dict[str, Start], pixels: Tensor, rounds: int) -> dict[str, list[Cost | str]]:
+    """Costs of every run in every round, of the second of two batches."""
+    costs: dict[str, list[Cost | str]] = {name: [] for name in starts}
     for _ in range(rounds):
         for name, start in starts.items():
             with start() as run:
-                run(pixels[:1])
-                costs[name].append(measured(partial(run, pixels)))
+                first = partial(run, pixels if keeps_memory(name) else pixels[:1])
+                costs[name].append(measured(first, partial(run, pixels)))
     return costs
 
 
-def table(title: str, costs: dict[str, list[Cost]], images: int) -> None:
+def keeps_memory(name: str) -> bool:
+    """Whether a first batch makes the next ones faster; some runs take a minute a batch."""
+    return name.startswith(("bare", "ours")) or TERMS in name
+
+
+def table(title: str, costs: dict[str, list[Cost | str]], images: int) -> None:
+    """Ratios are medians of those within a round; in brackets the smallest and the largest."""
     print(f"\n### {title}\n")
-    print("| | images/s | cost over bare (spread) | slower than ours | peak, MiB | bytes/image |")
-    print("|---|---:|---:|---:|---:|---:|")
+    print("| | images/s | cost over bare | slower than ours | by the clock | peak, MiB | bytes |")
+    print("|---|---:|---:|---:|---:|---:|---:|")
     own = next(name for name in costs if name.startswith("ours"))
     for name, rows in costs.items():
-        over = [a.processor / b.processor for a, b in zip(rows, costs["bare"], strict=True)]
-        slower = [a.processor / b.processor for a, b in zip(rows, costs[own], strict=True)]
-        speed = statistics.median(images / row.clock for row in rows)
-        memory = statistics.median(row.memory for row in rows) / 2**20
+        done = [row for row in rows if isinstance(row, Cost)]
+        if not done:
+            print(f"| {name} | cannot: {rows[0]} | | | | | |")
+            continue
+        speed = statistics.median(images / row.clock for row in done)
+        memory = statistics.median(row.memory for row in done) / 2**20
         print(
-            f"| {name} | {speed:.1f} | {statistics.median(over):.2f} "
-            f"({min(over):.2f} to {max(over):.2f}) | {statistics.median(slower):.2f} | "
-            f"{memory:.0f} | {rows[0].written:,.0f} |",
+            f"| {name} | {speed:.1f} | {ratio(done, costs['bare'], 'processor')} | "
+            f"{ratio(done, costs[own], 'processor')} | {ratio(done, costs[own], 'clock')} | "
+            f"{memory:.0f} | {done[0].written:,.0f} |",
             flush=True,
         )
+
+
+def ratio(rows: list[Cost], others: list[Cost | str], seconds: str) -> str:
+    over = [
+        getattr(row, seconds) / getattr(other, seconds)
+        for row, other in zip(rows, others, strict=True)
+    ]
+    return f"{statistics.median(over):.2f} ({min(over):.2f} to {max(over):.2f})"
 
 
 def from_files(
@@ -312,14 +356,14 @@ def from_files(
     settings: Settings,
     rounds: int,
     *,
-    peers: bool,
-) -> dict[str, list[Cost]]:
+    wanted: tuple[str, ...],
+) -> dict[str, list[Cost | str]]:
     """The same from image files, each fed by the sweep's own decode processes."""
     order = sweep_order(dataset, settings)
-    warm = torch.zeros(2, SIDE, SIDE, 3, dtype=torch.uint8)
+    warm = torch.zeros(settings.batch_size or 2, SIDE, SIDE, 3, dtype=torch.uint8)
     warm[0, :100] = 200
 
-    def fed(start: Start) -> Cost:
+    def fed(name: str, start: Start) -> Cost | str:
         def work() -> float:
             for batch in decoded_batches(dataset, classifier, [order], settings):
                 written = run(torch.from_numpy(np.stack([item.pixels for item in batch])))
@@ -327,11 +371,10 @@ def from_files(
 
         with start() as run:
             # What is done once a model, such as our plan, is not part of a sweep's speed.
-            run(warm)
-            return measured(work)
+            return measured(partial(run, warm if keeps_memory(name) else warm[:2]), work)
 
-    def whole() -> Cost:
-        return measured(swept)
+    def whole() -> Cost | str:
+        return measured(float, swept)
 
     def swept() -> float:
         with tempfile.TemporaryDirectory() as folder:
@@ -339,16 +382,17 @@ def from_files(
             size = sum(path.stat().st_size for path in Path(folder).glob("shard-*"))
         return size / len(order)
 
-    low = settings.precision == "bf16"
-    works: dict[str, Callable[[], Cost]] = {
-        "bare": partial(fed, partial(bare, classifier, low)),
-        "ours, label + top 3": partial(fed, partial(ours, classifier, settings.precision)),
-        "our whole sweep, with its plan, to shards": whole,
+    starts = {
+        "bare": partial(bare, classifier, settings.precision),
+        "ours, label + top 3": partial(ours, classifier, settings.precision),
     }
-    if peers:
-        for name, package in (("grad-cam", grad_cam), ("torchcam", torchcam), ("captum", captum)):
-            works[f"{name}, top 3"] = partial(fed, partial(package, classifier, layer, 3, False))
-    costs: dict[str, list[Cost]] = {name: [] for name in works}
+    for terms in (None, settings.precision):
+        starts |= peers(classifier, layer, 3, terms)
+    works: dict[str, Callable[[], Cost | str]] = {
+        name: partial(fed, name, start) for name, start in starts.items() if name.startswith(wanted)
+    }
+    works["our whole sweep, with its plan, to shards"] = whole
+    costs: dict[str, list[Cost | str]] = {name: [] for name in works}
     for _ in range(rounds):
         for name, work in works.items():
             costs[name].append(work())
@@ -463,7 +507,7 @@ def main() -> None:
                 )  # fmt: skip
                 costs = from_files(
                     dataset, classifier, NETWORKS[name], settings, options.rounds,
-                    peers=name == "resnet50" and "grad-cam" in wanted,
+                    wanted=wanted if name == "resnet50" else ("bare", "ours"),
                 )  # fmt: skip
                 table(f"{name}, from JPEG files", costs, min(options.files, len(dataset)))
 
