@@ -6,7 +6,7 @@ import platform
 import shutil
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from fnmatch import fnmatchcase
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -21,14 +21,15 @@ from shortcut_finder.candidates import Q_LIMIT, gather_candidates
 from shortcut_finder.confusions import find_confusions
 from shortcut_finder.dataset import ImageDataset, load_dataset
 from shortcut_finder.errors import RunError, SettingsError
-from shortcut_finder.evidence import association_p, weigh_regions
+from shortcut_finder.evidence import association_p, divide, weigh_regions
 from shortcut_finder.findings import Finding, Judged, Scene, judge, located, ranked, worth_listing
 from shortcut_finder.groups import discovery_half, find_templates, match_templates
 from shortcut_finder.metadata import metadata_columns, telling_columns
+from shortcut_finder.objects import Outlines, cover_cells, take_outlines
 from shortcut_finder.offenders import rank_offenders
 from shortcut_finder.properties import PROPERTIES
 from shortcut_finder.records import Records, read_records
-from shortcut_finder.regions import Regions, frame_regions, region_shares
+from shortcut_finder.regions import OBJECT, OUTSIDE, frame_regions, region_shares
 from shortcut_finder.run import Run, save_run
 from shortcut_finder.schema import FINDING_COLUMNS, SCHEMA_VERSION
 from shortcut_finder.settings import Settings
@@ -94,7 +95,9 @@ def scan(
     if settings.engine != "local":
         raise SettingsError(f"--engine {settings.engine}: this version sweeps on one machine only")
     folder = _run_folder(Path(out))
-    images = load_dataset(dataset, metadata=Path(metadata) if metadata else None)
+    images, outlines = take_outlines(
+        load_dataset(dataset, metadata=Path(metadata) if metadata else None)
+    )
     classifier = load_classifier(
         model,
         weights=Path(weights) if weights else None,
@@ -109,21 +112,20 @@ def scan(
     records = read_records(
         folder / "shards", images.labels, tuple(swept.plan.get("cell_grid", (1, 1)))
     )
-    regions = frame_regions(*records.maps.shape[1:])
-    shares = region_shares(records.maps, regions)
-    table = weigh_regions(shares, records.labels, images.classes, regions)
+    where = _look_where(records, images, outlines, classifier)
     judged = find_shortcuts(
         folder / "shards", records, images, classifier, settings, progress=progress
     )
+    judged = replace(judged, notes=(*where.notes, *judged.notes))
     if settings.verify:
         judged = _verify(judged, records, images, classifier, settings, progress=progress)
     judged = replace(judged, findings=worth_listing(judged.findings))
-    image_table = _image_table(records, images, classifier, shares, regions, judged.findings)
+    image_table = _image_table(records, images, classifier, where.shares, judged.findings)
     run = Run(
         folder=folder,
         card={},
         images=image_table,
-        regions=table,
+        regions=where.table,
         findings=_finding_table(judged.findings, image_table),
         details=[_detail(f, records, image_table, classifier) for f in judged.findings],
         offenders=rank_offenders(judged.findings, image_table, classifier.preprocessing),
@@ -190,6 +192,47 @@ def find_shortcuts(
         *metadata_findings(telling, records, images.classes),
     ]
     return Judged(ranked(findings), judged.notes, judged.tested)
+
+
+@dataclass(frozen=True, eq=False)
+class _Where:
+    """Where the maps say that evidence lies.
+
+    Attributes:
+        shares: of each image's evidence in each region, by name of the region, (image,).
+        table: the class x region table.
+        notes: sentences for the report.
+    """
+
+    shares: Mapping[str, np.ndarray]
+    table: pd.DataFrame
+    notes: tuple[str, ...]
+
+
+def _look_where(
+    records: Records,
+    images: ImageDataset,
+    outlines: Outlines | None,
+    classifier: Classifier,
+) -> _Where:
+    """Weigh the parts of the frame, and the objects where they are known."""
+    grid = (records.maps.shape[1], records.maps.shape[2])
+    regions = frame_regions(*grid)
+    shares = region_shares(records.maps, regions)
+    columns = {name: shares[:, place] for place, name in enumerate(regions.names)}
+    notes: tuple[str, ...] = ()
+    objects = None
+    if outlines is not None:
+        found = cover_cells(outlines, records.table, classifier.preprocessing, grid)
+        notes += found.notes
+        if np.isfinite(found.cover).any():
+            objects = divide(records.maps, found.cover)
+            columns |= {OBJECT: objects.shares[:, 0], OUTSIDE: objects.shares[:, 1]}
+    return _Where(
+        columns,
+        weigh_regions(shares, records.labels, images.classes, regions, objects),
+        notes,
+    )
 
 
 def _scene(records: Records, images: ImageDataset, classifier: Classifier) -> Scene:
@@ -266,8 +309,7 @@ def _image_table(
     records: Records,
     images: ImageDataset,
     classifier: Classifier,
-    shares: np.ndarray,
-    regions: Regions,
+    shares: Mapping[str, np.ndarray],
     findings: Sequence[Finding],
 ) -> pd.DataFrame:
     """One row an image, in the order of the records."""
@@ -288,7 +330,7 @@ def _image_table(
         columns[f"top{place + 1}"] = names[order[:, place]]
         columns[f"top{place + 1}_probability"] = probabilities[number, order[:, place]]
     columns |= {name: records.table[name] for name in ("width", "height")}
-    columns |= {f"share: {region}": shares[:, n] for n, region in enumerate(regions.names)}
+    columns |= {f"share: {region}": values for region, values in shares.items()}
     columns |= {name: records.table[name] for name in PROPERTIES}
     columns["suspicion"] = np.max([f.score for f in findings] or [np.zeros(len(number))], axis=0)
     return pd.DataFrame(columns)

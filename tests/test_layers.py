@@ -21,7 +21,7 @@ LAYERS = (
     ("reading", "tables", "weights", "whitening", "rigidity", "interventions", "experiments"),
     ("items", "huggingface", "surgery", "retouching", "reweighting"),
     ("dataset", "model", "shards", "properties"),
-    ("layers", "records"),
+    ("layers", "records", "objects"),
     ("class_token",),
     ("cam",),
     ("sweep",),
