@@ -6,6 +6,7 @@ import platform
 import shutil
 import time
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from fnmatch import fnmatchcase
 from importlib.metadata import PackageNotFoundError, version
@@ -17,10 +18,17 @@ import pandas as pd
 from tqdm import tqdm
 
 from shortcut_finder.associations import find_associations
+from shortcut_finder.blanks import (
+    SCRAMBLED,
+    Explain,
+    blank_notes,
+    blank_pixels,
+    standing_heat,
+)
 from shortcut_finder.candidates import Q_LIMIT, gather_candidates
 from shortcut_finder.confusions import find_confusions
 from shortcut_finder.dataset import ImageDataset, load_dataset
-from shortcut_finder.errors import RunError, SettingsError
+from shortcut_finder.errors import RunError, SettingsError, UnreadableImage
 from shortcut_finder.evidence import association_p, divide, weigh_regions
 from shortcut_finder.findings import Finding, Judged, Scene, judge, located, ranked, worth_listing
 from shortcut_finder.groups import discovery_half, find_templates, match_templates
@@ -112,11 +120,12 @@ def scan(
     records = read_records(
         folder / "shards", images.labels, tuple(swept.plan.get("cell_grid", (1, 1)))
     )
-    where = _look_where(records, images, outlines, classifier)
-    judged = find_shortcuts(
-        folder / "shards", records, images, classifier, settings, progress=progress
-    )
-    judged = replace(judged, notes=(*where.notes, *judged.notes))
+    with _explaining(classifier, settings, swept) as explain:
+        where = _look_where(records, images, outlines, classifier, explain, settings.seed)
+        judged = find_shortcuts(
+            folder / "shards", records, images, classifier, settings, progress=progress
+        )
+        judged = replace(judged, notes=(*where.notes, *judged.notes))
     if settings.verify:
         judged = _verify(judged, records, images, classifier, settings, progress=progress)
     judged = replace(judged, findings=worth_listing(judged.findings))
@@ -194,6 +203,24 @@ def find_shortcuts(
     return Judged(ranked(findings), judged.notes, judged.tested)
 
 
+@contextmanager
+def _explaining(classifier: Classifier, settings: Settings, swept: Sweep) -> Iterator[Explain]:
+    """Draws maps of further pixels, the way the sweep did."""
+    import torch
+
+    from shortcut_finder.cam import MapEngine
+
+    precision = swept.plan.get("precision", settings.precision)
+    with MapEngine(classifier, replace(settings, precision=precision)) as engine:
+
+        def explain(pixels: np.ndarray, outputs: np.ndarray) -> np.ndarray:
+            size = settings.batch_size or len(pixels)
+            parts = torch.split(torch.from_numpy(pixels), size)
+            return np.concatenate([engine.maps(p, torch.from_numpy(outputs)) for p in parts])
+
+        yield explain
+
+
 @dataclass(frozen=True, eq=False)
 class _Where:
     """Where the maps say that evidence lies.
@@ -214,25 +241,54 @@ def _look_where(
     images: ImageDataset,
     outlines: Outlines | None,
     classifier: Classifier,
+    explain: Explain,
+    seed: int,
 ) -> _Where:
-    """Weigh the parts of the frame, and the objects where they are known."""
+    """Weigh the regions, without what maps show on blank pictures, too."""
+    heat = _standing_heat(records, images, classifier, explain, seed)
+    evidence = records.maps - heat[records.labels]
     grid = (records.maps.shape[1], records.maps.shape[2])
     regions = frame_regions(*grid)
-    shares = region_shares(records.maps, regions)
+    shares = region_shares(evidence, regions)
     columns = {name: shares[:, place] for place, name in enumerate(regions.names)}
-    notes: tuple[str, ...] = ()
+    notes = blank_notes(heat, records.maps, records.labels, images.classes, regions)
     objects = None
     if outlines is not None:
         found = cover_cells(outlines, records.table, classifier.preprocessing, grid)
         notes += found.notes
         if np.isfinite(found.cover).any():
-            objects = divide(records.maps, found.cover)
+            objects = divide(evidence, found.cover)
             columns |= {OBJECT: objects.shares[:, 0], OUTSIDE: objects.shares[:, 1]}
     return _Where(
         columns,
         weigh_regions(shares, records.labels, images.classes, regions, objects),
         notes,
     )
+
+
+def _standing_heat(
+    records: Records, images: ImageDataset, classifier: Classifier, explain: Explain, seed: int
+) -> np.ndarray:
+    """What the maps of each class show on blank pictures, (class, row, column)."""
+    scene, rng = _scene(records, images, classifier), np.random.default_rng([seed, 4])
+    order = rng.permutation(len(records.labels))
+    pictures = _some_pixels(order, scene)
+    size = scene.preprocessing
+    blank = blank_pixels(pictures, size.height, size.width, size.mean, rng)
+    return standing_heat(explain(blank, classifier.class_index(images.classes)))
+
+
+def _some_pixels(images: np.ndarray, scene: Scene) -> list[np.ndarray]:
+    """What the model sees of the first few images that can be read."""
+    pixels: list[np.ndarray] = []
+    for image in images.tolist():
+        if len(pixels) == SCRAMBLED:
+            break
+        try:
+            pixels.append(scene.preprocessing.pixels(scene.read(image)))
+        except UnreadableImage:
+            continue
+    return pixels
 
 
 def _scene(records: Records, images: ImageDataset, classifier: Classifier) -> Scene:

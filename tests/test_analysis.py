@@ -522,3 +522,41 @@ def test_boxes_of_objects_go_from_the_manifest_to_table_and_page(tmp_path: Path)
     assert run.card["dataset"]["metadata"] == []
     page = (run.folder / "report.html").read_text(encoding="utf-8")
     assert "<th>Outside the object</th>" in page
+
+
+class Warm(nn.Module):
+    """A network whose zero padding lights up the border of one class's maps."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        conv = nn.Conv2d(3, 2, 3, padding=1)
+        with torch.no_grad():
+            conv.weight.zero_()
+            # The first channel sees the light at a place, the second the lack of it around.
+            conv.weight[0, :, 1, 1] = 1.0
+            conv.weight[1] = -0.2
+            conv.bias[:] = torch.tensor([0.0, 2.7])
+        self.features = nn.Sequential(nn.AvgPool2d(8), conv, nn.ReLU())
+        self.head = nn.Linear(2, 2)
+        with torch.no_grad():
+            self.head.weight[:] = torch.tensor([[1.0, 0.0], [0.2, 1.0]])
+
+    def forward(self, images: torch.Tensor) -> torch.Tensor:
+        return self.head(self.features(images).mean((2, 3)))
+
+
+def test_padding_heat_is_no_evidence_for_the_frame(tmp_path: Path) -> None:
+    make_images(tmp_path / "data", {"ant": 40, "bee": 40})
+    settings = Settings(**{**SETTINGS.as_dict(), "mean": (0.0, 0.0, 0.0), "std": (1.0, 1.0, 1.0)})
+    run = scan(tmp_path / "data", Warm(), out=tmp_path / "run", settings=settings, progress=False)
+    maps = np.stack([run.label_maps[name] for name in run.images["image"]]).clip(0)
+    bees = (run.images["label"] == "bee").to_numpy()
+    ring = np.ones(maps.shape[1:], dtype=bool)
+    ring[1:-1, 1:-1] = False
+    raw = maps[:, ring].sum(axis=1) / maps.sum(axis=(1, 2))
+    assert raw[bees].mean() > raw[~bees].mean() + 0.1
+    shares = run.images["share: frame"].to_numpy()
+    assert abs(shares[bees].mean() - shares[~bees].mean()) < 0.4 * (
+        raw[bees].mean() - raw[~bees].mean()
+    )
+    assert any(line.startswith("bee: ") and "blank" in line for line in run.card["warnings"])

@@ -21,7 +21,7 @@ LAYERS = (
     ("reading", "tables", "weights", "whitening", "rigidity", "interventions", "experiments"),
     ("items", "huggingface", "surgery", "retouching", "reweighting"),
     ("dataset", "model", "shards", "properties"),
-    ("layers", "records", "objects"),
+    ("layers", "records", "objects", "blanks"),
     ("class_token",),
     ("cam",),
     ("sweep",),
