@@ -28,7 +28,7 @@ from shortcut_finder.blanks import (
 from shortcut_finder.candidates import Q_LIMIT, gather_candidates
 from shortcut_finder.confusions import find_confusions
 from shortcut_finder.dataset import ImageDataset, load_dataset
-from shortcut_finder.errors import RunError, SettingsError, UnreadableImage
+from shortcut_finder.errors import RunError, SettingsError
 from shortcut_finder.evidence import association_p, divide, weigh_regions
 from shortcut_finder.findings import Finding, Judged, Scene, judge, located, ranked, worth_listing
 from shortcut_finder.groups import discovery_half, find_templates, match_templates
@@ -37,6 +37,12 @@ from shortcut_finder.objects import Outlines, cover_cells, take_outlines
 from shortcut_finder.offenders import rank_offenders
 from shortcut_finder.properties import PROPERTIES
 from shortcut_finder.records import Records, read_records
+from shortcut_finder.region_findings import (
+    Spread,
+    find_regions,
+    readable_pixels,
+    spread_of,
+)
 from shortcut_finder.regions import OBJECT, OUTSIDE, frame_regions, region_shares
 from shortcut_finder.run import Run, save_run
 from shortcut_finder.schema import FINDING_COLUMNS, SCHEMA_VERSION
@@ -125,7 +131,7 @@ def scan(
         judged = find_shortcuts(
             folder / "shards", records, images, classifier, settings, progress=progress
         )
-        judged = replace(judged, notes=(*where.notes, *judged.notes))
+        judged = _with_regions(judged, where, records, images, classifier, explain, settings.seed)
     if settings.verify:
         judged = _verify(judged, records, images, classifier, settings, progress=progress)
     judged = replace(judged, findings=worth_listing(judged.findings))
@@ -228,11 +234,13 @@ class _Where:
     Attributes:
         shares: of each image's evidence in each region, by name of the region, (image,).
         table: the class x region table.
+        spread: what region findings are made from.
         notes: sentences for the report.
     """
 
     shares: Mapping[str, np.ndarray]
     table: pd.DataFrame
+    spread: Spread
     notes: tuple[str, ...]
 
 
@@ -252,16 +260,17 @@ def _look_where(
     shares = region_shares(evidence, regions)
     columns = {name: shares[:, place] for place, name in enumerate(regions.names)}
     notes = blank_notes(heat, records.maps, records.labels, images.classes, regions)
-    objects = None
+    cover, objects = None, None
     if outlines is not None:
         found = cover_cells(outlines, records.table, classifier.preprocessing, grid)
         notes += found.notes
         if np.isfinite(found.cover).any():
-            objects = divide(evidence, found.cover)
+            cover, objects = found.cover, divide(evidence, found.cover)
             columns |= {OBJECT: objects.shares[:, 0], OUTSIDE: objects.shares[:, 1]}
     return _Where(
         columns,
         weigh_regions(shares, records.labels, images.classes, regions, objects),
+        spread_of(records, heat, cover),
         notes,
     )
 
@@ -272,23 +281,38 @@ def _standing_heat(
     """What the maps of each class show on blank pictures, (class, row, column)."""
     scene, rng = _scene(records, images, classifier), np.random.default_rng([seed, 4])
     order = rng.permutation(len(records.labels))
-    pictures = _some_pixels(order, scene)
+    pictures = readable_pixels(order, scene, SCRAMBLED)[1]
     size = scene.preprocessing
     blank = blank_pixels(pictures, size.height, size.width, size.mean, rng)
     return standing_heat(explain(blank, classifier.class_index(images.classes)))
 
 
-def _some_pixels(images: np.ndarray, scene: Scene) -> list[np.ndarray]:
-    """What the model sees of the first few images that can be read."""
-    pixels: list[np.ndarray] = []
-    for image in images.tolist():
-        if len(pixels) == SCRAMBLED:
-            break
-        try:
-            pixels.append(scene.preprocessing.pixels(scene.read(image)))
-        except UnreadableImage:
-            continue
-    return pixels
+def _with_regions(
+    judged: Judged,
+    where: _Where,
+    records: Records,
+    images: ImageDataset,
+    classifier: Classifier,
+    explain: Explain,
+    seed: int,
+) -> Judged:
+    """What was judged, and what stands out in where evidence lies and is not explained by it."""
+    found = find_regions(
+        where.spread,
+        judged.findings,
+        _scene(records, images, classifier),
+        discovery_half(records.labels, seed),
+        images.classes,
+        explain,
+        seed,
+    )
+    columns = metadata_columns(images.metadata.iloc[records.table["index"].to_numpy()])
+    found = with_companions(found, records.labels, images.classes, columns)
+    return replace(
+        judged,
+        findings=ranked([*judged.findings, *found]),
+        notes=(*where.notes, *judged.notes),
+    )
 
 
 def _scene(records: Records, images: ImageDataset, classifier: Classifier) -> Scene:

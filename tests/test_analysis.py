@@ -477,7 +477,7 @@ class Redness(nn.Module):
         return self.head(self.features(images).mean((2, 3)))
 
 
-def test_boxes_of_objects_go_from_the_manifest_to_table_and_page(tmp_path: Path) -> None:
+def test_boxes_of_objects_go_from_the_manifest_to_table_finding_and_page(tmp_path: Path) -> None:
     """Bees are red outside of their box, ants inside; one ant has no box and one bee a bad one."""
     rng = np.random.default_rng(0)
     rows = []
@@ -515,6 +515,12 @@ def test_boxes_of_objects_go_from_the_manifest_to_table_and_page(tmp_path: Path)
     assert row["elsewhere"] == pytest.approx(outside[images["label"] == "ant"].mean(), rel=1e-5)
     assert row["effect"] > 3
     assert row["q"] < 1e-6
+    found = run.findings[(run.findings["kind"] == "region") & (run.findings["label"] == "bee")]
+    assert found[["label", "region"]].values.tolist() == [["bee", "outside object"]]
+    assert (found["severity"] != "high").all()
+    listed = run.offenders[run.offenders["finding"] == found["finding"].iloc[0]]
+    assert len(listed) == found["images"].iloc[0] >= 35
+    assert listed["reason"].str.contains("more evidence in the region outside object").all()
     warnings = run.card["warnings"]
     assert any("1 object box cannot be used, such as bee/05.png" in line for line in warnings)
     assert any("2 of 80 images have no usable object box" in line for line in warnings)
@@ -522,6 +528,7 @@ def test_boxes_of_objects_go_from_the_manifest_to_table_and_page(tmp_path: Path)
     assert run.card["dataset"]["metadata"] == []
     page = (run.folder / "report.html").read_text(encoding="utf-8")
     assert "<th>Outside the object</th>" in page
+    assert "more of the evidence lies outside the object" in page
 
 
 class Warm(nn.Module):
@@ -560,3 +567,4 @@ def test_padding_heat_is_no_evidence_for_the_frame(tmp_path: Path) -> None:
         raw[bees].mean() - raw[~bees].mean()
     )
     assert any(line.startswith("bee: ") and "blank" in line for line in run.card["warnings"])
+    assert not (run.findings["kind"] == "region").any()

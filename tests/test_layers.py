@@ -31,7 +31,7 @@ LAYERS = (
     ("candidates",),
     ("findings",),
     ("offenders", "traits", "laboratory", "verdicts"),
-    ("trials",),
+    ("trials", "region_findings"),
     ("verification",),
     ("pictures", "charts"),
     ("notebook",),
