@@ -263,8 +263,9 @@ def _look_where(
     cover, objects = None, None
     if outlines is not None:
         found = cover_cells(outlines, records.table, classifier.preprocessing, grid)
-        notes += found.notes
-        if np.isfinite(found.cover).any():
+        known = np.isfinite(found.cover).all(axis=(1, 2))
+        notes += (*found.notes, *_alone(np.unique(records.labels[known]), images.classes))
+        if known.any():
             cover, objects = found.cover, divide(evidence, found.cover)
             columns |= {OBJECT: objects.shares[:, 0], OUTSIDE: objects.shares[:, 1]}
     return _Where(
@@ -272,6 +273,16 @@ def _look_where(
         weigh_regions(shares, records.labels, images.classes, regions, objects),
         spread_of(records, heat, cover),
         notes,
+    )
+
+
+def _alone(with_objects: np.ndarray, classes: tuple[str, ...]) -> tuple[str, ...]:
+    """A line where only one class has objects, so that there is nothing to compare them with."""
+    if len(with_objects) != 1 or len(classes) == 1:
+        return ()
+    return (
+        f"Only {classes[int(with_objects[0])]} images have object boxes or masks, so their share "
+        "outside the object cannot be compared with that of other classes.",
     )
 
 

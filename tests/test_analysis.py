@@ -531,6 +531,21 @@ def test_boxes_of_objects_go_from_the_manifest_to_table_finding_and_page(tmp_pat
     assert "more of the evidence lies outside the object" in page
 
 
+def test_boxes_in_one_class_only_are_compared_with_nothing_and_that_is_said(tmp_path: Path) -> None:
+    make_images(tmp_path, {"ant": 8, "bee": 8})
+    names = [f"{label}/{number:03d}.png" for label in ("ant", "bee") for number in range(8)]
+    table = pd.DataFrame({"image": names, "label": [name[:3] for name in names]})
+    table["box_xywh"] = ["8 8 30 30"] * 8 + [""] * 8
+    table.to_csv(tmp_path / "all.csv", index=False)
+    run = go(tmp_path / "all.csv", tmp_path / "run", 2)
+    assert any(
+        line.startswith("Only ant images have object boxes") for line in run.card["warnings"]
+    )
+    assert not run.regions["region"].str.contains("object").any()
+    known = run.images["share: outside object"].notna()
+    assert (known == (run.images["label"] == "ant")).all()
+
+
 class Warm(nn.Module):
     """A network whose zero padding lights up the border of one class's maps."""
 

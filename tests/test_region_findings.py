@@ -260,6 +260,8 @@ def test_evidence_off_the_object_is_found_wherever_it_lies() -> None:
     assert one.severity == "medium"
     assert one.extent is None
     assert (one.carries & world.carriers).sum() >= 0.8 * world.carriers.sum()
+    sizes = [(x1 - x0) * (y1 - y0) for x0, y0, x1, y1 in map(one.boxes, one.typical.tolist())]
+    assert np.median(sizes) < 0.2
     hits = [
         x0 <= x / SIDE <= x1 and y0 <= y / SIDE <= y1
         for number, (x, y) in world.things.items()
