@@ -6,7 +6,8 @@ import platform
 import shutil
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import replace
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
 from fnmatch import fnmatchcase
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -17,18 +18,32 @@ import pandas as pd
 from tqdm import tqdm
 
 from shortcut_finder.associations import find_associations
+from shortcut_finder.blanks import (
+    SCRAMBLED,
+    Explain,
+    blank_notes,
+    blank_pixels,
+    standing_heat,
+)
 from shortcut_finder.candidates import Q_LIMIT, gather_candidates
 from shortcut_finder.confusions import find_confusions
 from shortcut_finder.dataset import ImageDataset, load_dataset
 from shortcut_finder.errors import RunError, SettingsError
-from shortcut_finder.evidence import association_p, weigh_regions
+from shortcut_finder.evidence import association_p, divide, weigh_regions
 from shortcut_finder.findings import Finding, Judged, Scene, judge, located, ranked, worth_listing
 from shortcut_finder.groups import discovery_half, find_templates, match_templates
 from shortcut_finder.metadata import metadata_columns, telling_columns
+from shortcut_finder.objects import Outlines, cover_cells, take_outlines
 from shortcut_finder.offenders import rank_offenders
 from shortcut_finder.properties import PROPERTIES
 from shortcut_finder.records import Records, read_records
-from shortcut_finder.regions import Regions, frame_regions, region_shares
+from shortcut_finder.region_findings import (
+    Spread,
+    find_regions,
+    readable_pixels,
+    spread_of,
+)
+from shortcut_finder.regions import OBJECT, OUTSIDE, frame_regions, region_shares
 from shortcut_finder.run import Run, save_run
 from shortcut_finder.schema import FINDING_COLUMNS, SCHEMA_VERSION
 from shortcut_finder.settings import Settings
@@ -94,7 +109,9 @@ def scan(
     if settings.engine != "local":
         raise SettingsError(f"--engine {settings.engine}: this version sweeps on one machine only")
     folder = _run_folder(Path(out))
-    images = load_dataset(dataset, metadata=Path(metadata) if metadata else None)
+    images, outlines = take_outlines(
+        load_dataset(dataset, metadata=Path(metadata) if metadata else None)
+    )
     classifier = load_classifier(
         model,
         weights=Path(weights) if weights else None,
@@ -109,21 +126,21 @@ def scan(
     records = read_records(
         folder / "shards", images.labels, tuple(swept.plan.get("cell_grid", (1, 1)))
     )
-    regions = frame_regions(*records.maps.shape[1:])
-    shares = region_shares(records.maps, regions)
-    table = weigh_regions(shares, records.labels, images.classes, regions)
-    judged = find_shortcuts(
-        folder / "shards", records, images, classifier, settings, progress=progress
-    )
+    with _explaining(classifier, settings, swept) as explain:
+        where = _look_where(records, images, outlines, classifier, explain, settings.seed)
+        judged = find_shortcuts(
+            folder / "shards", records, images, classifier, settings, progress=progress
+        )
+        judged = _with_regions(judged, where, records, images, classifier, explain, settings.seed)
     if settings.verify:
         judged = _verify(judged, records, images, classifier, settings, progress=progress)
     judged = replace(judged, findings=worth_listing(judged.findings))
-    image_table = _image_table(records, images, classifier, shares, regions, judged.findings)
+    image_table = _image_table(records, images, classifier, where.shares, judged.findings)
     run = Run(
         folder=folder,
         card={},
         images=image_table,
-        regions=table,
+        regions=where.table,
         findings=_finding_table(judged.findings, image_table),
         details=[_detail(f, records, image_table, classifier) for f in judged.findings],
         offenders=rank_offenders(judged.findings, image_table, classifier.preprocessing),
@@ -190,6 +207,123 @@ def find_shortcuts(
         *metadata_findings(telling, records, images.classes),
     ]
     return Judged(ranked(findings), judged.notes, judged.tested)
+
+
+@contextmanager
+def _explaining(classifier: Classifier, settings: Settings, swept: Sweep) -> Iterator[Explain]:
+    """Draws maps of further pixels, the way the sweep did."""
+    import torch
+
+    from shortcut_finder.cam import MapEngine
+
+    precision = swept.plan.get("precision", settings.precision)
+    with MapEngine(classifier, replace(settings, precision=precision)) as engine:
+
+        def explain(pixels: np.ndarray, outputs: np.ndarray) -> np.ndarray:
+            size = settings.batch_size or len(pixels)
+            parts = torch.split(torch.from_numpy(pixels), size)
+            return np.concatenate([engine.maps(p, torch.from_numpy(outputs)) for p in parts])
+
+        yield explain
+
+
+@dataclass(frozen=True, eq=False)
+class _Where:
+    """Where the maps say that evidence lies.
+
+    Attributes:
+        shares: of each image's evidence in each region, by name of the region, (image,).
+        table: the class x region table.
+        spread: what region findings are made from.
+        notes: sentences for the report.
+    """
+
+    shares: Mapping[str, np.ndarray]
+    table: pd.DataFrame
+    spread: Spread
+    notes: tuple[str, ...]
+
+
+def _look_where(
+    records: Records,
+    images: ImageDataset,
+    outlines: Outlines | None,
+    classifier: Classifier,
+    explain: Explain,
+    seed: int,
+) -> _Where:
+    """Weigh the regions, without what maps show on blank pictures, too."""
+    heat = _standing_heat(records, images, classifier, explain, seed)
+    evidence = records.maps - heat[records.labels]
+    grid = (records.maps.shape[1], records.maps.shape[2])
+    regions = frame_regions(*grid)
+    shares = region_shares(evidence, regions)
+    columns = {name: shares[:, place] for place, name in enumerate(regions.names)}
+    notes = blank_notes(heat, records.maps, records.labels, images.classes, regions)
+    cover, objects = None, None
+    if outlines is not None:
+        found = cover_cells(outlines, records.table, classifier.preprocessing, grid)
+        known = np.isfinite(found.cover).all(axis=(1, 2))
+        notes += (*found.notes, *_alone(np.unique(records.labels[known]), images.classes))
+        if known.any():
+            cover, objects = found.cover, divide(evidence, found.cover)
+            columns |= {OBJECT: objects.shares[:, 0], OUTSIDE: objects.shares[:, 1]}
+    return _Where(
+        columns,
+        weigh_regions(shares, records.labels, images.classes, regions, objects),
+        spread_of(records, heat, cover),
+        notes,
+    )
+
+
+def _alone(with_objects: np.ndarray, classes: tuple[str, ...]) -> tuple[str, ...]:
+    """A line where only one class has objects, so that there is nothing to compare them with."""
+    if len(with_objects) != 1 or len(classes) == 1:
+        return ()
+    return (
+        f"Only {classes[int(with_objects[0])]} images have object boxes or masks, so their share "
+        "outside the object cannot be compared with that of other classes.",
+    )
+
+
+def _standing_heat(
+    records: Records, images: ImageDataset, classifier: Classifier, explain: Explain, seed: int
+) -> np.ndarray:
+    """What the maps of each class show on blank pictures, (class, row, column)."""
+    scene, rng = _scene(records, images, classifier), np.random.default_rng([seed, 4])
+    order = rng.permutation(len(records.labels))
+    pictures = readable_pixels(order, scene, SCRAMBLED)[1]
+    size = scene.preprocessing
+    blank = blank_pixels(pictures, size.height, size.width, size.mean, rng)
+    return standing_heat(explain(blank, classifier.class_index(images.classes)))
+
+
+def _with_regions(
+    judged: Judged,
+    where: _Where,
+    records: Records,
+    images: ImageDataset,
+    classifier: Classifier,
+    explain: Explain,
+    seed: int,
+) -> Judged:
+    """What was judged, and what stands out in where evidence lies and is not explained by it."""
+    found = find_regions(
+        where.spread,
+        judged.findings,
+        _scene(records, images, classifier),
+        discovery_half(records.labels, seed),
+        images.classes,
+        explain,
+        seed,
+    )
+    columns = metadata_columns(images.metadata.iloc[records.table["index"].to_numpy()])
+    found = with_companions(found, records.labels, images.classes, columns)
+    return replace(
+        judged,
+        findings=ranked([*judged.findings, *found]),
+        notes=(*where.notes, *judged.notes),
+    )
 
 
 def _scene(records: Records, images: ImageDataset, classifier: Classifier) -> Scene:
@@ -267,8 +401,7 @@ def _image_table(
     records: Records,
     images: ImageDataset,
     classifier: Classifier,
-    shares: np.ndarray,
-    regions: Regions,
+    shares: Mapping[str, np.ndarray],
     findings: Sequence[Finding],
 ) -> pd.DataFrame:
     """One row an image, in the order of the records."""
@@ -289,7 +422,7 @@ def _image_table(
         columns[f"top{place + 1}"] = names[order[:, place]]
         columns[f"top{place + 1}_probability"] = probabilities[number, order[:, place]]
     columns |= {name: records.table[name] for name in ("width", "height")}
-    columns |= {f"share: {region}": shares[:, n] for n, region in enumerate(regions.names)}
+    columns |= {f"share: {region}": values for region, values in shares.items()}
     columns |= {name: records.table[name] for name in PROPERTIES}
     columns["suspicion"] = np.max([f.score for f in findings] or [np.zeros(len(number))], axis=0)
     return pd.DataFrame(columns)

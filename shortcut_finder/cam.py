@@ -425,6 +425,21 @@ class MapEngine:
             return self._run(pixels, labels)
         return MapBatch(*results)
 
+    def maps(self, pixels: Tensor, outputs: Tensor) -> Tensor:
+        """Maps of the same outputs for every image, (image, output, row, column), from one pass.
+
+        Args:
+            pixels: uint8, (image, row, column, channel).
+            outputs: indices among the model's outputs, (output,) int64.
+        """
+        if self._plan is None:
+            self.prepare(pixels)
+        shown = torch.cat([outputs[:1], outputs]).to(self.classifier.device)
+        with self._grad_mode():
+            done = self._forward(pixels, graph=self._needs_graph)
+            maps = self._draw(done, shown.expand(len(pixels), -1))
+        return maps[:, 1:].detach().cpu()
+
     def predict(self, pixels: Tensor) -> Tensor:
         """The logits alone, (image, class) float32 on the CPU, at the precision of the maps.
 

@@ -11,6 +11,7 @@ from shortcut_finder.album import Album, Picture
 from shortcut_finder.bars import Bar, percent_bar
 from shortcut_finder.finding_views import FindingView, logits
 from shortcut_finder.pictures import heat_scale
+from shortcut_finder.regions import OUTSIDE
 from shortcut_finder.run import Run
 from shortcut_finder.selection import (
     confused_images,
@@ -27,11 +28,22 @@ MAX_NAME = 32
 
 @dataclass(frozen=True)
 class ClassRow:
-    """One class in the table of classes."""
+    """One class in the table of classes.
+
+    Attributes:
+        label: the class.
+        images: how many there are.
+        accuracy: of the model on them.
+        outside: share of the evidence that lies outside the objects; ``None`` where no objects are
+            known in the whole dataset.
+        testable: smallest share of the class that could have stood out.
+        findings: anchor and name of each.
+    """
 
     label: str
     images: str
     accuracy: Bar | None
+    outside: Bar | None
     testable: str
     findings: tuple[tuple[str, str], ...]
 
@@ -81,10 +93,15 @@ def class_row(run: Run, label: str, findings: Sequence[FindingView]) -> ClassRow
     card = run.card
     accuracy = card["class_accuracy"].get(label)
     testable = card["testable"].get(label)
+    outside = None
+    if (column := f"share: {OUTSIDE}") in run.images:
+        shares = run.images.loc[run.images["label"] == label, column]
+        outside = percent_bar("", float(shares.mean()), "rest")
     return ClassRow(
         label=shown(label),
         images=f"{card['dataset']['images'].get(label, 0):,}",
         accuracy=None if accuracy is None else percent_bar("", accuracy, "rest"),
+        outside=outside,
         testable="none" if testable is None else percent(testable),
         findings=tuple(
             (view.anchor, view.finding)

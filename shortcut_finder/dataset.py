@@ -343,6 +343,8 @@ def _join(dataset: ImageDataset, path: Path) -> ImageDataset:
     columns, notes = tables.metadata_columns(
         table.drop(columns=[column, "image", "label"], errors="ignore"), str(path)
     )
+    if "mask" in columns:
+        columns["mask"] = [_beside(value, _absolute(path.parent)) for value in columns["mask"]]
     columns.index = _matching(names, dataset, path)
     first = columns[~columns.index.duplicated()]
     if len(first) < len(columns):
@@ -361,6 +363,11 @@ def _join(dataset: ImageDataset, path: Path) -> ImageDataset:
         metadata=pd.concat([kept, joined], axis=1),
         notes=(*dataset.notes, *notes),
     )
+
+
+def _beside(value: Any, home: Path) -> Any:
+    """The path of a file that a metadata file names from where it lies; anything else as it is."""
+    return str(home / value) if isinstance(value, str) and _exists(home / value) else value
 
 
 def _matching(names: Sequence[str], dataset: ImageDataset, path: Path) -> pd.Index:

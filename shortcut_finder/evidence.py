@@ -2,19 +2,51 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+from typing import Any
+
 import numpy as np
 import pandas as pd
 from scipy import stats
 
-from shortcut_finder.regions import Regions
+from shortcut_finder.regions import OBJECT, OUTSIDE, Regions, even_shares, object_shares
 from shortcut_finder.schema import REGION_COLUMNS
 
 # An image counts as looked at in a region when its share is this many times the region's area.
 LIFTED = 2.0
 
 
+@dataclass(frozen=True, eq=False)
+class ObjectShares:
+    """How the evidence of each image is divided between its object and the rest.
+
+    Attributes:
+        shares: on the object and outside of it, (image, 2); NaN where no object is known.
+        even: the same if the object were half of the image, so that objects of all sizes compare.
+    """
+
+    shares: np.ndarray
+    even: np.ndarray
+
+
+def divide(maps: np.ndarray, cover: np.ndarray) -> ObjectShares:
+    """Divide positive evidence between objects and the rest.
+
+    Args:
+        maps: signed class maps, (image, row, column).
+        cover: part of each cell that the object covers, (image, row, column); NaN where unknown.
+    """
+    shares = object_shares(maps, cover)
+    area = cover.mean(axis=(1, 2))
+    return ObjectShares(shares, even_shares(shares, np.stack([area, 1 - area], axis=1)))
+
+
 def weigh_regions(
-    shares: np.ndarray, labels: np.ndarray, classes: tuple[str, ...], regions: Regions
+    shares: np.ndarray,
+    labels: np.ndarray,
+    classes: tuple[str, ...],
+    regions: Regions,
+    objects: ObjectShares | None = None,
 ) -> pd.DataFrame:
     """The class x region table: each class against all others, region by region.
 
@@ -23,36 +55,52 @@ def weigh_regions(
         labels: class of each image, (image,).
         classes: class names.
         regions: the parts of the frame, in the order of ``shares``.
+        objects: the evidence on objects and outside, where objects are known.
 
     Returns:
         One row a class and region: ``images`` (of the class whose share there is at least twice
         the region's area), ``share`` and ``elsewhere`` (mean share in the class and in the
         others), ``lift`` (their ratio), ``effect`` (difference over the pooled standard
         deviation, Cohen's d), ``p`` (two-sided Mann-Whitney U) and ``q`` (Benjamini and
-        Hochberg 1995, over the whole table).
+        Hochberg 1995, over the whole table). Objects differ in size: theirs are ``lift``,
+        ``effect`` and ``p`` of even shares, ``images`` those with twice the evidence an area that
+        the rest has, and images without an object are left out.
     """
     area = regions.masks.mean(axis=(1, 2))
+    weighed = [
+        (region, shares[:, place], shares[:, place], LIFTED * area[place])
+        for place, region in enumerate(regions.names)
+    ]
+    if objects is not None:
+        weighed += [
+            (region, objects.shares[:, place], objects.even[:, place], LIFTED / (1 + LIFTED))
+            for place, region in enumerate((OBJECT, OUTSIDE))
+        ]
     rows = []
     for number, name in enumerate(classes):
-        own = labels == number
-        if not own.any() or own.all():
-            continue
-        for place, region in enumerate(regions.names):
-            inside, outside = shares[own, place], shares[~own, place]
-            rows.append(
-                {
-                    "label": name,
-                    "region": region,
-                    "images": int((inside >= LIFTED * area[place]).sum()),
-                    "share": inside.mean(),
-                    "elsewhere": outside.mean(),
-                    "lift": inside.mean() / max(outside.mean(), 1e-6),
-                    "effect": standardised_difference(inside, outside),
-                    "p": rank_test(inside, outside),
-                }
-            )
+        for region, share, compared, least in weighed:
+            known = np.isfinite(compared)
+            own, rest = known & (labels == number), known & (labels != number)
+            if own.any() and rest.any():
+                row = _row(share, compared, own, rest, least)
+                rows.append({"label": name, "region": region, **row})
     table = pd.DataFrame(rows, columns=list(REGION_COLUMNS[:-1]))
     return table.assign(q=false_discovery_rate(table["p"].to_numpy(dtype=float)))
+
+
+def _row(
+    share: np.ndarray, compared: np.ndarray, own: np.ndarray, rest: np.ndarray, least: float
+) -> dict[str, Any]:
+    """A class in a region: its mean share, and tests of the values that are compared."""
+    inside, outside = compared[own], compared[rest]
+    return {
+        "images": int((inside >= least).sum()),
+        "share": share[own].mean(),
+        "elsewhere": share[rest].mean(),
+        "lift": inside.mean() / max(outside.mean(), 1e-6),
+        "effect": standardised_difference(inside, outside),
+        "p": rank_test(inside, outside),
+    }
 
 
 def standardised_difference(inside: np.ndarray, outside: np.ndarray) -> float:

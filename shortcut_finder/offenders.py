@@ -62,6 +62,8 @@ def _reason(finding: Finding, number: int, image: pd.Series) -> str:
     if image["label"] != finding.label:
         return f"{thing} found in {finding.label}, in another class"
     reason = f"{thing} that {finding.share:.0%} of {finding.label} images carry"
+    if finding.kind == "region":
+        reason = f"has more evidence in the region {finding.region} than images of other classes"
     without = {} if finding.verification is None else finding.verification.without
     if number not in without:
         return reason

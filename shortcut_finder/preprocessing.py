@@ -98,6 +98,28 @@ class Preprocessing:
         )
         return int(x0), int(y0), int(x1), int(y1)
 
+    def to_input(self, box: Box, width: int, height: int) -> Box:
+        """The inverse of `to_original`: a box in pixels of the original, as fractions of the input.
+
+        Args:
+            box: x0, y0, x1, y1 in pixels of the original.
+            width: of the original image, in pixels.
+            height: of the original image, in pixels.
+
+        Returns:
+            x0, y0, x1, y1 in [0, 1], cut off at the border of the input; x0 = x1 or y0 = y1 where
+            the model sees nothing of it.
+
+        Example:
+            >>> Preprocessing(100, 100, "pad").to_input((0, 0, 50, 50), 100, 50)
+            (0.0, 0.25, 0.5, 0.75)
+        """
+        left, top, scaled_width, scaled_height = self._placement(width, height)
+        across, down = scaled_width / width, scaled_height / height
+        x0, x1 = (min(max((left + x * across) / self.width, 0.0), 1.0) for x in (box[0], box[2]))
+        y0, y1 = (min(max((top + y * down) / self.height, 0.0), 1.0) for y in (box[1], box[3]))
+        return x0, y0, x1, y1
+
     def input_box(self, width: int, height: int) -> Box:
         """Where the model's input lies on the original image, in pixels; it may reach outside."""
         left, top, scaled_width, scaled_height = self._placement(width, height)

@@ -14,6 +14,8 @@ CORNER = 2 / 7
 CORNERS = ("top left corner", "top right corner", "bottom left corner", "bottom right corner")
 EDGES = ("top edge", "bottom edge", "left edge", "right edge")
 ANYWHERE = "anywhere"
+# Where the user's boxes or masks say what the object is.
+OBJECT, OUTSIDE = "object", "outside object"
 
 
 @dataclass(frozen=True, eq=False)
@@ -60,7 +62,7 @@ def _boxes() -> dict[str, list[tuple[float, float, float, float]]]:
 BOXES = _boxes()
 
 
-def _overlap(low: float, high: float, cells: int) -> np.ndarray:
+def overlap(low: float, high: float, cells: int) -> np.ndarray:
     """How much of each of ``cells`` equal parts of [0, 1] the interval covers."""
     edges = np.arange(cells + 1) / cells
     return np.clip(np.minimum(edges[1:], high) - np.maximum(edges[:-1], low), 0, None) * cells
@@ -75,7 +77,7 @@ def frame_regions(rows: int, columns: int) -> Regions:
         np.float64(24.0)
     """
     masks = [
-        sum(np.outer(_overlap(y0, y1, rows), _overlap(x0, x1, columns)) for x0, y0, x1, y1 in boxes)
+        sum(np.outer(overlap(y0, y1, rows), overlap(x0, x1, columns)) for x0, y0, x1, y1 in boxes)
         for boxes in BOXES.values()
     ]
     return Regions(tuple(BOXES), np.clip(np.stack([np.asarray(m) for m in masks]), 0, 1))
@@ -101,6 +103,48 @@ def region_shares(maps: np.ndarray, regions: Regions) -> np.ndarray:
     total = heat.sum(axis=(1, 2))
     inside = np.einsum("nij,rij->nr", heat, regions.masks)
     return inside / np.where(total > 0, total, 1.0)[:, None]
+
+
+def object_shares(maps: np.ndarray, cover: np.ndarray) -> np.ndarray:
+    """Share of each image's positive evidence on its object and outside of it.
+
+    Args:
+        maps: signed class maps, (image, row, column).
+        cover: part of each cell that the object covers, (image, row, column); NaN where unknown.
+
+    Returns:
+        Shares in [0, 1] that sum to one, (image, 2); NaN where the object is unknown or a map has
+        no positive cell.
+
+    Example:
+        >>> left = np.zeros((1, 4, 4))
+        >>> left[0, :, 0] = 1
+        >>> object_shares(np.ones((1, 4, 4)), left).tolist()
+        [[0.25, 0.75]]
+    """
+    heat = np.clip(maps, 0, None).astype(np.float64)
+    total = heat.sum(axis=(1, 2))
+    inside = np.einsum("nij,nij->n", heat, cover) / np.where(total > 0, total, np.nan)
+    return np.stack([inside, 1 - inside], axis=1)
+
+
+def even_shares(shares: np.ndarray, areas: np.ndarray) -> np.ndarray:
+    """Shares as they would be if each region were half of the frame; 0.5 is evidence spread evenly.
+
+    Args:
+        shares: of the evidence, in [0, 1].
+        areas: part of the frame that the region covers, in [0, 1], of a shape to go with them.
+
+    Returns:
+        In [0, 1]; NaN where a region is nothing or everything.
+
+    Example:
+        >>> even_shares(np.array([0.25, 0.5]), np.array([0.25, 0.25])).tolist()
+        [0.5, 0.75]
+    """
+    areas = np.where((areas > 1e-6) & (areas < 1 - 1e-6), areas, np.nan)
+    inside, outside = shares / areas, (1 - shares) / (1 - areas)
+    return np.asarray(inside / (inside + outside))
 
 
 def box_region(x0: float, y0: float, x1: float, y1: float) -> str:

@@ -460,3 +460,126 @@ def test_a_class_that_was_not_scanned_is_not_called_testable(tmp_path: Path) -> 
     settings = Settings(**{**SETTINGS.as_dict(), "limit": 10})
     run = go(tmp_path / "data", tmp_path / "run", 2, settings)
     assert all(share > 0.5 for share in run.card["testable"].values())
+
+
+class Redness(nn.Module):
+    """Evidence for either class is how red a cell is."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.features = nn.Sequential(nn.AvgPool2d(8), nn.Conv2d(3, 1, 1, bias=False), nn.ReLU())
+        self.head = nn.Linear(1, 2)
+        with torch.no_grad():
+            self.features[1].weight[:] = torch.tensor([1.0, -0.5, -0.5])[None, :, None, None]
+            self.head.weight[:] = torch.tensor([[1.0], [1.1]])
+
+    def forward(self, images: torch.Tensor) -> torch.Tensor:
+        return self.head(self.features(images).mean((2, 3)))
+
+
+def test_boxes_of_objects_go_from_the_manifest_to_table_finding_and_page(tmp_path: Path) -> None:
+    """Bees are red outside of their box, ants inside; one ant has no box and one bee a bad one."""
+    rng = np.random.default_rng(0)
+    rows = []
+    for name in ("ant", "bee"):
+        (tmp_path / name).mkdir()
+        for number in range(40):
+            picture = np.repeat(texture(rng, SIDE)[:, :, None], 3, axis=2) * 0.5 + 60
+            x, y = (int(value) for value in rng.integers(0, 3, 2) * 8)
+            inside, outside = (250, 60) if name == "ant" else (60, 250)
+            for shift, red in ((0, inside), (32, outside)):
+                shade = red - int(rng.integers(20)), 20, 20
+                picture[y + shift + 4 : y + shift + 12, x + 4 : x + 12] = shade
+            Image.fromarray(picture.astype(np.uint8)).save(tmp_path / name / f"{number:02d}.png")
+            rows.append((f"{name}/{number:02d}.png", name, x, y, x + 16, y + 16))
+    table = pd.DataFrame(rows, columns=["image", "label", "x0", "y0", "x1", "y1"]).astype(object)
+    table.loc[3, ["x0", "y0", "x1", "y1"]] = ""
+    table.loc[45, "x1"] = -4
+    table.to_csv(tmp_path / "all.csv", index=False)
+    settings = Settings(
+        **{**SETTINGS.as_dict(), "mean": (0.5, 0.5, 0.5), "std": (0.25, 0.25, 0.25)}
+    )
+    run = scan(tmp_path / "all.csv", Redness(), out=tmp_path / "run", settings=settings,
+               progress=False)  # fmt: skip
+    images = run.images.set_index("image")
+    outside = images["share: outside object"]
+    assert outside.isna().sum() == 2
+    assert outside.isna()[["ant/03.png", "bee/05.png"]].all()
+    np.testing.assert_allclose(
+        outside + images["share: object"], np.where(outside.isna(), np.nan, 1)
+    )
+    assert outside[images["label"] == "ant"].max() < 0.2
+    assert outside[images["label"] == "bee"].min() > 0.8
+    row = run.regions.set_index(["label", "region"]).loc[("bee", "outside object")]
+    assert row["share"] == pytest.approx(outside[images["label"] == "bee"].mean(), rel=1e-5)
+    assert row["elsewhere"] == pytest.approx(outside[images["label"] == "ant"].mean(), rel=1e-5)
+    assert row["effect"] > 3
+    assert row["q"] < 1e-6
+    found = run.findings[(run.findings["kind"] == "region") & (run.findings["label"] == "bee")]
+    assert found[["label", "region"]].values.tolist() == [["bee", "outside object"]]
+    assert (found["severity"] != "high").all()
+    listed = run.offenders[run.offenders["finding"] == found["finding"].iloc[0]]
+    assert len(listed) == found["images"].iloc[0] >= 35
+    assert listed["reason"].str.contains("more evidence in the region outside object").all()
+    warnings = run.card["warnings"]
+    assert any("1 object box cannot be used, such as bee/05.png" in line for line in warnings)
+    assert any("2 of 80 images have no usable object box" in line for line in warnings)
+    # Where an object lies is no fact about where its picture comes from.
+    assert run.card["dataset"]["metadata"] == []
+    page = (run.folder / "report.html").read_text(encoding="utf-8")
+    assert "<th>Outside the object</th>" in page
+    assert "more of the evidence lies outside the object" in page
+
+
+def test_boxes_in_one_class_only_are_compared_with_nothing_and_that_is_said(tmp_path: Path) -> None:
+    make_images(tmp_path, {"ant": 8, "bee": 8})
+    names = [f"{label}/{number:03d}.png" for label in ("ant", "bee") for number in range(8)]
+    table = pd.DataFrame({"image": names, "label": [name[:3] for name in names]})
+    table["box_xywh"] = ["8 8 30 30"] * 8 + [""] * 8
+    table.to_csv(tmp_path / "all.csv", index=False)
+    run = go(tmp_path / "all.csv", tmp_path / "run", 2)
+    assert any(
+        line.startswith("Only ant images have object boxes") for line in run.card["warnings"]
+    )
+    assert not run.regions["region"].str.contains("object").any()
+    known = run.images["share: outside object"].notna()
+    assert (known == (run.images["label"] == "ant")).all()
+
+
+class Warm(nn.Module):
+    """A network whose zero padding lights up the border of one class's maps."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        conv = nn.Conv2d(3, 2, 3, padding=1)
+        with torch.no_grad():
+            conv.weight.zero_()
+            # The first channel sees the light at a place, the second the lack of it around.
+            conv.weight[0, :, 1, 1] = 1.0
+            conv.weight[1] = -0.2
+            conv.bias[:] = torch.tensor([0.0, 2.7])
+        self.features = nn.Sequential(nn.AvgPool2d(8), conv, nn.ReLU())
+        self.head = nn.Linear(2, 2)
+        with torch.no_grad():
+            self.head.weight[:] = torch.tensor([[1.0, 0.0], [0.2, 1.0]])
+
+    def forward(self, images: torch.Tensor) -> torch.Tensor:
+        return self.head(self.features(images).mean((2, 3)))
+
+
+def test_padding_heat_is_no_evidence_for_the_frame(tmp_path: Path) -> None:
+    make_images(tmp_path / "data", {"ant": 40, "bee": 40})
+    settings = Settings(**{**SETTINGS.as_dict(), "mean": (0.0, 0.0, 0.0), "std": (1.0, 1.0, 1.0)})
+    run = scan(tmp_path / "data", Warm(), out=tmp_path / "run", settings=settings, progress=False)
+    maps = np.stack([run.label_maps[name] for name in run.images["image"]]).clip(0)
+    bees = (run.images["label"] == "bee").to_numpy()
+    ring = np.ones(maps.shape[1:], dtype=bool)
+    ring[1:-1, 1:-1] = False
+    raw = maps[:, ring].sum(axis=1) / maps.sum(axis=(1, 2))
+    assert raw[bees].mean() > raw[~bees].mean() + 0.1
+    shares = run.images["share: frame"].to_numpy()
+    assert abs(shares[bees].mean() - shares[~bees].mean()) < 0.4 * (
+        raw[bees].mean() - raw[~bees].mean()
+    )
+    assert any(line.startswith("bee: ") and "blank" in line for line in run.card["warnings"])
+    assert not (run.findings["kind"] == "region").any()

@@ -13,6 +13,7 @@ from scipy import stats
 from shortcut_finder.evidence import (
     LIFTED,
     association_p,
+    divide,
     false_discovery_rate,
     rank_test,
     standardised_difference,
@@ -176,3 +177,46 @@ def test_association_p_of_a_random_candidate_is_rarely_small() -> None:
         p.append(association_p(int(own.sum()), 40, int(rest.sum()), 120))
     for level in (0.01, 0.05, 0.2):
         assert np.mean(np.array(p) <= level) <= level * 1.25 + 0.002
+
+
+def test_objects_are_compared_by_area_and_only_where_they_are_known() -> None:
+    """Class a has small objects, class b large ones; both spread their evidence evenly."""
+    rng = np.random.default_rng(0)
+    labels = np.repeat([0, 1, 2], 30)
+    cover = np.zeros((90, 7, 7))
+    for number, label in enumerate(labels):
+        side = (2, 5, 4)[label]
+        row, column = rng.integers(0, 8 - side, 2)
+        cover[number, row : row + side, column : column + side] = 1
+    maps = rng.uniform(0.5, 1.5, (90, 7, 7))
+    maps[labels == 2] *= 1 + 3 * (1 - cover[labels == 2])
+    cover[:5] = np.nan
+    objects = divide(maps, cover)
+    table = weigh_regions(random_shares(0, labels), labels, CLASSES, REGIONS, objects)
+    rows = table.set_index(["label", "region"])
+    assert len(table) == 3 * (len(REGIONS.names) + 2)
+    # Raw shares differ with size, evidence per area does not.
+    outside = rows.xs("outside object", level="region")
+    assert outside.loc["a", "share"] > outside.loc["b", "share"] + 0.3
+    assert rows.loc[("b", "object"), "lift"] == pytest.approx(
+        objects.even[labels == 1, 0].mean() / np.nanmean(objects.even[labels != 1, 0])
+    )
+    assert outside.loc["c", "effect"] > 3
+    assert outside.loc["c", "images"] == 30
+    assert outside.loc[["a", "b"], "images"].tolist() == [0, 0]
+    alike = divide(maps[labels != 2], cover[labels != 2])
+    pair = labels[labels != 2]
+    small = weigh_regions(random_shares(0, pair), pair, ("a", "b"), REGIONS, alike)
+    small = small.set_index(["label", "region"]).loc[("a", "object")]
+    assert abs(small["effect"]) < 0.6
+    assert small["p"] > 0.01
+
+
+def test_a_class_that_alone_has_objects_is_compared_with_nothing() -> None:
+    labels = np.repeat([0, 1], 10)
+    cover = np.full((20, 7, 7), np.nan)
+    cover[:10] = 0.5
+    table = weigh_regions(
+        random_shares(0, labels), labels, ("a", "b"), REGIONS, divide(np.ones((20, 7, 7)), cover)
+    )
+    assert set(table["region"]) == set(REGIONS.names)

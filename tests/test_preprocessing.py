@@ -96,6 +96,12 @@ def test_a_mark_seen_by_the_model_is_found_in_the_original(
     )  # fmt: skip
     found = preprocessing.to_original(seen, *size)
     assert np.abs(np.subtract(found, mark)).max() <= 2
+    assert np.abs(np.subtract(preprocessing.to_input(mark, *size), seen)).max() <= 2 / 224
+
+
+def test_a_box_that_the_crop_cuts_off_is_empty() -> None:
+    x0, _, x1, _ = Preprocessing(resize="crop").to_input((0, 0, 10, 100), 400, 200)
+    assert x0 == x1 == 0.0
 
 
 def test_saving_and_loading_is_identity() -> None:

@@ -13,7 +13,9 @@ from shortcut_finder.regions import (
     EDGES,
     Regions,
     box_region,
+    even_shares,
     frame_regions,
+    object_shares,
     region_shares,
 )
 
@@ -142,3 +144,26 @@ def test_a_box_is_named_after_where_it_lies(
 @given(st.floats(0, 1), st.floats(0, 1), st.floats(0, 1), st.floats(0, 1))
 def test_every_box_has_a_known_name(x0: float, y0: float, x1: float, y1: float) -> None:
     assert box_region(min(x0, x1), min(y0, y1), max(x0, x1), max(y0, y1)) in BOXES
+
+
+def test_shares_of_objects_equal_a_slow_loop_and_are_unknown_where_the_object_is() -> None:
+    rng = np.random.default_rng(0)
+    maps, cover = rng.normal(size=(5, 4, 6)), rng.random((5, 4, 6))
+    cover[2] = np.nan
+    maps[3] = -1
+    found = object_shares(maps, cover)
+    for number in (0, 1, 4):
+        heat = [(max(value, 0.0), part) for value, part in
+                zip(maps[number].ravel(), cover[number].ravel(), strict=True)]  # fmt: skip
+        inside = sum(h * part for h, part in heat) / sum(h for h, _ in heat)
+        assert found[number].tolist() == pytest.approx([inside, 1 - inside])
+    assert np.isnan(found[[2, 3]]).all()
+
+
+@given(area=st.floats(0.01, 0.99), share=st.floats(0, 1))
+def test_even_shares_are_a_half_for_even_evidence_and_add_up(area: float, share: float) -> None:
+    both = even_shares(np.array([share, 1 - share]), np.array([area, 1 - area]))
+    assert both.sum() == pytest.approx(1)
+    assert even_shares(np.array([area]), np.array([area]))[0] == pytest.approx(0.5)
+    assert (both[0] > 0.5) == (share > area) or share == pytest.approx(area)
+    assert np.isnan(even_shares(np.array([share] * 2), np.array([0.0, 1.0]))).all()
