@@ -13,6 +13,8 @@ from shortcut_finder.records import Records
 from shortcut_finder.regions import ANYWHERE
 from shortcut_finder.texts import percent
 
+# Share of a class from which what does not repeat exactly may be the class itself.
+COMMON = 0.6
 # Part of the score of an image that depends on how much its label hangs on the thing.
 HANGING = 0.1
 
@@ -77,7 +79,13 @@ def _inside(finding: Finding) -> bool:
 
 
 def _behaves(finding: Finding, verification: Verification) -> bool:
-    """Whether it behaves like an addition, and is not so wide that pasting it pastes the object."""
+    """Whether it behaves like an addition, and could be one.
+
+    What most of a class carries may be what the class looks like: the few images without it are
+    then the odd ones. And pasting most of the frame pastes the object.
+    """
+    if finding.share >= COMMON:
+        return False
     if finding.region == ANYWHERE and verification.overturns:
         return True
     wide = finding.extent is not None and finding.extent.mean() >= WIDE and _inside(finding)

@@ -168,7 +168,7 @@ def _marked(picture: Image.Image, spot: int, white: bool) -> Image.Image:
     return marked
 
 
-NATURAL = {"severity": "low", "suspicion": 0.1}
+NATURAL = {"share": 0.3, "severity": "low", "suspicion": 0.1}
 
 
 @pytest.mark.parametrize("place", ["fixed", "moving"])
@@ -256,8 +256,18 @@ def test_pasting_most_of_the_frame_pastes_the_object(
     assert finding.extent is not None
     extent = np.zeros_like(finding.extent)
     extent[(slice(None), slice(None)) if wide else np.nonzero(finding.extent)] = True
-    natural = replace(finding, region="centre", severity="low", extent=extent)
+    natural = replace(finding, region="centre", severity="low", extent=extent, share=0.3)
     (found,) = verified(world, RELIES, [natural])
+    assert found.verification.behaves
+    assert found.verdict == verdict
+
+
+@pytest.mark.parametrize(("share", "verdict"), [(0.5, "confirmed"), (0.7, "suspect")])
+def test_what_most_of_a_class_carries_may_be_the_class(
+    share: float, verdict: str, request: pytest.FixtureRequest
+) -> None:
+    world, finding = request.getfixturevalue("moving")
+    (found,) = verified(world, RELIES, [replace(finding, severity="low", share=share)])
     assert found.verification.behaves
     assert found.verdict == verdict
 
