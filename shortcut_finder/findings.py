@@ -14,6 +14,7 @@ from shortcut_finder.associations import Shift
 from shortcut_finder.candidates import (
     FEWEST,
     LIFT,
+    TOGETHER,
     Candidate,
     association_test,
     classes_without,
@@ -23,7 +24,7 @@ from shortcut_finder.candidates import (
     same_images,
 )
 from shortcut_finder.errors import UnreadableImage
-from shortcut_finder.evidence import false_discovery_rate
+from shortcut_finder.evidence import false_discovery_rate, phi
 from shortcut_finder.experiments import VERDICTS, Verification, answers_for, surer_p
 from shortcut_finder.groups import Template, matching_cells, place_concentration
 from shortcut_finder.metadata import Companion
@@ -47,7 +48,7 @@ SIFTED = 1000
 DUPLICATES = 0.5
 # Gradient correlation: ordinary parts of photographed objects reach 0.3, the most alike of many
 # 0.5, drawn objects 0.6; texts begin at 0.7, marks and frames at 0.9. In between lies doubt.
-ORDINARY, RIGID = 0.50, 0.80
+ORDINARY, RIGID = 0.55, 0.80
 # Parts of objects move as their objects do, so a thing at changing places must repeat this much
 # more exactly than one at a fixed place.
 MOVING = 0.10
@@ -77,6 +78,8 @@ LEAST = 1e-6
 ORDINARY_GROUPS, PROMISING = 1, 4
 # How plainly surer (Mann-Whitney U, one-sided).
 SURER = 1e-3
+# Kinds that stand nowhere in particular.
+WHOLE = ("property", "metadata")
 # Members' cells that cover this part of the image are a background.
 WIDE = 0.25
 # Width of a rim around the cells of a thing, in cells.
@@ -318,18 +321,30 @@ def _distinct(looked: Sequence[_Looked], records: Records) -> list[_Looked]:
 def worth_listing(findings: Sequence[Finding]) -> tuple[Finding, ...]:
     """The findings without what was kept for the experiments alone and did not stand out there.
 
+    A mark changes the looks of whole images, too: a look that goes with what experiments confirmed
+    is left out.
+
     Args:
         findings: strongest first.
     """
     kept: list[Finding] = []
     ordinary: Counter[str] = Counter()
+    confirmed = [f for f in findings if f.verdict == "confirmed" and f.kind not in WHOLE]
     for finding in findings:
-        if finding.severity == "low" and finding.kind not in ("property", "metadata"):
+        if finding.kind == "property" and any(_goes_with(finding, one) for one in confirmed):
+            continue
+        if finding.severity == "low" and finding.kind not in WHOLE:
             ordinary[finding.label] += 1
             if ordinary[finding.label] > ORDINARY_GROUPS:
                 continue
         kept.append(finding)
     return ranked(kept)
+
+
+def _goes_with(one: Finding, other: Finding) -> bool:
+    """Whether two findings of a class stand in the same images."""
+    carried = one.carries.astype(float), other.carries.astype(float)
+    return one.label == other.label and phi(*carried) >= TOGETHER
 
 
 def _seen(candidate: Candidate, test: dict[str, float], scene: Scene, half: np.ndarray) -> _Seen:

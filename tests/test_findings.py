@@ -14,7 +14,15 @@ from synthetic import FIXED_CELL, GRID, SIDE, Thing, World, make_world, texture
 from shortcut_finder import findings
 from shortcut_finder.candidates import Candidate, gather_candidates, reach
 from shortcut_finder.errors import UnreadableImage
-from shortcut_finder.findings import Finding, Judged, Scene, judge, located, ranked
+from shortcut_finder.findings import (
+    Finding,
+    Judged,
+    Scene,
+    judge,
+    located,
+    ranked,
+    worth_listing,
+)
 from shortcut_finder.preprocessing import Preprocessing
 
 COUNTS = (100, 100, 100)
@@ -310,3 +318,19 @@ def test_keys_follow_suspicion(tmp_path: Path) -> None:
     suspicion = [finding.suspicion for finding in findings]
     assert suspicion == sorted(suspicion, reverse=True)
     assert {finding.label for finding in findings[:2]} == {"ant", "cat"}
+
+
+def test_a_look_that_goes_with_a_confirmed_thing_is_left_out(fixed: tuple[World, Judged]) -> None:
+    thing = replace(fixed[1].findings[0], verdict="confirmed")
+    look = replace(thing, kind="property", region="colour range", verdict="suspect")
+    apart = replace(look, carries=~look.carries)
+    for look_of, listed in ((look, 1), (apart, 2), (replace(look, label="cat"), 2)):
+        assert len(worth_listing([thing, look_of])) == listed
+    # What was not confirmed explains nothing.
+    assert len(worth_listing([replace(thing, verdict="suspect"), look])) == 2
+
+
+def test_one_ordinary_group_a_class_is_listed(fixed: tuple[World, Judged]) -> None:
+    plain = replace(fixed[1].findings[0], severity="low")
+    listed = worth_listing([plain, plain, replace(plain, label="cat")])
+    assert [(one.key, one.label) for one in listed] == [("F1", "bee"), ("F2", "cat")]
