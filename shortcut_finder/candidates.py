@@ -17,6 +17,8 @@ TOGETHER = 0.4
 Q_LIMIT = 0.05
 # A candidate must be this many times more common in its class than elsewhere, and by this much.
 LIFT, DIFFERENCE = 3.0, 0.02
+# Part of the other classes that must lack what a class shares with the rest.
+LACKING = 0.25
 # Fewer members than this are anecdotes.
 FEWEST = 4
 # Membership from which an image of another class is listed too.
@@ -83,8 +85,8 @@ def same_images(one: Candidate, other: Candidate, labels: np.ndarray) -> bool:
 def classes_without(candidate: Candidate, labels: np.ndarray, half: np.ndarray) -> np.ndarray:
     """The classes a candidate is held against: all others, or those that lack what it shares.
 
-    Chosen on the discovery half, so that a test on the other half is fair. Where fewer than half
-    of the other classes lack it, it tells nothing about the class, and there are none.
+    Chosen on the discovery half, so that a test on the other half is fair. Where too few of the
+    other classes lack it, it tells next to nothing about the class, and there are none.
     """
     classes = np.unique(labels)
     others = classes[classes != candidate.label]
@@ -92,7 +94,7 @@ def classes_without(candidate: Candidate, labels: np.ndarray, half: np.ndarray) 
         return others
     share = {c: candidate.carries[half & (labels == c)].mean() for c in classes}
     lacking = np.array([c for c in others if share[candidate.label] >= LIFT * share[c]], dtype=int)
-    return lacking if len(lacking) >= len(others) / 2 else lacking[:0]
+    return lacking if len(lacking) >= LACKING * len(others) else lacking[:0]
 
 
 def association_test(
