@@ -201,7 +201,8 @@ def _answers(offenders: pd.DataFrame, decisions: Decisions) -> list[str]:
 def _nothing(action: str, place_less: Sequence[str], decisions: Decisions | None) -> str:
     if place_less and action == "mask":
         return (
-            f"{', '.join(place_less)} concern whole images, so there is no place to fill; "
+            f"{', '.join(place_less)} {'concerns' if len(place_less) == 1 else 'concern'} whole "
+            "images, so there is no place to fill; "
             "use --action drop or reweight"
         )
     if decisions is not None:
