@@ -102,6 +102,8 @@ def plan_cleaning(
     )
     if action == "mask":
         carriers = carriers[~carriers["finding"].isin(place_less)]
+    spared = _spared(run, carriers) if action == "drop" and decisions is None else []
+    carriers = carriers[~carriers["finding"].isin(spared)]
     if carriers.empty:
         raise RunError(f"{run.folder}: {_nothing(action, place_less, decisions)}")
     findings = tuple(sorted(set(carriers["finding"]), key=_number))
@@ -126,6 +128,7 @@ def plan_cleaning(
             *_losses(action, counts),
             *_everywhere(run, carriers, action),
             *(_no_place(key, details[key]) for key in place_less if action == "mask"),
+            *(_is_spared(key, details[key]) for key in spared),
         ),
     )
 
@@ -293,6 +296,27 @@ def _everywhere(run: Run, carriers: pd.DataFrame, action: str) -> list[str]:
                 "because the class is hardly seen without it; use --action mask"
             )
     return warnings
+
+
+def _spared(run: Run, carriers: pd.DataFrame) -> list[str]:
+    """Findings in (nearly) all images of a class, where there are others that can be dropped.
+
+    Their images go only where a person says so.
+    """
+    images = run.images["label"].value_counts()
+    pairs = carriers[["finding", "label", "image"]].drop_duplicates()
+    carried = pairs.groupby(["finding", "label"]).size()
+    share = carried / images.reindex(carried.index.get_level_values("label")).to_numpy()
+    spared = set(share.index[share >= NEARLY_ALL].get_level_values("finding"))
+    return sorted(spared, key=_number) if spared < set(carriers["finding"]) else []
+
+
+def _is_spared(finding: str, detail: Mapping[str, Any]) -> str:
+    return (
+        f"{finding} ({shown(detail['kind'])}: {shown(detail['region'])}) is in nearly all images "
+        f"of {_name(detail['label'])}, which were kept: nothing of the class would be left; add "
+        "images of the class that are without it"
+    )
 
 
 def _no_place(finding: str, detail: Mapping[str, Any]) -> str:

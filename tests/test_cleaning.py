@@ -149,6 +149,22 @@ def test_a_class_of_carriers_is_not_dropped_but_can_be_masked(photos: Path, tmp_
     assert any("F1 is in 100% of cat: to reweight cannot help" in text for text in warnings)
 
 
+def test_what_all_of_a_class_carry_does_not_keep_the_rest_from_being_dropped(
+    photos: Path, tmp_path: Path
+) -> None:
+    names = load_dataset(photos).images
+    source = finding("F1", "dog", kind="metadata", region="source")
+    listed = {"F1": tagged_images(names, 12, "dog"), "F2": tagged_images(names, TAGGED)}
+    run = write_run(tmp_path / "run", photos, [source, finding("F2")], listed)
+    plan = clean(run)
+    assert plan.findings == ("F2",)
+    assert plan.counts.set_index("label")["left"].to_dict() == {"cat": 8, "cow": 12, "dog": 12}
+    assert any("F1 (metadata: source) is in nearly all images of dog" in w for w in plan.warnings)
+    accepted = decided(tmp_path / "d.json", run, findings={"F1": "accept", "F2": "accept"})
+    with pytest.raises(RunError, match="all images of 'dog' would be dropped"):
+        clean(run, decisions=accepted)
+
+
 def test_nothing_to_clean_is_said(photos: Path, run: Run, tmp_path: Path) -> None:
     quiet = write_run(tmp_path / "r", photos, [finding("F1", severity="low")], {"F1": []})
     with pytest.raises(RunError, match="nothing to clean: no finding is confirmed"):
