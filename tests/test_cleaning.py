@@ -161,8 +161,28 @@ def test_what_all_of_a_class_carry_does_not_keep_the_rest_from_being_dropped(
     assert plan.counts.set_index("label")["left"].to_dict() == {"cat": 8, "cow": 12, "dog": 12}
     assert any("F1 (metadata: source) is in nearly all images of dog" in w for w in plan.warnings)
     accepted = decided(tmp_path / "d.json", run, findings={"F1": "accept", "F2": "accept"})
-    with pytest.raises(RunError, match="all images of 'dog' would be dropped"):
+    with pytest.raises(RunError, match="'dog' would be dropped, so no class would be left; add im"):
         clean(run, decisions=accepted)
+
+
+def test_where_the_label_is_the_source_no_action_sends_to_another(
+    photos: Path, tmp_path: Path
+) -> None:
+    source = finding("F1", "dog", kind="metadata", region="source")
+    listed = {"F1": tagged_images(load_dataset(photos).images, 12, "dog")}
+    run = write_run(tmp_path / "run", photos, [source], listed)
+    more = "add images of the class without it, or images of the other classes with it"
+    with pytest.raises(
+        RunError, match=f"'dog' would be dropped, so no class would be left; {more}"
+    ):
+        clean(run)
+    with pytest.raises(RunError, match=f"F1 concerns whole images, so .* fill; {more}"):
+        clean(run, "mask")
+    plan = clean(run, "reweight")
+    assert plan.warnings == (
+        "F1 is in 100% of dog: to reweight cannot help, because the class is hardly seen without "
+        f"it; {more}",
+    )
 
 
 def test_nothing_to_clean_is_said(photos: Path, run: Run, tmp_path: Path) -> None:
