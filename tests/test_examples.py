@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import re
 import shlex
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -130,6 +131,16 @@ def test_the_loop_of_cleaning_ends_in_one_line_where_there_is_nothing_to_clean(
         python(script, photos, "--test", photos, *options, cwd=tmp_path)
     check_run(tmp_path / "loop" / "before" / "run")
     assert not (tmp_path / "loop" / "cleaned").exists()
+
+
+def test_the_loop_of_cleaning_looks_at_the_test_images_before_it_trains(
+    photos: Path, tmp_path: Path
+) -> None:
+    (tmp_path / "fresh" / "zebra").mkdir(parents=True)
+    shutil.copy(next((photos / "star").glob("*.jpg")), tmp_path / "fresh" / "zebra")
+    with pytest.raises(AssertionError, match=r"error: .*'zebra' is no class of the train"):
+        python(EXAMPLES / "clean_and_retrain.py", photos, "--test", "fresh", cwd=tmp_path)
+    assert not (tmp_path / "loop").exists()
 
 
 def test_the_example_of_a_gate_uses_options_that_exist() -> None:
