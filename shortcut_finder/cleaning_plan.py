@@ -171,7 +171,9 @@ def _carriers(run: Run, decisions: Decisions | None) -> pd.DataFrame:
     offenders = run.offenders
     if decisions is None:
         return offenders[offenders["finding"].isin(cleaned_without_asking(run.details))]
-    return offenders[[answer == "accept" for answer in _answers(offenders, decisions)]]
+    accepted = [answer == "accept" for answer in _answers(offenders, decisions)]
+    # A plain list would choose columns where there are no rows.
+    return offenders[np.array(accepted, dtype=bool)]
 
 
 def _refused(decisions: Decisions | None) -> set[tuple[str, str]]:

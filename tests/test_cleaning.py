@@ -192,6 +192,10 @@ def test_nothing_to_clean_is_said(photos: Path, run: Run, tmp_path: Path) -> Non
     path = decided(tmp_path / "decisions.json", run, findings={"F1": "dismiss"})
     with pytest.raises(RunError, match="nothing was accepted"):
         clean(run, decisions=path)
+    nothing = write_run(tmp_path / "none", photos, [], {})
+    path = decided(tmp_path / "none.json", nothing)
+    with pytest.raises(RunError, match="nothing was accepted"):
+        clean(nothing, decisions=path)
 
 
 # --- drop -----------------------------------------------------------------------------------------
