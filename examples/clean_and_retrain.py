@@ -6,7 +6,8 @@
 training images' shortcuts, such as pictures from another source; else both networks look equally
 good. Without ``--decisions`` only what is confirmed or of high severity is cleaned; look at
 ``loop/before/run/report.html``, save ``decisions.json`` from it, and run the script again with
-``--decisions decisions.json --out loop2/`` to have the last word.
+``--before loop/before --decisions decisions.json --out loop2/`` to have the last word: the network
+and the scan that you reviewed are then taken as they are.
 """
 
 from __future__ import annotations
@@ -25,6 +26,12 @@ import shortcut_finder as sf
 from shortcut_finder.dataset import ImageDataset
 
 
+def untrained(images: ImageDataset, options: argparse.Namespace) -> nn.Module:
+    """A network with an output for each class."""
+    network = build(options.network, len(images.classes), pretrained=options.pretrained)
+    return network.to(memory_format=torch.channels_last)
+
+
 def trained(
     images: ImageDataset,
     out: Path,
@@ -33,13 +40,19 @@ def trained(
 ) -> nn.Module:
     """A network fine-tuned on the images; its state is kept in ``out``."""
     torch.manual_seed(SEED)
+    network = untrained(images, options)
     how = preprocessing(options.network, options.input_size)
-    network = build(options.network, len(images.classes), pretrained=options.pretrained)
-    network = network.to(memory_format=torch.channels_last)
     train(network, images, how, options.epochs, weights)
     out.mkdir(parents=True, exist_ok=True)
     torch.save(network.state_dict(), out / "weights.pt")
     return network
+
+
+def reviewed(images: ImageDataset, out: Path, options: argparse.Namespace) -> nn.Module:
+    """The network of an earlier loop."""
+    network = untrained(images, options)
+    network.load_state_dict(torch.load(out / "weights.pt", weights_only=True))
+    return network.eval()
 
 
 def scanned(data: Path, network: nn.Module, out: Path, options: argparse.Namespace) -> sf.Run:
@@ -69,6 +82,7 @@ def main() -> None:
     parser.add_argument("--out", type=Path, default=Path("loop"), help="folder for everything")
     parser.add_argument("--action", choices=("drop", "mask", "reweight"), default="mask")
     parser.add_argument("--decisions", type=Path, help="decisions.json from the page")
+    parser.add_argument("--before", type=Path, help="the folder `before` of an earlier loop")
     parser.add_argument("--network", default=LITE0, help=f"{LITE0} or a torchvision name")
     parser.add_argument("--pretrained", action="store_true", help="download torchvision weights")
     parser.add_argument("--epochs", type=int, default=5, help="passes over the images")
@@ -77,8 +91,9 @@ def main() -> None:
 
     images = readable(sf.load_dataset(options.data))
     test = tests_of(options.test, images.classes)
-    before = trained(images, options.out / "before", options)
-    run = scanned(options.data, before, options.out / "before", options)
+    home = options.before or options.out / "before"
+    before = (reviewed if options.before else trained)(images, home, options)
+    run = scanned(options.data, before, home, options)
     cleaned = options.out / "cleaned"
     plan = sf.clean(run, options.action, out=cleaned, decisions=options.decisions)
     changed = int(plan.counts["changed"].sum())
