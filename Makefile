@@ -5,7 +5,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 INSTALLED := $(VENV)/installed
 
-.PHONY: demo test test-slow check bench-plantings bench-watermark bench-clean bench-scale bench-looks bench-sweep screenshots bench-detect clean
+.PHONY: demo test test-slow check bench-plantings bench-watermark bench-clean bench-compare bench-scale bench-looks bench-sweep screenshots bench-detect clean
 
 demo: $(INSTALLED)
 	$(BIN)/shortcut-finder demo --out demo-run
@@ -34,6 +34,10 @@ bench-watermark: $(INSTALLED)
 # Scans, cleans and trains anew nine planted sets; what is done is kept in OUT.
 bench-clean: $(INSTALLED)
 	$(BIN)/python tests/benchmarks/cleaning.py --out $(or $(OUT),bench-clean)
+
+# Scans versions of nine planted sets and compares them; scans are kept in OUT.
+bench-compare: $(INSTALLED)
+	$(BIN)/python tests/benchmarks/comparing.py --no-verify --out $(or $(OUT),bench-compare)
 
 # Analysis of 5,000 and 50,000 made-up images; the latter take 1.3 GB of disk.
 bench-scale: $(INSTALLED)

@@ -15,13 +15,13 @@ from __future__ import annotations
 
 import argparse
 import shlex
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
 import torch
 from torch import Tensor, nn
-from torch.utils.data import DataLoader, Dataset
+from torch.utils.data import DataLoader, Dataset, WeightedRandomSampler
 from torchvision import models
 from tqdm import tqdm
 
@@ -118,11 +118,27 @@ def split(images: ImageDataset) -> tuple[ImageDataset, ImageDataset]:
     return images.subset(np.sort(order[held_back:])), images.subset(np.sort(order[:held_back]))
 
 
-def train(network: nn.Module, images: ImageDataset, how: Preprocessing, epochs: int) -> None:
-    """Fine-tune; the last layer is new, so it learns ten times faster."""
+def train(
+    network: nn.Module,
+    images: ImageDataset,
+    how: Preprocessing,
+    epochs: int,
+    weights: Sequence[float] | None = None,
+) -> None:
+    """Fine-tune; the last layer is new, so it learns ten times faster.
+
+    Args:
+        network: changed in place.
+        images: to train on.
+        how: what is done to them first.
+        epochs: passes over the images.
+        weights: how often each image is drawn, as ``clean --action reweight`` says; evenly if None.
+    """
+    sampler = None if weights is None else WeightedRandomSampler(weights, len(images))
     batches = DataLoader(
-        TrainingImages(images, how, mirror=True), 32, shuffle=True, num_workers=1, drop_last=True
-    )
+        TrainingImages(images, how, mirror=True), 32, shuffle=sampler is None, sampler=sampler,
+        num_workers=1, drop_last=True,
+    )  # fmt: skip
     if len(batches) == 0:
         raise SystemExit(f"{images.name}: too few readable images to train on; give at least 40")
     *body, weight, bias = network.parameters()

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -29,6 +29,8 @@ LARGE_LOSS = 3
 NEARLY_ALL = 0.95
 # Boxes are drawn in cells; what sticks out of them by less than this part of a cell goes too.
 MARGIN = 0.5
+# What helps where nothing done to the images can.
+MORE_IMAGES = "add images of the class without it, or images of the other classes with it"
 # Width of a frame that could not be measured, as a part of each side.
 USUAL_FRAME = 1 / 16
 
@@ -100,16 +102,21 @@ def plan_cleaning(
     place_less = sorted(
         (key for key in set(carriers["finding"]) if details[key]["kind"] in WHOLE), key=_number
     )
+    everywhere = _everywhere(run, carriers)
+    # No place to fill, and nothing to compare with: only other images can help.
+    hopeless = set(place_less) & {finding for finding, _, _ in everywhere}
     if action == "mask":
         carriers = carriers[~carriers["finding"].isin(place_less)]
+    spared = _spared(carriers, everywhere) if action == "drop" and decisions is None else []
+    carriers = carriers[~carriers["finding"].isin(spared)]
     if carriers.empty:
-        raise RunError(f"{run.folder}: {_nothing(action, place_less, decisions)}")
+        raise RunError(f"{run.folder}: {_nothing(action, place_less, hopeless, decisions)}")
     findings = tuple(sorted(set(carriers["finding"]), key=_number))
     framed = [key for key in findings if details[key]["kind"] == "frame"]
     widths = {key: _measured_frame(run, carriers, key, read) for key in framed}
     images = _image_rows(run, carriers, action)
     counts = _counts(images, run.card["dataset"]["classes"])
-    _check_classes_left(run, action, counts)
+    _check_classes_left(run, action, counts, hopeless)
     return CleaningPlan(
         action=action,
         findings=findings,
@@ -124,8 +131,13 @@ def plan_cleaning(
         warnings=(
             *_unseen(run),
             *_losses(action, counts),
-            *_everywhere(run, carriers, action),
-            *(_no_place(key, details[key]) for key in place_less if action == "mask"),
+            *(
+                _in_vain(action, *one, hopeless)
+                for one in everywhere
+                if one[0] in findings and action != "mask"
+            ),
+            *(_no_place(key, details[key], hopeless) for key in place_less if action == "mask"),
+            *(_is_spared(key, details[key]) for key in spared),
         ),
     )
 
@@ -159,7 +171,9 @@ def _carriers(run: Run, decisions: Decisions | None) -> pd.DataFrame:
     offenders = run.offenders
     if decisions is None:
         return offenders[offenders["finding"].isin(cleaned_without_asking(run.details))]
-    return offenders[[answer == "accept" for answer in _answers(offenders, decisions)]]
+    accepted = [answer == "accept" for answer in _answers(offenders, decisions)]
+    # A plain list would choose columns where there are no rows.
+    return offenders[np.array(accepted, dtype=bool)]
 
 
 def _refused(decisions: Decisions | None) -> set[tuple[str, str]]:
@@ -198,11 +212,18 @@ def _answers(offenders: pd.DataFrame, decisions: Decisions) -> list[str]:
     ]
 
 
-def _nothing(action: str, place_less: Sequence[str], decisions: Decisions | None) -> str:
+def _nothing(
+    action: str,
+    place_less: Sequence[str],
+    hopeless: Collection[str],
+    decisions: Decisions | None,
+) -> str:
     if place_less and action == "mask":
+        other = "use --action drop or reweight"
         return (
-            f"{', '.join(place_less)} concern whole images, so there is no place to fill; "
-            "use --action drop or reweight"
+            f"{', '.join(place_less)} {'concerns' if len(place_less) == 1 else 'concern'} whole "
+            "images, so there is no place to fill; "
+            f"{MORE_IMAGES if set(hopeless) >= set(place_less) else other}"
         )
     if decisions is not None:
         return "nothing was accepted in the decisions; accept a finding on the page"
@@ -257,12 +278,15 @@ def _counts(images: pd.DataFrame, classes: Sequence[str]) -> pd.DataFrame:
     return table.loc[present].reset_index()
 
 
-def _check_classes_left(run: Run, action: str, counts: pd.DataFrame) -> None:
+def _check_classes_left(
+    run: Run, action: str, counts: pd.DataFrame, hopeless: Collection[str]
+) -> None:
     empty = counts.loc[counts["left"] == 0, "label"]
     if action == "drop" and len(empty):
+        cure = MORE_IMAGES if hopeless else "use --action mask, or decide image by image"
         raise RunError(
             f"{run.folder}: all images of {shown(empty.iloc[0])!r} would be dropped, so no class "
-            "would be left; use --action mask, or decide image by image"
+            f"would be left; {cure}"
         )
 
 
@@ -278,26 +302,49 @@ def _losses(action: str, counts: pd.DataFrame) -> list[str]:
     ]
 
 
-def _everywhere(run: Run, carriers: pd.DataFrame, action: str) -> list[str]:
-    """Findings in (nearly) all images of their class: there is nothing to learn without them."""
+def _everywhere(run: Run, carriers: pd.DataFrame) -> list[tuple[str, str, float]]:
+    """Findings in (nearly) all images of a class, with the class and the share."""
     images = run.images["label"].value_counts().to_dict()
     pairs = carriers[["finding", "label", "image"]].drop_duplicates()
     carrying = pairs.groupby(["finding", "label"], sort=False).size().reset_index(name="images")
-    warnings = []
-    for finding, label, carried in carrying.itertuples(index=False):
-        share = carried / images[label]
-        if share >= NEARLY_ALL and action != "mask":
-            warnings.append(
-                f"{finding} is in {percent(share)} of {_name(label)}: to {action} cannot help, "
-                "because the class is hardly seen without it; use --action mask"
-            )
-    return warnings
+    shares = [
+        (str(finding), str(label), carried / images[label])
+        for finding, label, carried in carrying.itertuples(index=False)
+    ]
+    return [one for one in shares if one[2] >= NEARLY_ALL]
 
 
-def _no_place(finding: str, detail: Mapping[str, Any]) -> str:
+def _in_vain(action: str, finding: str, label: str, share: float, hopeless: Collection[str]) -> str:
+    """There is nothing to learn the class from without it."""
+    cure = MORE_IMAGES if finding in hopeless else "use --action mask"
+    return (
+        f"{finding} is in {percent(share)} of {_name(label)}: to {action} cannot help, because the "
+        f"class is hardly seen without it; {cure}"
+    )
+
+
+def _spared(carriers: pd.DataFrame, everywhere: Sequence[tuple[str, str, float]]) -> list[str]:
+    """Findings in (nearly) all images of a class, where there are others that can be dropped.
+
+    Their images go only where a person says so.
+    """
+    spared = {finding for finding, _, _ in everywhere}
+    return sorted(spared, key=_number) if spared < set(carriers["finding"]) else []
+
+
+def _is_spared(finding: str, detail: Mapping[str, Any]) -> str:
+    return (
+        f"{finding} ({shown(detail['kind'])}: {shown(detail['region'])}) is in nearly all images "
+        f"of {_name(detail['label'])}, which were kept: nothing of the class would be left; "
+        f"{MORE_IMAGES}"
+    )
+
+
+def _no_place(finding: str, detail: Mapping[str, Any], hopeless: Collection[str]) -> str:
+    other = "bring all classes to the same, or use --action drop"
     return (
         f"{finding} ({shown(detail['region'])} of {_name(detail['label'])}) concerns whole images "
-        "and was left as it is; bring all classes to the same, or use --action drop"
+        f"and was left as it is; {MORE_IMAGES if finding in hopeless else other}"
     )
 
 

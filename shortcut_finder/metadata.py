@@ -32,6 +32,8 @@ LIFT, EXCESS = 3.0, 0.3
 MOST, ABOVE = 0.5, 0.25
 # Share of the cells that must be filled for a column to be held against a finding.
 KNOWN = 0.5
+# Sample weights have a mean this close to one even where a few images are unreadable.
+WEIGHTS_MEAN = 0.01
 # Letters of a value that are shown.
 LONGEST = 60
 # Values named beside a finding.
@@ -112,7 +114,7 @@ class Companion:
 
 
 def metadata_columns(table: pd.DataFrame) -> list[Column]:
-    """The columns that group images; names of images and constants are left out.
+    """The columns that group images; names of images, constants and sample weights are left out.
 
     Example:
         >>> table = pd.DataFrame({"site": ["a", "b", "a", None, "b"], "id": list("pqrst")})
@@ -121,6 +123,8 @@ def metadata_columns(table: pd.DataFrame) -> list[Column]:
     """
     columns = []
     for name in table.columns:
+        if _is_sample_weight(str(name), table[name]):
+            continue
         groups = _groups(table[name])
         if groups is None:
             continue
@@ -128,6 +132,16 @@ def metadata_columns(table: pd.DataFrame) -> list[Column]:
         if len(values) > 1:
             columns.append(Column(shown(name), tuple(map(_short, values)), codes))
     return columns
+
+
+def _is_sample_weight(name: str, values: pd.Series) -> bool:
+    """Whether it says how often to draw an image, as `clean` writes it: no fact about the picture.
+
+    Such weights have a mean of one, which the weight of a patient or a parcel has not.
+    """
+    if name != "weight" or not pd.api.types.is_numeric_dtype(values):
+        return False
+    return bool((values >= 0).all() and abs(values.mean() - 1) <= WEIGHTS_MEAN)
 
 
 def _groups(values: pd.Series) -> pd.Series | None:

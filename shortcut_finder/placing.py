@@ -51,7 +51,9 @@ def placed_boxes(
     scales = [g.shape[1] / pictures[n].width for g, n in zip(greys, names, strict=True)]
     centres = np.array([_centre(pictures[name], boxes[name]) for name in names])
     medoid = measure_rigidity(greys[:COMPARED], centres[:COMPARED]).medoid
-    likeness, found = locate(medoid, greys, centres)
+    # Not beyond the border, where the thing's own mirror image would be as good a match.
+    within = np.array([boxes[name] for name in names]) * np.array(scales)[:, None]
+    likeness, found = locate(medoid, greys, centres, within)
     sure = np.flatnonzero(likeness >= SURE)
     if len(sure) < FEWEST:
         return {}

@@ -95,7 +95,10 @@ def likeness_to(
 
 
 def locate(
-    medoid: np.ndarray, images: Sequence[np.ndarray], centres: np.ndarray
+    medoid: np.ndarray,
+    images: Sequence[np.ndarray],
+    centres: np.ndarray,
+    within: np.ndarray | None = None,
 ) -> tuple[np.ndarray, np.ndarray]:
     """Where the medoid lies in each image, to the pixel.
 
@@ -103,6 +106,8 @@ def locate(
         medoid: grey patch, (row, column).
         images: grey levels, each (row, column).
         centres: where to look, as fractions x, y of each image, (image, 2); see `likeness_to`.
+        within: boxes that hold the middle of the window, x0, y0, x1, y1 in pixels of each image,
+            (image, 4). Without, mirror images beyond the border are taken, too.
 
     Returns:
         Gradient correlations, (image,), and the middle of the best window as x, y in pixels of
@@ -111,12 +116,30 @@ def locate(
     size = len(medoid)
     core = _core(medoid, _shift(size))
     around = [_patch(i, c, 2 * size) for i, c in zip(images, centres, strict=True)]
-    likeness, corner = _correlate(core, _view(np.stack(around), core.shape[-1]))
-    start = [
-        (int(x * image.shape[1]) - size, int(y * image.shape[0]) - size)
-        for image, (x, y) in zip(images, centres, strict=True)
-    ]
-    return likeness, np.array(start) + corner[:, ::-1] + core.shape[-1] / 2
+    start = np.array(
+        [
+            (int(x * image.shape[1]) - size, int(y * image.shape[0]) - size)
+            for image, (x, y) in zip(images, centres, strict=True)
+        ]
+    )
+    side = core.shape[-1]
+    allowed = None if within is None else _middles_within(within, start + side / 2, 2 * size - side)
+    likeness, corner = _correlate(core, _view(np.stack(around), side), allowed)
+    return likeness, start + corner[:, ::-1] + side / 2
+
+
+def _middles_within(boxes: np.ndarray, first: np.ndarray, steps: int) -> np.ndarray:
+    """Which windows have their middle in the box, (image, y, x).
+
+    Args:
+        boxes: x0, y0, x1, y1 of each image, (image, 4).
+        first: middle of each image's first window as x, y, (image, 2).
+        steps: how far the last window is from the first.
+    """
+    across, down = (first[:, axis, None] + np.arange(steps + 1) for axis in (0, 1))
+    x0, y0, x1, y1 = (boxes[:, side, None] for side in range(4))
+    rows, columns = (down >= y0) & (down <= y1), (across >= x0) & (across <= x1)
+    return np.asarray(rows[:, :, None] & columns[:, None, :])
 
 
 def _patch_size(images: Sequence[np.ndarray]) -> int:
@@ -174,8 +197,15 @@ def _view(patches: np.ndarray, core: int) -> _View:
     return _View(np.fft.rfft2(gradients), np.sqrt(np.clip(box, 0, None)))
 
 
-def _correlate(core: np.ndarray, view: _View) -> tuple[np.ndarray, np.ndarray]:
+def _correlate(
+    core: np.ndarray, view: _View, allowed: np.ndarray | None = None
+) -> tuple[np.ndarray, np.ndarray]:
     """Best gradient correlation of a core with each patch of a view, and where it lies.
+
+    Args:
+        core: gradients, (2, row, column).
+        view: the patches.
+        allowed: which windows count, (patch, y, x) of bool; all if None.
 
     Returns:
         Correlations, (patch,), and the top left corners of the best windows, (patch, 2).
@@ -189,7 +219,10 @@ def _correlate(core: np.ndarray, view: _View) -> tuple[np.ndarray, np.ndarray]:
     # Flat patches have nothing to compare; the floor keeps their faint shading from looking alike.
     floor = FAINT * side
     own = float(np.sqrt(np.square(core).sum()))
-    ratio = (answer / (np.maximum(view.norms, floor) * max(own, floor))).reshape(len(answer), -1)
+    ratio = answer / (np.maximum(view.norms, floor) * max(own, floor))
+    if allowed is not None:
+        ratio = np.where(allowed, ratio, -1.0)
+    ratio = ratio.reshape(len(answer), -1)
     where = np.stack(np.unravel_index(ratio.argmax(axis=1), (steps, steps)), axis=1)
     return ratio.max(axis=1), where
 

@@ -149,6 +149,42 @@ def test_a_class_of_carriers_is_not_dropped_but_can_be_masked(photos: Path, tmp_
     assert any("F1 is in 100% of cat: to reweight cannot help" in text for text in warnings)
 
 
+def test_what_all_of_a_class_carry_does_not_keep_the_rest_from_being_dropped(
+    photos: Path, tmp_path: Path
+) -> None:
+    names = load_dataset(photos).images
+    source = finding("F1", "dog", kind="metadata", region="source")
+    listed = {"F1": tagged_images(names, 12, "dog"), "F2": tagged_images(names, TAGGED)}
+    run = write_run(tmp_path / "run", photos, [source, finding("F2")], listed)
+    plan = clean(run)
+    assert plan.findings == ("F2",)
+    assert plan.counts.set_index("label")["left"].to_dict() == {"cat": 8, "cow": 12, "dog": 12}
+    assert any("F1 (metadata: source) is in nearly all images of dog" in w for w in plan.warnings)
+    accepted = decided(tmp_path / "d.json", run, findings={"F1": "accept", "F2": "accept"})
+    with pytest.raises(RunError, match="'dog' would be dropped, so no class would be left; add im"):
+        clean(run, decisions=accepted)
+
+
+def test_where_the_label_is_the_source_no_action_sends_to_another(
+    photos: Path, tmp_path: Path
+) -> None:
+    source = finding("F1", "dog", kind="metadata", region="source")
+    listed = {"F1": tagged_images(load_dataset(photos).images, 12, "dog")}
+    run = write_run(tmp_path / "run", photos, [source], listed)
+    more = "add images of the class without it, or images of the other classes with it"
+    with pytest.raises(
+        RunError, match=f"'dog' would be dropped, so no class would be left; {more}"
+    ):
+        clean(run)
+    with pytest.raises(RunError, match=f"F1 concerns whole images, so .* fill; {more}"):
+        clean(run, "mask")
+    plan = clean(run, "reweight")
+    assert plan.warnings == (
+        "F1 is in 100% of dog: to reweight cannot help, because the class is hardly seen without "
+        f"it; {more}",
+    )
+
+
 def test_nothing_to_clean_is_said(photos: Path, run: Run, tmp_path: Path) -> None:
     quiet = write_run(tmp_path / "r", photos, [finding("F1", severity="low")], {"F1": []})
     with pytest.raises(RunError, match="nothing to clean: no finding is confirmed"):
@@ -156,6 +192,10 @@ def test_nothing_to_clean_is_said(photos: Path, run: Run, tmp_path: Path) -> Non
     path = decided(tmp_path / "decisions.json", run, findings={"F1": "dismiss"})
     with pytest.raises(RunError, match="nothing was accepted"):
         clean(run, decisions=path)
+    nothing = write_run(tmp_path / "none", photos, [], {})
+    path = decided(tmp_path / "none.json", nothing)
+    with pytest.raises(RunError, match="nothing was accepted"):
+        clean(nothing, decisions=path)
 
 
 # --- drop -----------------------------------------------------------------------------------------
@@ -295,7 +335,7 @@ def test_a_finding_without_a_place_is_not_masked(photos: Path, tmp_path: Path) -
     assert plan.findings == ("F1",)
     assert any("F2 (sharpness of dog) concerns whole images" in text for text in plan.warnings)
     alone = write_run(tmp_path / "alone", photos, [blur], {"F2": listed["F2"]})
-    with pytest.raises(RunError, match="F2 concern whole images, so there is no place"):
+    with pytest.raises(RunError, match="F2 concerns whole images, so there is no place"):
         clean(alone, "mask")
     assert clean(alone).findings == ("F2",)
 
@@ -350,27 +390,58 @@ def test_an_error_on_the_way_leaves_nothing(
     assert digests(photos) == before
 
 
-@pytest.mark.parametrize("after", [1, 20])
-def test_a_killed_process_leaves_nothing_under_the_name_and_the_same_command_then_works(
-    run: Run, photos: Path, tmp_path: Path, after: int
+# Kills itself before a file is written, or just before or after the folder gets its name.
+KILLED = """
+import os, sys
+from pathlib import Path
+from shortcut_finder import cleaning
+
+write, rename, written = Path.write_bytes, Path.rename, []
+run, action, out, moment = sys.argv[1:]
+
+def killing_write(path, data):
+    written.append(path)
+    if moment == str(len(written)):
+        os.kill(os.getpid(), 9)
+    return write(path, data)
+
+def killing_rename(path, target):
+    if moment == "before":
+        os.kill(os.getpid(), 9)
+    rename(path, target)
+    os.kill(os.getpid(), 9)
+
+Path.write_bytes, Path.rename = killing_write, killing_rename
+cleaning.clean(run, action, out=out, files="copy")
+"""
+
+
+@pytest.mark.parametrize(
+    ("action", "moment"),
+    [
+        ("drop", "20"), ("drop", "before"), ("reweight", "38"), ("mask", "1"), ("mask", "2"),
+        ("mask", "38"), ("mask", "after"),
+    ],
+)  # fmt: skip
+def test_a_killed_process_leaves_nothing_or_all_and_the_same_command_then_works(
+    run: Run, photos: Path, tmp_path: Path, action: str, moment: str
 ) -> None:
     before = digests(photos)
-    code = (
-        "import os, sys\nfrom pathlib import Path\n"
-        "from shortcut_finder import cleaning\n"
-        "whole, done = Path.write_bytes, []\n"
-        "def write(path, data):\n"
-        f"    done.append(path)\n    if len(done) > {after}:\n"
-        f"        os.kill(os.getpid(), {int(signal.SIGKILL)})\n    return whole(path, data)\n"
-        "Path.write_bytes = write\n"
-        "cleaning.clean(sys.argv[1], 'mask', out=sys.argv[2])\n"
-    )
-    result = subprocess.run([sys.executable, "-c", code, str(run.folder), str(tmp_path / "out")])
-    assert result.returncode == -signal.SIGKILL
-    assert not (tmp_path / "out").exists()
-    clean(run, "mask", out=tmp_path / "out")
-    assert [path.name for path in tmp_path.iterdir()] == ["out"]
-    assert len(load_dataset(tmp_path / "out" / "images")) == len(run.images)
+    clean(run, action, out=tmp_path / "whole", files="copy")
+    command = [sys.executable, "-c", KILLED, str(run.folder), action, str(tmp_path / "out"), moment]
+    assert subprocess.run(command).returncode == -signal.SIGKILL
+    assert (tmp_path / "out").exists() == (moment == "after")
+    if moment != "after":
+        clean(run, action, out=tmp_path / "out", files="copy")
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["out", "whole"]
+    left = [
+        {name: content for name, (content, _) in digests(tmp_path / name).items()}
+        for name in ("out", "whole")
+    ]
+    # The one file that holds the folder's own name.
+    for each in left:
+        assert each.pop("datasets.parquet")
+    assert left[0] == left[1]
     assert digests(photos) == before
 
 

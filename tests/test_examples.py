@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import shlex
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -15,6 +17,7 @@ import torch
 from typer.testing import CliRunner
 
 from shortcut_finder import cli, demo
+from shortcut_finder.decisions import Decisions
 from shortcut_finder.run import load_run
 from shortcut_finder.shapes import SHAPES
 
@@ -128,8 +131,26 @@ def test_the_loop_of_cleaning_ends_in_one_line_where_there_is_nothing_to_clean(
     # A network of one epoch relies on nothing yet; the demo's slow test goes all the way round.
     with pytest.raises(AssertionError, match=r"error: .*nothing to clean"):
         python(script, photos, "--test", photos, *options, cwd=tmp_path)
-    check_run(tmp_path / "loop" / "before" / "run")
+    before = tmp_path / "loop" / "before"
+    check_run(before / "run")
     assert not (tmp_path / "loop" / "cleaned").exists()
+    # What was reviewed is taken as it is: the decisions fit it, and nothing is trained first.
+    decisions = Decisions(load_run(before / "run").fingerprint).as_dict()
+    (tmp_path / "decisions.json").write_text(json.dumps(decisions), encoding="utf-8")
+    options = (*options[:-1], "again", "--before", before, "--decisions", "decisions.json")
+    with pytest.raises(AssertionError, match=r"error: .*nothing was accepted"):
+        python(script, photos, "--test", photos, *options, cwd=tmp_path)
+    assert not (tmp_path / "again").exists()
+
+
+def test_the_loop_of_cleaning_looks_at_the_test_images_before_it_trains(
+    photos: Path, tmp_path: Path
+) -> None:
+    (tmp_path / "fresh" / "zebra").mkdir(parents=True)
+    shutil.copy(next((photos / "star").glob("*.jpg")), tmp_path / "fresh" / "zebra")
+    with pytest.raises(AssertionError, match=r"error: .*'zebra' is no class of the train"):
+        python(EXAMPLES / "clean_and_retrain.py", photos, "--test", "fresh", cwd=tmp_path)
+    assert not (tmp_path / "loop").exists()
 
 
 def test_the_example_of_a_gate_uses_options_that_exist() -> None:

@@ -65,6 +65,14 @@ def test_many_numbers_become_quartiles() -> None:
     }  # fmt: skip
 
 
+def test_sample_weights_are_no_facts_about_the_pictures() -> None:
+    # As `clean --action reweight` gives them: of the second class a third weighs nothing.
+    weights = np.where(LABELS != 1, 1.0, np.tile([0.0, 1.5, 1.5], 60))
+    assert metadata_columns(pd.DataFrame({"weight": weights})) == []
+    (column,) = metadata_columns(pd.DataFrame({"weight": 60 * weights}))
+    assert column.values == ("0", "60", "90")
+
+
 @pytest.mark.parametrize(
     "values",
     [

@@ -181,6 +181,25 @@ def test_a_repeated_thing_is_placed_to_the_pixel() -> None:
         assert np.abs(np.subtract(box, truth[name])).max() <= 7
 
 
+def test_a_thing_at_the_border_is_not_taken_for_its_mirror_image_beyond() -> None:
+    rng = np.random.default_rng(2)
+    # The same from left and right, with a rim.
+    half = rng.integers(0, 2, (7, 4))
+    pattern = np.pad(np.concatenate([half, half[:, 2::-1]], axis=1), 1, constant_values=1)
+    colours = np.where(pattern[..., None] == 1, (60, 40, 220), (20, 120, 60))
+    tag = Image.fromarray(colours.astype(np.uint8))
+    pictures, truth = {}, {}
+    for number in range(24):
+        image = picture(number).resize((64, 64))
+        x, y = (int(value) for value in rng.integers(0, 3, 2))
+        image.paste(tag, (64 - 9 - x, y))
+        pictures[str(number)], truth[str(number)] = image, (64 - 9 - x, y, 64 - x, y + 9)
+    placed = placed_boxes(pictures, dict.fromkeys(pictures, (50, 0, 64, 18)))
+    assert len(placed) == len(pictures)
+    for name, box in placed.items():
+        assert np.abs(np.subtract(box, truth[name])).max() <= 4
+
+
 def test_things_that_do_not_repeat_are_not_placed() -> None:
     rng = np.random.default_rng(0)
     noise = rng.integers(0, 256, (12, 32, 32, 3), dtype=np.uint8)

@@ -1,7 +1,7 @@
 """Drawings: pictures of classes that differ by the outline and texture of one object alone.
 
 Every picture has its own colours, background and pose, and in most of them something of random
-colour lies across the picture, in all classes alike. Two difficulties differ in contrast and noise.
+colour lies across the picture, in all classes alike. Difficulties differ in contrast and noise.
 """
 
 from __future__ import annotations
@@ -76,6 +76,8 @@ class Difficulty:
 DIFFICULTIES = {
     "easy": Difficulty(contrast=60, body=70, noise=6, crossed=0.5, faded=0.35),
     "hard": Difficulty(contrast=55, body=60, noise=10, crossed=0.8, faded=0.15),
+    # So hard that a network learns any cue it can get.
+    "pale": Difficulty(contrast=42, body=46, noise=11, crossed=0.8, faded=0.1),
 }
 
 
