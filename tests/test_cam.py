@@ -676,6 +676,21 @@ def test_bf16_is_dropped_where_it_changes_the_top_class() -> None:
     assert any("the top class changes" in note for note in plan.notes)
 
 
+def test_bf16_is_kept_where_only_the_order_below_the_top_class_changes() -> None:
+    network, pixels = small(), random_pixels(1, 48)
+    classifier = classifier_of(network, 48)
+    with torch.no_grad():
+        features = network.features(classifier.normalise(pixels)).mean((2, 3))[0]
+        first = features / features.norm()
+        others = torch.randn(4, 24, generator=torch.Generator().manual_seed(0))
+        others -= (others @ first)[:, None] * first
+        # All but the top class have the same logit, and maps of their own.
+        network.fc.weight.copy_(torch.cat([2 * first[None], first + others]))
+        network.fc.bias.zero_()
+    plan, _ = run(classifier, pixels, None, Settings(precision="bf16"))
+    assert plan.precision == "bf16", plan.notes
+
+
 @pytest.mark.parametrize(("seconds", "precision"), [(0.5, "bf16"), (2.0, "fp32")])
 def test_automatic_precision_on_a_cpu_is_what_is_faster(
     seconds: float, precision: str, monkeypatch: pytest.MonkeyPatch

@@ -91,7 +91,7 @@ MANY = [
     ("hiera_tiny_224", "pooled", 0),
     ("vit_tiny_patch16_224", "class token", 1),
     ("deit_tiny_distilled_patch16_224", "class token", 2),
-    ("convit_tiny", "generic", 1),
+    ("convit_tiny", "class token", 1),
     ("cait_xxs24_224", "generic", 1),
     ("xcit_nano_12_p16_224", "generic", 1),
     ("pit_ti_224", "generic", 1),
