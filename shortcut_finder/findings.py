@@ -716,7 +716,9 @@ def _sentence(
     sharing: str,
 ) -> str:
     rigid = weight["rigidity"] >= EXACT
-    thing = _THINGS[kind] if rigid or kind == "background" else "a part that looks alike"
+    spotlike = weight["spot"] >= SPOTLIKE
+    alike = "a mark that looks alike" if spotlike else "a part that looks alike"
+    thing = _THINGS[kind] if rigid or kind == "background" else alike
     where = _WHERE.get(region, f"at the {region}")
     if region.startswith("grid"):
         where = _WHERE["centre"]
@@ -725,7 +727,7 @@ def _sentence(
     looks = " It does not repeat exactly, so it may well be a true part of the class."
     if rigid:
         looks = " It repeats almost exactly, as natural objects seldom do."
-    elif weight["spot"] >= SPOTLIKE:
+    elif spotlike:
         looks = (
             " It does not repeat exactly, but it keeps to one small place, as objects seldom do."
         )

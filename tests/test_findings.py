@@ -235,6 +235,7 @@ def test_what_keeps_to_a_spot_is_loud_whatever_it_looks_like(tmp_path: Path) -> 
     assert [(one.label, one.region, one.severity) for one in found] == [
         ("bee", "top left corner", "medium")
     ]
+    assert "a mark that looks alike at the top left corner" in found[0].sentence
     assert "keeps to one small place" in found[0].sentence
     # In the middle, at changing places and in nearly all of a class stand objects.
     for name, thing in {
