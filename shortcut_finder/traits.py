@@ -13,6 +13,7 @@ from shortcut_finder.evidence import phi
 from shortcut_finder.findings import Finding, severity_of
 from shortcut_finder.metadata import Column, Companion, Telling, companions
 from shortcut_finder.records import Records
+from shortcut_finder.regions import ANYWHERE
 from shortcut_finder.texts import percent
 
 _ADVICE = {
@@ -25,6 +26,8 @@ _ADVICE = {
     "border": "Crop the border of every image, of all classes,",
 }
 
+# Families of looks that nothing inside the frame decides.
+OUTER = ("corner light", "border", "image size", "file type", "compression")
 # Suspicion of what natural classes reach, too.
 FAINT = 0.1
 # A thing in this share of a class explains all that moves with the class.
@@ -52,8 +55,7 @@ def property_findings(
     for one in associations:
         own = records.labels == one.label
         explained = any(
-            other.label == classes[one.label] and _explains(other.carries[own], one.carries[own])
-            for other in reasons
+            other.label == classes[one.label] and _explains(other, one, own) for other in reasons
         )
         if not explained:
             finding = _property_finding(one, own, records, classes[one.label])
@@ -62,9 +64,15 @@ def property_findings(
     return found
 
 
-def _explains(one: np.ndarray, other: np.ndarray) -> bool:
-    """Whether one thing explains another in a class: in the same images, or in nearly all."""
-    return bool(one.mean() >= NEARLY_ALL or phi(one.astype(float), other.astype(float)) >= TOGETHER)
+def _explains(reason: Finding, look: Association, own: np.ndarray) -> bool:
+    """Whether a finding explains a look of its class: in the same images, or in nearly all.
+
+    What stands inside the frame changes neither its border nor the file.
+    """
+    there, alike = reason.carries[own], look.carries[own]
+    apart = look.family in OUTER and reason.region in (ANYWHERE, "centre")
+    everywhere = there.mean() >= NEARLY_ALL and not apart
+    return bool(everywhere or phi(there.astype(float), alike.astype(float)) >= TOGETHER)
 
 
 def _property_finding(one: Association, own: np.ndarray, records: Records, label: str) -> Finding:

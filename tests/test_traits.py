@@ -137,6 +137,25 @@ def test_a_finding_in_the_pictures_explains_a_property(
     assert len(found(table, (replace(frame, label=CLASSES[0]),))) == 1
 
 
+def vignette(picture: Image.Image) -> Image.Image:
+    y, x = np.mgrid[-1 : 1 : picture.height * 1j, -1 : 1 : picture.width * 1j]
+    dark = np.clip(1.3 - 0.9 * np.hypot(x, y), 0, 1)[..., None]
+    return Image.fromarray((np.asarray(picture) * dark).astype(np.uint8))
+
+
+@pytest.mark.parametrize(("region", "left"), [("frame", 0), ("anywhere", 1), ("centre", 1)])
+def test_what_stands_inside_does_not_explain_the_corners(
+    scenes: tuple[list[Image.Image], pd.DataFrame], region: str, left: int
+) -> None:
+    table, _ = planted(scenes, vignette, 1.0)
+    first = found(table)[0]
+    assert first.region == "corner light"
+    everywhere = first.number == LABELS
+    thing = replace(first, kind="patch", region=region, severity="high", carries=everywhere)
+    rest = found(table, (thing,))
+    assert sum(one.region == "corner light" for one in rest) == left
+
+
 def test_one_cue_is_one_finding_though_it_moves_many_properties(
     scenes: tuple[list[Image.Image], pd.DataFrame],
 ) -> None:
