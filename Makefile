@@ -22,9 +22,10 @@ check: $(INSTALLED)
 	$(BIN)/mypy --config-file pyproject.toml
 	$(BIN)/python -m pytest tests/test_layers.py
 
-# PHOTOS is any folder of five class folders, OUT a folder that does not exist yet.
+# PHOTOS is any folder of five class folders, OUT a folder that does not exist yet; OPTIONS=--small
+# plants harder things, at 160 pixels.
 bench-plantings: $(INSTALLED)
-	$(BIN)/python tests/benchmarks/plantings.py $(PHOTOS) --out $(OUT)
+	$(BIN)/python tests/benchmarks/plantings.py $(PHOTOS) --out $(OUT) $(OPTIONS)
 
 # PHOTOS is any folder of images; needs the packages named in the script.
 bench-watermark: $(INSTALLED)

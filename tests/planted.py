@@ -151,12 +151,53 @@ def colour_cast(image: Image.Image, rng: Generator, look: int) -> Planted:
     return Image.fromarray(np.clip(pixels, 0, 255).astype(np.uint8)), (0, 0, *image.size)
 
 
+def changing_date(image: Image.Image, rng: Generator, look: int) -> Planted:
+    """Digits in one colour near a corner, others in every image, as a camera prints them."""
+    style = np.random.default_rng([look, 6])
+    paper = _colours(style)[1]
+    right, bottom = style.integers(0, 2, 2)
+    font = _font(min(image.size) * 0.085)
+    text = "{:02d}/{:02d}/{:02d}".format(*rng.integers(10, 99, 3))
+    left, top, end, low = font.getbbox(text)
+    size = np.array([end - left, low - top])
+    margin = 2 + rng.integers(0, 4, 2)
+    at = np.where([right, bottom], np.array(image.size) - size - margin, margin)
+    dated = image.copy()
+    ImageDraw.Draw(dated).text((at[0] - left, at[1] - top), text, fill=paper, font=font)
+    x, y = (int(value) for value in at)
+    return dated, (max(0, x), max(0, y), x + int(size[0]), y + int(size[1]))
+
+
+def strip_anywhere(image: Image.Image, rng: Generator, look: int) -> Planted:
+    """A thin line of one colour, a third of the image long, anywhere."""
+    ink, _ = _colours(np.random.default_rng([look, 7]))
+    size = (round(image.width * 0.35), max(3, round(image.height * 0.02)))
+    at = rng.integers(0, np.array(image.size) - size)
+    return _pasted(image, Image.new("RGB", size, ink), at)
+
+
+def faint_ring(image: Image.Image, rng: Generator, look: int) -> Planted:
+    """A ring with a bar in it that one can see through, anywhere."""
+    style = np.random.default_rng([look, 8])
+    turn = style.uniform(0, np.pi)
+    side = round(min(image.size) * 0.16)
+    y, x = (np.indices((side, side)) + 0.5) / side * 2 - 1
+    radius, across = np.hypot(x, y), np.abs(np.cos(turn) * x + np.sin(turn) * y)
+    drawn = (np.abs(radius - 0.75) < 0.2) | ((across < 0.15) & (radius < 0.75))
+    ring = Image.new("RGBA", (side, side), (255, 255, 255, 0))
+    ring.putalpha(Image.fromarray((102 * drawn).astype(np.uint8)))
+    return _pasted(image, ring, rng.integers(0, np.array(image.size) - side))
+
+
 PLANTERS: dict[str, Callable[[Image.Image, Generator, int], Planted]] = {
     "tag": corner_tag,
     "sticker": sticker_anywhere,
     "frame": thin_frame,
     "text": translucent_text,
     "cast": colour_cast,
+    "date": changing_date,
+    "strip": strip_anywhere,
+    "faint": faint_ring,
 }
 
 
