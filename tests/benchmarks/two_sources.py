@@ -80,7 +80,7 @@ def main() -> None:
     parser.add_argument("folder", type=Path, help="with train/, test/, conflict/, metadata.csv")
     parser.add_argument("--out", type=Path, required=True, help="new folder for the runs")
     parser.add_argument("--seeds", type=int, default=3, help="trainings of each version")
-    parser.add_argument("--epochs", type=int, default=3, help="passes over the images")
+    parser.add_argument("--epochs", type=int, default=5, help="passes over the images")
     parser.add_argument("--input-size", type=int, default=160, help="side of the input, in pixels")
     options = parser.parse_args()
     options.out.mkdir(parents=True, exist_ok=True)
@@ -113,6 +113,9 @@ def main() -> None:
             print(f"{version}: {' '.join(plan.findings)} in {changed}", flush=True)
             for warning in (*plan.warnings, *plan.advice):
                 print(f"  {warning}")
+            if not plan.counts["changed"].sum():
+                print("  which changes nothing")
+                continue
             changes = plan.images[["image", "change", "weight"]]
             if any(changes.equals(other) for other in done):
                 print("  the same images as without a hint")
