@@ -61,8 +61,9 @@ ABOVE_NATURE, LOWEST = 0.15, 0.45
 SPOT, SPOTTED, CLEARLY = 0.12, 0.5, 0.5
 # How clearly it must keep to it for us to say so.
 SPOTLIKE = 0.8
-# Share of a class from which what keeps to a spot may be its object.
-NEARLY_ALL = 0.8
+# Share of a class from which what does not repeat exactly may be the class itself, and from which
+# nothing is left to compare with.
+COMMON, NEARLY_ALL = 0.6, 0.8
 # Places of the frame where members are compared for what is ordinary in them, and how far from the
 # thing itself these must lie.
 ELSEWHERE = ((0.25, 0.25), (0.75, 0.25), (0.25, 0.75), (0.75, 0.75), (0.5, 0.5))
@@ -275,7 +276,11 @@ def _extended(one: _Looked, scene: Scene, tested: np.ndarray, lacking: np.ndarra
         # Others are held to a stricter limit, unless they are known to share it.
         if images.any() and (name == "share" or listed.template.shared):
             test[name] = float(listed.carries[images].mean())
-    return replace(one, candidate=listed, reached=reached, test=test)
+    weight = one.weight
+    if weight["spot"] > 0:
+        # More of the class may carry it than the template was sure of.
+        weight = _weigh(one.candidate, test, scene.records)
+    return replace(one, candidate=listed, reached=reached, test=test, weight=weight)
 
 
 def _sifted(candidate: Candidate, one: _Looked, scene: Scene) -> Candidate:
@@ -512,7 +517,7 @@ def _spot(candidate: Candidate, region: str, share: float) -> float:
     extent, template = candidate.extent, candidate.template
     if extent is None or region not in (*CORNERS, *EDGES) or extent.mean() > SPOT:
         return 0.0
-    if share >= NEARLY_ALL:
+    if share >= COMMON:
         return 0.0
     apart = (template.typical - template.limit) / max(template.typical, 1e-6)
     return float(np.clip(apart / CLEARLY, 0, 1))

@@ -8,13 +8,11 @@ from dataclasses import replace
 import numpy as np
 
 from shortcut_finder.experiments import Experiment, Verification
-from shortcut_finder.findings import EXACT, HIGH, LEAST, MEDIUM, NEARLY_ALL, WIDE, Finding
+from shortcut_finder.findings import COMMON, EXACT, HIGH, LEAST, MEDIUM, NEARLY_ALL, WIDE, Finding
 from shortcut_finder.records import Records
 from shortcut_finder.regions import ANYWHERE
 from shortcut_finder.texts import percent
 
-# Share of a class from which what does not repeat exactly may be the class itself.
-COMMON = 0.6
 # Part of the score of an image that depends on how much its label hangs on the thing.
 HANGING = 0.1
 
