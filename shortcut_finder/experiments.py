@@ -30,7 +30,7 @@ CONFIDENCE = 0.95
 FEWEST_COMPARED = 5
 # Share of its log-odds that an addition has on top, at least, and at most: beyond that its images
 # are surer of the class for another reason. And how clear it must be that it has less.
-ADDED, OTHERWISE, CLEAR = 0.4, 1.5, 0.2
+ADDED, OTHERWISE, CLEAR = 0.4, 2.5, 0.2
 # The hottest part of natural images makes them a little surer, too; an addition must be plain.
 PLAIN = 1e-3
 # Strongest first: the model relies on it; it looks like a shortcut; it is there, unused.

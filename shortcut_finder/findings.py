@@ -54,7 +54,7 @@ ORDINARY, RIGID = 0.55, 0.80
 MOVING = 0.10
 # Where the most rigid parts of other classes repeat less than that, doubt begins lower: this much
 # above them, but never below.
-ABOVE_NATURE, LOWEST = 0.15, 0.45
+ABOVE_NATURE, LOWEST = 0.12, 0.42
 # A thing that keeps to a spot off the middle, of so many cells of the frame at most, in part of a
 # class alone: objects seldom do, whatever it looks like. Suspicion of the clearest of these, and
 # the part of its likeness that must set it apart from other images to be that clear.
@@ -478,7 +478,7 @@ def _cell_centre(cell: int, grid: tuple[int, int]) -> tuple[float, float]:
 def _weigh(candidate: Candidate, test: dict[str, float], records: Records) -> dict[str, float]:
     """Suspicion and its parts, each in [0, 1]."""
     stricter = MOVING if candidate.extent is None else 0.0
-    ordinary = min(ORDINARY + stricter, max(test["natural_rigidity"] + ABOVE_NATURE, LOWEST))
+    ordinary = min(ORDINARY, max(test["natural_rigidity"] + ABOVE_NATURE, LOWEST)) + stricter
     ordinary = max(ordinary, test["control_rigidity"] + 0.1)
     span = max(RIGID + stricter - ordinary, 0.25)
     rigid = float(np.clip((test["rigidity"] - ordinary) / span, 0, 1))

@@ -119,9 +119,12 @@ def _may_be_object(finding: Finding, verification: Verification) -> bool:
 def _artificial(finding: Finding, verification: Verification) -> bool:
     """Whether it looks enough like an artifact to be called a shortcut when the model relies on it.
 
-    What does not repeat to the pixel may still behave like an artifact.
+    What does not repeat to the pixel may still behave like an artifact, and where objects stand it
+    must.
     """
-    return finding.severity != "low" or _behaves(finding, verification)
+    doubtful = _looks_natural(finding) and _inside(finding)
+    looks = finding.severity != "low" and not doubtful
+    return looks or _behaves(finding, verification)
 
 
 def _looks_natural(finding: Finding) -> bool:

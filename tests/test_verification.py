@@ -15,9 +15,10 @@ from PIL import Image
 from scipy import signal
 from synthetic import CLASSES, FIXED_CELL, SIDE, Thing, World, make_world, paste, stamp
 
+from shortcut_finder import verdicts
 from shortcut_finder.associations import FAMILIES
 from shortcut_finder.errors import UnreadableImage
-from shortcut_finder.experiments import FEWEST_PAIRS
+from shortcut_finder.experiments import FEWEST_PAIRS, Verification
 from shortcut_finder.findings import Finding, Scene
 from shortcut_finder.laboratory import PAIRS
 from shortcut_finder.preprocessing import Preprocessing
@@ -270,6 +271,18 @@ def test_what_most_of_a_class_carries_may_be_the_class(
     (found,) = verified(world, RELIES, [replace(finding, severity="low", share=share)])
     assert found.verification.behaves
     assert found.verdict == verdict
+
+
+@pytest.mark.parametrize(
+    ("region", "rigidity", "artificial"),
+    [("anywhere", 0.4, False), ("centre", 0.4, False), ("anywhere", 0.6, True), ("frame", 0, True)],
+)
+def test_where_objects_stand_what_hardly_repeats_must_behave_like_an_addition(
+    region: str, rigidity: float, artificial: bool, moving: tuple[World, Finding]
+) -> None:
+    parts = {**moving[1].parts, "rigidity": rigidity}
+    finding = replace(moving[1], severity="medium", region=region, parts=parts)
+    assert verdicts._artificial(finding, Verification()) == artificial
 
 
 @pytest.mark.parametrize(
