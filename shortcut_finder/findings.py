@@ -72,6 +72,10 @@ APART = 0.3
 EXACT = 0.5
 # Suspicion from which a finding is of high, medium severity.
 HIGH, MEDIUM = 0.60, 0.45
+# Suspicion from which a little more or less of it tells nothing.
+BEYOND_DOUBT = 0.8
+# How many times as many images a template of what other classes share must find in the class.
+MORE = 1.25
 # Suspicion that scores are measured by where there is none, so that their order is kept.
 LEAST = 1e-6
 # Natural-looking groups of a class that are still listed, at low severity, and how many more are
@@ -302,10 +306,13 @@ def _sifted(candidate: Candidate, one: _Looked, scene: Scene) -> Candidate:
 
 def _distinct(looked: Sequence[_Looked], records: Records) -> list[_Looked]:
     """The suspicious, the promising, and a few ordinary ones, without pieces of the same thing."""
-    # What other classes share is told with its true share there only by its own template.
-    suspicious = sorted(
-        looked, key=lambda one: (not one.candidate.template.shared, -one.weight["suspicion"])
-    )
+
+    def first(one: _Looked) -> tuple[bool, float, float]:
+        # Of several that are beyond doubt the one that most images carry is the whole thing.
+        plain = min(one.weight["suspicion"], BEYOND_DOUBT)
+        return not _tells_more(one, looked, records.labels), -plain, -_carried(one, records.labels)
+
+    suspicious = sorted(looked, key=first)
     loud = [one for one in suspicious if severity_of(one.weight["suspicion"]) != "low"]
     low = [one for one in suspicious if severity_of(one.weight["suspicion"]) == "low"]
     promising = [one for one in low if one.test["p_surer"] <= SURER]
@@ -321,6 +328,26 @@ def _distinct(looked: Sequence[_Looked], records: Records) -> list[_Looked]:
                 kept.append(one)
                 taken[label] += 1
     return kept
+
+
+def _carried(one: _Looked, labels: np.ndarray) -> float:
+    """How many images of the class carry it."""
+    return float(one.reached.carries[labels == one.candidate.label].sum())
+
+
+def _tells_more(one: _Looked, looked: Sequence[_Looked], labels: np.ndarray) -> bool:
+    """Whether other classes share a thing, so that only its own template finds all that carry it.
+
+    A template that keeps away from the other classes then leaves out many images of the class.
+    """
+    if not one.candidate.template.shared:
+        return False
+    others = [other for other in looked if not other.candidate.template.shared]
+    return all(
+        _carried(one, labels) >= MORE * _carried(other, labels)
+        for other in others
+        if same_images(one.reached, other.reached, labels)
+    )
 
 
 def worth_listing(findings: Sequence[Finding]) -> tuple[Finding, ...]:
