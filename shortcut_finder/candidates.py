@@ -75,11 +75,22 @@ def _membership(template: Template, similarity: np.ndarray) -> np.ndarray:
     return (similarity - template.limit) / span
 
 
+def together(one: np.ndarray, other: np.ndarray) -> bool:
+    """Whether two things stand in the same images, given which carry them, (image,) of bool.
+
+    Example:
+        >>> together(np.array([True, True, False]), np.array([True, False, False]))
+        True
+    """
+    return phi(one.astype(float), other.astype(float)) >= TOGETHER
+
+
 def same_images(one: Candidate, other: Candidate, labels: np.ndarray) -> bool:
     """Whether two candidates of a class stand in the same images: pieces of one thing."""
+    if one.label != other.label:
+        return False
     own = labels == one.label
-    carried = one.carries[own].astype(float), other.carries[own].astype(float)
-    return one.label == other.label and phi(*carried) >= TOGETHER
+    return together(one.carries[own], other.carries[own])
 
 
 def classes_without(candidate: Candidate, labels: np.ndarray, half: np.ndarray) -> np.ndarray:

@@ -14,7 +14,6 @@ from shortcut_finder.associations import Shift
 from shortcut_finder.candidates import (
     FEWEST,
     LIFT,
-    TOGETHER,
     Candidate,
     association_test,
     classes_without,
@@ -22,9 +21,10 @@ from shortcut_finder.candidates import (
     listed_images,
     reach,
     same_images,
+    together,
 )
 from shortcut_finder.errors import UnreadableImage
-from shortcut_finder.evidence import false_discovery_rate, phi
+from shortcut_finder.evidence import false_discovery_rate
 from shortcut_finder.experiments import VERDICTS, Verification, answers_for, surer_p
 from shortcut_finder.groups import Template, matching_cells, place_concentration
 from shortcut_finder.metadata import Companion
@@ -197,11 +197,12 @@ def judge(
         for candidate, test, value, without in zip(candidates, tests, q, lacking, strict=True)
         if holds(test, float(value))
     ]
+    most = _most_rigid([seen for seen, _ in holding])
     looked: list[_Looked] = []
     notes: list[str] = []
     for seen, without in holding:
         label = seen.candidate.label
-        one = _look(seen, _natural([other for other, _ in holding], label), scene.records)
+        one = _look(seen, _natural(most, label), scene.records)
         # Parts of objects are shared by many classes; only what repeats exactly is worth a word.
         if seen.candidate.template.shared and not one.exact:
             continue
@@ -231,18 +232,27 @@ class _Seen:
     found: Rigidity
 
 
-def _natural(seen: Sequence[_Seen], label: int) -> float:
-    """How rigid parts of objects are in this dataset, as far as other classes than one tell.
-
-    The most rigid candidate of each other class, and of these the (lower) median, since an artifact
-    in one class is none in most. 1, which tells nothing, where no other class has a candidate.
-    """
+def _most_rigid(seen: Sequence[_Seen]) -> dict[int, float]:
+    """How rigid the most rigid candidate of each class is."""
     most: dict[int, float] = {}
     for one in seen:
-        if one.candidate.label != label:
-            known = most.get(one.candidate.label, -1.0)
-            most[one.candidate.label] = max(known, one.found.gradient)
-    return sorted(most.values())[(len(most) - 1) // 2] if most else 1.0
+        label = one.candidate.label
+        most[label] = max(most.get(label, -1.0), one.found.gradient)
+    return most
+
+
+def _natural(most: Mapping[int, float], label: int) -> float:
+    """How rigid parts of objects are in this dataset, as far as other classes than one tell.
+
+    Of the most rigid candidates of the other classes the (lower) median, since an artifact in one
+    class is none in most. 1, which tells nothing, where no other class has a candidate.
+
+    Args:
+        most: from `_most_rigid`.
+        label: the class that does not count.
+    """
+    others = sorted(value for other, value in most.items() if other != label)
+    return others[(len(others) - 1) // 2] if others else 1.0
 
 
 @dataclass(frozen=True, eq=False)
@@ -375,8 +385,7 @@ def worth_listing(findings: Sequence[Finding]) -> tuple[Finding, ...]:
 
 def _goes_with(one: Finding, other: Finding) -> bool:
     """Whether two findings of a class stand in the same images."""
-    carried = one.carries.astype(float), other.carries.astype(float)
-    return one.label == other.label and phi(*carried) >= TOGETHER
+    return one.label == other.label and together(one.carries, other.carries)
 
 
 def _seen(candidate: Candidate, test: dict[str, float], scene: Scene, half: np.ndarray) -> _Seen:

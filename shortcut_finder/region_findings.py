@@ -14,9 +14,9 @@ import numpy as np
 from scipy import ndimage
 
 from shortcut_finder.blanks import Explain
-from shortcut_finder.candidates import FEWEST, LIFT, Q_LIMIT, TOGETHER
+from shortcut_finder.candidates import FEWEST, LIFT, Q_LIMIT, together
 from shortcut_finder.errors import UnreadableImage
-from shortcut_finder.evidence import LIFTED, association_p, false_discovery_rate, phi
+from shortcut_finder.evidence import LIFTED, association_p, false_discovery_rate
 from shortcut_finder.experiments import signed_rank_p
 from shortcut_finder.findings import MEDIUM, Finding, Scene, severity_of
 from shortcut_finder.preprocessing import Box
@@ -240,7 +240,7 @@ def _explains(reason: Finding, one: _Held, labels: np.ndarray, spread: Spread) -
         return False
     own = labels == one.label
     there, members = reason.carries[own], one.carries[own]
-    if phi(there.astype(float), members.astype(float)) >= TOGETHER:
+    if together(there, members):
         return True
     if reason.extent is not None and one.region != OUTSIDE:
         inside = reason.extent & _cells(one.region, reason.extent.shape)

@@ -8,8 +8,7 @@ from dataclasses import replace
 import numpy as np
 
 from shortcut_finder.associations import Association
-from shortcut_finder.candidates import TOGETHER
-from shortcut_finder.evidence import phi
+from shortcut_finder.candidates import together
 from shortcut_finder.findings import Finding, severity_of
 from shortcut_finder.metadata import Column, Companion, Telling, companions
 from shortcut_finder.records import Records
@@ -72,7 +71,7 @@ def _explains(reason: Finding, look: Association, own: np.ndarray) -> bool:
     there, alike = reason.carries[own], look.carries[own]
     apart = look.family in OUTER and reason.region in (ANYWHERE, "centre")
     everywhere = there.mean() >= NEARLY_ALL and not apart
-    return bool(everywhere or phi(there.astype(float), alike.astype(float)) >= TOGETHER)
+    return bool(everywhere or together(there, alike))
 
 
 def _property_finding(one: Association, own: np.ndarray, records: Records, label: str) -> Finding:

@@ -251,10 +251,13 @@ def test_doubt_begins_lower_where_nothing_else_is_rigid() -> None:
         found = SimpleNamespace(gradient=gradient)
         return SimpleNamespace(candidate=SimpleNamespace(label=label), found=found)
 
+    def natural(known: list[SimpleNamespace], label: int) -> float:
+        return findings._natural(findings._most_rigid(known), label)
+
     known = [seen(0, 0.9), seen(0, 0.2), seen(1, 0.3), seen(1, 0.1), seen(2, 0.7)]
     # The most rigid of each other class, and of two the lower.
-    assert [findings._natural(known, label) for label in (0, 1, 2)] == [0.3, 0.7, 0.3]
-    assert findings._natural(known[:2], 0) == 1.0
+    assert [natural(known, label) for label in (0, 1, 2)] == [0.3, 0.7, 0.3]
+    assert natural(known[:2], 0) == 1.0
 
 
 def test_patches_are_cut_where_the_model_looked(tmp_path: Path) -> None:
