@@ -32,9 +32,11 @@ from shortcut_finder.errors import RunError, SettingsError
 from shortcut_finder.evidence import association_p, divide, weigh_regions
 from shortcut_finder.findings import Finding, Judged, Scene, judge, located, ranked, worth_listing
 from shortcut_finder.groups import discovery_half, find_templates, match_templates
+from shortcut_finder.laboratory import Predict
 from shortcut_finder.metadata import metadata_columns, telling_columns
 from shortcut_finder.objects import Outlines, cover_cells, take_outlines
 from shortcut_finder.offenders import rank_offenders
+from shortcut_finder.parts import Parts
 from shortcut_finder.properties import PROPERTIES
 from shortcut_finder.records import Records, read_records
 from shortcut_finder.region_findings import (
@@ -44,10 +46,12 @@ from shortcut_finder.region_findings import (
     spread_of,
 )
 from shortcut_finder.regions import OBJECT, OUTSIDE, frame_regions, region_shares
+from shortcut_finder.repeats import repeats
 from shortcut_finder.run import Run, save_run
 from shortcut_finder.schema import FINDING_COLUMNS, SCHEMA_VERSION
 from shortcut_finder.settings import Settings
 from shortcut_finder.traits import metadata_findings, property_findings, with_companions
+from shortcut_finder.transplants import transplant
 from shortcut_finder.verification import verify
 
 if TYPE_CHECKING:
@@ -103,7 +107,7 @@ def scan(
     from shortcut_finder.pictures import write_shots, write_thumbnails
     from shortcut_finder.report import write_report
     from shortcut_finder.selection import report_images
-    from shortcut_finder.sweep import sweep
+    from shortcut_finder.sweep import batch_size, sweep
 
     settings = settings or Settings()
     if settings.engine != "local":
@@ -126,10 +130,20 @@ def scan(
     records = read_records(
         folder / "shards", images.labels, tuple(swept.plan.get("cell_grid", (1, 1)))
     )
-    with _explaining(classifier, settings, swept) as explain:
+    with _asking(classifier, settings, swept) as (explain, predict):
         where = _look_where(records, images, outlines, classifier, explain, settings.seed)
+        parts = None
+        if settings.verify:
+            parts = transplant(
+                _scene(records, images, classifier),
+                discovery_half(records.labels, settings.seed),
+                predict,
+                batch=batch_size(classifier, settings),
+                seed=settings.seed,
+                progress=progress,
+            )
         judged = find_shortcuts(
-            folder / "shards", records, images, classifier, settings, progress=progress
+            folder / "shards", records, images, classifier, settings, parts=parts, progress=progress
         )
         judged = _with_regions(judged, where, records, images, classifier, explain, settings.seed)
     if settings.verify:
@@ -183,18 +197,21 @@ def find_shortcuts(
     classifier: Classifier,
     settings: Settings,
     *,
+    parts: Parts | None = None,
     progress: bool = False,
 ) -> Judged:
     """Candidates from one half of the images, judged on the other."""
     half = discovery_half(records.labels, settings.seed)
-    with tqdm(total=4, desc="analyse", unit=" steps", disable=not progress) as bar:
-        templates = find_templates(folder, records, half, settings.seed)
+    scene = _scene(records, images, classifier)
+    with tqdm(total=5, desc="analyse", unit=" steps", disable=not progress) as bar:
+        templates = find_templates(folder, records, half, settings.seed, parts)
         bar.update()
         matches = match_templates(folder, templates, len(records.labels), records.cell_grid)
         bar.update()
         candidates = gather_candidates(templates, matches, records)
         bar.update()
-        scene = _scene(records, images, classifier)
+        candidates += repeats(candidates, parts, scene, half, settings.seed)
+        bar.update()
         judged = judge(candidates, scene, half, images.classes)
         found = located(judged.findings, folder, records.cell_grid)
         bar.update()
@@ -210,8 +227,10 @@ def find_shortcuts(
 
 
 @contextmanager
-def _explaining(classifier: Classifier, settings: Settings, swept: Sweep) -> Iterator[Explain]:
-    """Draws maps of further pixels, the way the sweep did."""
+def _asking(
+    classifier: Classifier, settings: Settings, swept: Sweep
+) -> Iterator[tuple[Explain, Predict]]:
+    """Maps and logits of further pixels, the way the sweep made them."""
     import torch
 
     from shortcut_finder.cam import MapEngine
@@ -224,7 +243,7 @@ def _explaining(classifier: Classifier, settings: Settings, swept: Sweep) -> Ite
             parts = torch.split(torch.from_numpy(pixels), size)
             return np.concatenate([engine.maps(p, torch.from_numpy(outputs)) for p in parts])
 
-        yield explain
+        yield explain, lambda pixels: engine.predict(torch.from_numpy(pixels)).numpy()
 
 
 @dataclass(frozen=True, eq=False)

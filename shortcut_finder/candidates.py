@@ -36,6 +36,9 @@ class Candidate:
         extent: cells that a thing at a fixed place covers, (row, column) of bool; ``None`` for
             a thing at any place.
         template: what it looks like.
+        likeness: for what repeats to the pixel, the correlation of each image with its motif,
+            (image,); not a number, like membership, for images that were not searched. ``None``
+            for everything else.
     """
 
     label: int
@@ -43,11 +46,17 @@ class Candidate:
     closest: np.ndarray
     extent: np.ndarray | None
     template: Template
+    likeness: np.ndarray | None = None
 
     @property
     def carries(self) -> np.ndarray:
         """Which images carry it for sure, (image,) of bool."""
         return self.membership >= 0
+
+    @property
+    def known(self) -> np.ndarray:
+        """Which images were searched for it, (image,) of bool."""
+        return np.isfinite(self.membership)
 
     def surest(self, images: np.ndarray) -> np.ndarray:
         """The images, given by number, the one that carries it most surely first."""
@@ -103,7 +112,9 @@ def classes_without(candidate: Candidate, labels: np.ndarray, half: np.ndarray) 
     others = classes[classes != candidate.label]
     if not candidate.template.shared:
         return others
-    share = {c: candidate.carries[half & (labels == c)].mean() for c in classes}
+    known = half & candidate.known
+    share = {c: candidate.carries[known & (labels == c)].sum() for c in classes}
+    share = {c: count / max(int((known & (labels == c)).sum()), 1) for c, count in share.items()}
     lacking = np.array([c for c in others if share[candidate.label] >= LIFT * share[c]], dtype=int)
     return lacking if len(lacking) >= LACKING * len(others) else lacking[:0]
 
@@ -112,6 +123,7 @@ def association_test(
     candidate: Candidate, labels: np.ndarray, tested: np.ndarray, lacking: np.ndarray
 ) -> dict[str, float]:
     """Share inside and outside the class, and the exact p, on the tested images alone."""
+    tested = tested & candidate.known
     own, rest = tested & (labels == candidate.label), tested & (labels != candidate.label)
     against = tested & np.isin(labels, lacking)
     members, strangers = int(candidate.carries[own].sum()), int(candidate.carries[against].sum())

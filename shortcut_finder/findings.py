@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
@@ -26,8 +26,14 @@ from shortcut_finder.candidates import (
 from shortcut_finder.errors import UnreadableImage
 from shortcut_finder.evidence import false_discovery_rate
 from shortcut_finder.experiments import VERDICTS, Verification, answers_for, surer_p
-from shortcut_finder.groups import Template, matching_cells, place_concentration
+from shortcut_finder.groups import (
+    TAIL,
+    Template,
+    matching_cells,
+    place_concentration,
+)
 from shortcut_finder.metadata import Companion
+from shortcut_finder.motifs import colour_image
 from shortcut_finder.preprocessing import Box, Preprocessing
 from shortcut_finder.records import Records
 from shortcut_finder.regions import ANYWHERE, CORNERS, EDGES, box_region
@@ -35,26 +41,29 @@ from shortcut_finder.rigidity import (
     PATCH,
     Rigidity,
     grey_image,
-    likeness_to,
     measure_rigidity,
 )
 from shortcut_finder.settings import SEVERITIES
 
+# Small pictures kept in memory, some 80 kB each.
+VIEWS = 4000
 # Images compared for rigidity.
 COMPARED = 16
-# Images of a class held against the medoid, at most.
-SIFTED = 1000
 # Share of near copies among the compared images from which a group is one of duplicates.
 DUPLICATES = 0.5
 # Gradient correlation: ordinary parts of photographed objects reach 0.3, the most alike of many
 # 0.5, drawn objects 0.6; texts begin at 0.7, marks and frames at 0.9. In between lies doubt.
 ORDINARY, RIGID = 0.55, 0.80
-# Parts of objects move as their objects do, so a thing at changing places must repeat this much
-# more exactly than one at a fixed place.
-MOVING = 0.10
 # Where the most rigid parts of other classes repeat less than that, doubt begins lower: this much
 # above them, but never below.
 ABOVE_NATURE, LOWEST = 0.12, 0.42
+# How far members of what repeats a motif stand above all but a hundredth of the images of other
+# classes (correlation): parts of photographed objects reach the first. A handful of members reaches
+# more by luck, falling with the root of their number.
+SELDOM, NEVER, LUCK = 0.05, 0.19, 0.3
+# In most of a class a window that others nearly have tells of how edges look there, as in blurred
+# pictures: likeness elsewhere from which an exact repetition tells less, and nothing.
+GENERIC, MEANINGLESS = 0.54, 0.62
 # A thing that keeps to a spot off the middle, of so many cells of the frame at most, in part of a
 # class alone: objects seldom do, whatever it looks like. Suspicion of the clearest of these, and
 # the part of its likeness that must set it apart from other images to be that clear.
@@ -264,26 +273,34 @@ class _Looked:
         test: numbers of every test.
         weight: suspicion and its parts.
         found: rigidity of the members.
-        reached: the candidate by its cells alone, before pixels were compared.
     """
 
     candidate: Candidate
     test: dict[str, float]
     weight: dict[str, float]
     found: Rigidity
-    reached: Candidate
 
     @property
     def exact(self) -> bool:
         """Whether we say that it repeats exactly."""
         return self.weight["rigidity"] >= EXACT
 
+    @property
+    def promising(self) -> bool:
+        """Whether experiments may set it apart from parts of the class.
+
+        What has a motif, but not exactly, is told better by cells.
+        """
+        if self.candidate.likeness is not None:
+            return False
+        return self.candidate.template.potent or self.test["p_surer"] <= SURER
+
 
 def _extended(one: _Looked, scene: Scene, tested: np.ndarray, lacking: np.ndarray) -> _Looked:
     """The candidate with every image of the class that carries it."""
-    reached = reach(one.candidate, scene.records.labels, lacking)
-    pixels_tell = one.exact and reached.extent is None
-    listed = _sifted(reached, one, scene) if pixels_tell else reached
+    if one.candidate.likeness is not None:
+        return one
+    listed = reach(one.candidate, scene.records.labels, lacking)
     test = dict(one.test)
     own = tested & (scene.records.labels == listed.label)
     for name, images in (("share", own), ("elsewhere", tested & ~own)):
@@ -294,24 +311,7 @@ def _extended(one: _Looked, scene: Scene, tested: np.ndarray, lacking: np.ndarra
     if weight["spot"] > 0:
         # More of the class may carry it than the template was sure of.
         weight = _weigh(one.candidate, test, scene.records)
-    return replace(one, candidate=listed, reached=reached, test=test, weight=weight)
-
-
-def _sifted(candidate: Candidate, one: _Looked, scene: Scene) -> Candidate:
-    """Hold the images that would be listed against the medoid, for a thing at any place.
-
-    Cells are coarse; what repeats to the pixel can be told from what only has similar cells. On a
-    restless background pixels may fail and cells do not, so that both count alike.
-    """
-    listed = np.flatnonzero(listed_images(candidate, scene.records.labels))
-    listed = candidate.surest(listed)[:SIFTED]
-    likeness = scene.likeness(one.found.medoid, listed, candidate)
-    ordinary = one.test["control_rigidity"]
-    limit = ordinary + (one.found.gradient - ordinary) / 3
-    membership = candidate.membership.copy()
-    pixels = (likeness - limit) / max(one.found.gradient - limit, 0.05)
-    membership[listed] = (np.minimum(membership[listed], 1) + pixels) / 2
-    return replace(candidate, membership=membership)
+    return replace(one, candidate=listed, test=test, weight=weight)
 
 
 def _distinct(looked: Sequence[_Looked], records: Records) -> list[_Looked]:
@@ -325,15 +325,15 @@ def _distinct(looked: Sequence[_Looked], records: Records) -> list[_Looked]:
     suspicious = sorted(looked, key=first)
     loud = [one for one in suspicious if severity_of(one.weight["suspicion"]) != "low"]
     low = [one for one in suspicious if severity_of(one.weight["suspicion"]) == "low"]
-    promising = [one for one in low if one.test["p_surer"] <= SURER]
-    promising.sort(key=lambda one: one.test["p_surer"])
+    promising = [one for one in low if one.promising]
+    promising.sort(key=lambda one: (not one.candidate.template.potent, one.test["p_surer"]))
     kept: list[_Looked] = []
     for group, most in ((loud, len(loud)), (promising, PROMISING), (low, ORDINARY_GROUPS)):
         taken: Counter[int] = Counter()
         for one in group:
-            label, reached = one.candidate.label, one.reached
+            label, reached = one.candidate.label, one.candidate
             if taken[label] < most and not any(
-                same_images(reached, other.reached, records.labels) for other in kept
+                same_images(reached, other.candidate, records.labels) for other in kept
             ):
                 kept.append(one)
                 taken[label] += 1
@@ -342,7 +342,7 @@ def _distinct(looked: Sequence[_Looked], records: Records) -> list[_Looked]:
 
 def _carried(one: _Looked, labels: np.ndarray) -> float:
     """How many images of the class carry it."""
-    return float(one.reached.carries[labels == one.candidate.label].sum())
+    return float(one.candidate.carries[labels == one.candidate.label].sum())
 
 
 def _tells_more(one: _Looked, looked: Sequence[_Looked], labels: np.ndarray) -> bool:
@@ -356,7 +356,7 @@ def _tells_more(one: _Looked, looked: Sequence[_Looked], labels: np.ndarray) -> 
     return all(
         _carried(one, labels) >= MORE * _carried(other, labels)
         for other in others
-        if same_images(one.reached, other.reached, labels)
+        if same_images(one.candidate, other.candidate, labels)
     )
 
 
@@ -394,14 +394,48 @@ def _seen(candidate: Candidate, test: dict[str, float], scene: Scene, half: np.n
     test |= {"rigidity": found.gradient, "control_rigidity": control}
     test |= {"opacity": found.opacity, "duplicates": found.duplicates}
     test["p_surer"] = _surer_p(candidate, scene.records, ~half)
+    if candidate.likeness is not None:
+        test |= repetition(candidate, candidate.likeness, scene.records.labels, ~half)
     return _Seen(candidate, test, found)
+
+
+def repetition(
+    candidate: Candidate, likeness: np.ndarray, labels: np.ndarray, images: np.ndarray
+) -> dict[str, float]:
+    """How exactly members repeat a motif, and what next to no other image reaches.
+
+    Args:
+        candidate: who carries it.
+        likeness: correlation of each image with the motif, (image,).
+        labels: class of each image, (image,).
+        images: which images count, (image,) of bool.
+    """
+    known, own = images & candidate.known, labels == candidate.label
+    members = likeness[known & own & candidate.carries]
+    others = likeness[known & ~own & ~candidate.carries]
+    return {
+        "repeating": float(len(members)),
+        "likeness": float(np.median(members)) if len(members) else 0.0,
+        "likeness_elsewhere": float(np.quantile(others, 1 - TAIL)) if len(others) else 1.0,
+    }
+
+
+def exactness(numbers: Mapping[str, float]) -> float:
+    """Whether a motif repeats as parts of objects do, 0, or as nothing in nature does, 1.
+
+    Args:
+        numbers: from `repetition`.
+    """
+    apart = numbers["likeness"] - numbers["likeness_elsewhere"]
+    apart -= LUCK / max(numbers["repeating"], 1.0) ** 0.5
+    return float(np.clip((apart - SELDOM) / (NEVER - SELDOM), 0, 1))
 
 
 def _look(seen: _Seen, natural: float, records: Records) -> _Looked:
     """What the pictures say of a candidate, where parts of objects are so rigid."""
     test = {**seen.test, "natural_rigidity": natural}
     weight = _weigh(seen.candidate, test, records)
-    return _Looked(seen.candidate, test, weight, seen.found, seen.candidate)
+    return _Looked(seen.candidate, test, weight, seen.found)
 
 
 def _rigidity(candidate: Candidate, scene: Scene, half: np.ndarray) -> tuple[Rigidity, float]:
@@ -466,27 +500,32 @@ class Scene:
         records: what the sweep kept.
         read: the picture of an image by its number in ``records``.
         preprocessing: to find places of the model's input on the picture.
+        views: small pictures that were looked at lately.
     """
 
     records: Records
     read: Callable[[int], Image.Image]
     preprocessing: Preprocessing
+    views: dict[int, np.ndarray | None] = field(default_factory=dict)
+
+    def view(self, number: int) -> np.ndarray | None:
+        """The colours the model sees of an image, scaled down; ``None`` if it is unreadable now."""
+        if number not in self.views:
+            if len(self.views) >= VIEWS:
+                self.views.clear()
+            try:
+                pixels = self.preprocessing.pixels(self.read(number))
+            except UnreadableImage:
+                self.views[number] = None
+            else:
+                self.views[number] = colour_image(Image.fromarray(pixels))
+        return self.views[number]
 
     def rigidity(self, images: np.ndarray, centres: np.ndarray) -> Rigidity:
         """Compare images at places given as fractions x, y of the model's input, (image, 2)."""
         seen = [self._see(int(n), centre) for n, centre in zip(images, centres, strict=True)]
         pairs = [pair for pair in seen if pair is not None]
         return measure_rigidity([grey for grey, _ in pairs], np.array([at for _, at in pairs]))
-
-    def likeness(self, medoid: np.ndarray, images: np.ndarray, candidate: Candidate) -> np.ndarray:
-        """How like the medoid each image is where the candidate matches it best, (image,)."""
-        centres = _centres(candidate, self.records.cell_grid)
-        likeness = np.zeros(len(images))
-        for place, number in enumerate(images):
-            seen = self._see(int(number), centres[number])
-            if seen is not None:
-                likeness[place] = likeness_to(medoid, [seen[0]], seen[1][None])[0]
-        return likeness
 
     def _see(self, number: int, centre: np.ndarray) -> tuple[np.ndarray, np.ndarray] | None:
         """Grey levels, and the place as fractions of the original; ``None`` if unreadable now."""
@@ -513,11 +552,9 @@ def _cell_centre(cell: int, grid: tuple[int, int]) -> tuple[float, float]:
 
 def _weigh(candidate: Candidate, test: dict[str, float], records: Records) -> dict[str, float]:
     """Suspicion and its parts, each in [0, 1]."""
-    stricter = MOVING if candidate.extent is None else 0.0
-    ordinary = min(ORDINARY, max(test["natural_rigidity"] + ABOVE_NATURE, LOWEST)) + stricter
-    ordinary = max(ordinary, test["control_rigidity"] + 0.1)
-    span = max(RIGID + stricter - ordinary, 0.25)
-    rigid = float(np.clip((test["rigidity"] - ordinary) / span, 0, 1))
+    region = _region(candidate, records.cell_grid)
+    border = float(region in (*CORNERS, *EDGES, "frame"))
+    rigid = _rigid(candidate, test, bordering=border > 0)
     exclusive = test["share"] / max(test["share"] + test["elsewhere"], 1e-9)
     members = np.flatnonzero(candidate.carries & (records.labels == candidate.label))
     maps = records.cell_maps(members).reshape(len(members), -1)
@@ -526,8 +563,6 @@ def _weigh(candidate: Candidate, test: dict[str, float], records: Records) -> di
     peak = max(float(maps.max(axis=1).mean() - maps.mean()), 1e-6)
     heat = float(np.clip((here.mean() - maps.mean()) / peak, 0, 1))
     test["evidence"], test["evidence_mean"] = float(here.mean()), float(maps.mean())
-    region = _region(candidate, records.cell_grid)
-    border = float(region in (*CORNERS, *EDGES, "frame"))
     spot = _spot(candidate, region, test["share"])
     # Without rigidity, what is rare in the class and hot comes first: true parts are common.
     soft = max(0.1 * heat * (1 - test["share"]), SPOTTED * spot)
@@ -543,6 +578,23 @@ def _weigh(candidate: Candidate, test: dict[str, float], records: Records) -> di
         "spot": spot,
         "fixed_place": place_concentration(candidate.closest[members], records.cell_grid),
     }
+
+
+def _rigid(candidate: Candidate, test: Mapping[str, float], *, bordering: bool) -> float:
+    """How exactly it repeats, in [0, 1].
+
+    Parts of objects stand where their objects do, so that inside the frame only a motif tells.
+    """
+    if candidate.likeness is not None:
+        special = (MEANINGLESS - test["likeness_elsewhere"]) / (MEANINGLESS - GENERIC)
+        generic = test["share"] >= COMMON
+        return exactness(test) * (float(np.clip(special, 0, 1)) if generic else 1.0)
+    if not bordering:
+        return 0.0
+    ordinary = min(ORDINARY, max(test["natural_rigidity"] + ABOVE_NATURE, LOWEST))
+    ordinary = max(ordinary, test["control_rigidity"] + 0.1)
+    span = max(RIGID - ordinary, 0.25)
+    return float(np.clip((test["rigidity"] - ordinary) / span, 0, 1))
 
 
 def _spot(candidate: Candidate, region: str, share: float) -> float:
@@ -591,7 +643,8 @@ def _kind(one: _Looked, region: str) -> str:
     extent = one.candidate.extent
     if region == "frame":
         return "frame"
-    if one.exact and one.found.opacity < TRANSLUCENT:
+    # Of what moves cells tell the place too coarsely to compare what shines through.
+    if one.exact and extent is not None and one.found.opacity < TRANSLUCENT:
         return "overlay"
     if region in CORNERS:
         return "corner"

@@ -16,6 +16,7 @@ from pathlib import Path
 import numpy as np
 from scipy import ndimage
 
+from shortcut_finder.parts import Parts
 from shortcut_finder.records import Records
 from shortcut_finder.shards import read_shards, unit_cells
 
@@ -74,6 +75,7 @@ class Template:
         strength: seed score: likeness inside the class minus likeness elsewhere (cosine).
         shared: whether images of other classes that seemed to carry it too were left out when it
             grew.
+        potent: whether it was learned from parts that turn images of other classes into its own.
     """
 
     label: int
@@ -84,6 +86,7 @@ class Template:
     typical: float
     strength: float
     shared: bool = False
+    potent: bool = False
 
     @property
     def extent(self) -> np.ndarray | None:
@@ -140,7 +143,9 @@ def discovery_half(labels: np.ndarray, seed: int) -> np.ndarray:
     return half
 
 
-def find_templates(folder: Path, records: Records, half: np.ndarray, seed: int) -> list[Template]:
+def find_templates(
+    folder: Path, records: Records, half: np.ndarray, seed: int, parts: Parts | None = None
+) -> list[Template]:
     """Templates of every class, from the images of the discovery half alone.
 
     Args:
@@ -148,6 +153,8 @@ def find_templates(folder: Path, records: Records, half: np.ndarray, seed: int) 
         records: what the sweep keeps of every image.
         half: the discovery half, (image,) of bool.
         seed: for the samples.
+        parts: what parts of images do to the model, of the discovery half, where that was tried;
+            potent ones make a template of their own.
     """
     rng = np.random.default_rng([seed, 2])
     classes = np.unique(records.labels)
@@ -155,7 +162,8 @@ def find_templates(folder: Path, records: Records, half: np.ndarray, seed: int) 
         return []
     size = int(np.clip(ALL_SAMPLE // len(classes), 2 * FEWEST, OWN_SAMPLE))
     drawn = [_draw(np.flatnonzero(half & (records.labels == c)), size, rng) for c in classes]
-    chosen = np.sort(np.concatenate(drawn))
+    further = [] if parts is None else [parts.images]
+    chosen = np.unique(np.concatenate([*drawn, *further]))
     sample = _Sample(chosen, _read_cells(folder, chosen))
     labels = records.labels[chosen]
     templates: list[Template] = []
@@ -165,8 +173,44 @@ def find_templates(folder: Path, records: Records, half: np.ndarray, seed: int) 
         if len(own) >= FEWEST and len(others) >= FEWEST:
             maps = records.cell_maps(sample.index[own])
             found = _class_templates(sample.part(own), sample.part(others), maps, records, rng)
+            if parts is not None:
+                found += _potent_templates(parts, int(label), sample.part(own), sample.part(others))
             templates += [dataclasses.replace(one, label=int(label)) for one in found]
     return templates
+
+
+def _potent_templates(parts: Parts, label: int, own: _Sample, others: _Sample) -> list[Template]:
+    """What potent parts of a class look like, against its other hot parts; one template or none.
+
+    Cells are white, so the difference of two means is the linear discriminant (Fisher 1936). Who
+    carries it and what it looks like are learned in turn, a few times over.
+    """
+    mine, potent = np.flatnonzero(parts.labels == label), parts.most_potent(label)
+    if len(np.unique(parts.images[potent])) < FEWEST:
+        return []
+    usual = own.cells[np.searchsorted(own.index, parts.images[mine]), parts.cells[mine]][
+        parts.turned[mine] <= np.median(parts.turned[mine])
+    ].mean(axis=0)
+    cells = own.cells[np.searchsorted(own.index, parts.images[potent]), parts.cells[potent]]
+    elsewhere = others.cells.mean(axis=(0, 1))
+    fitted: Template | None = None
+    for _ in range(ROUNDS):
+        vector = cells.mean(axis=0) - (elsewhere + usual) / 2
+        vector /= max(float(np.linalg.norm(vector)), 1e-6)
+        inside, tail = own.cells @ vector, _tail(others, vector)
+        similarity = inside.max(axis=1)
+        top = float(np.sort(similarity)[-FEWEST:].mean())
+        members = np.flatnonzero(similarity >= tail + max(MARGIN, PULLS[-1] * (top - tail)))
+        typical = float(np.median(similarity[members])) if len(members) else tail
+        limit = tail + max(MARGIN, REACH * (typical - tail))
+        # Without a limit that is passed nothing is a member; a motif may still be found there.
+        fitted = Template(label, vector, None, -1, limit, max(typical, limit + MARGIN), 0.0)
+        rest = np.setdiff1d(np.arange(len(own.cells)), members)
+        if min(len(members), len(rest)) < FEWEST:
+            break
+        cells = own.cells[members, inside[members].argmax(axis=1)]
+        usual = own.cells[rest, inside[rest].argmax(axis=1)].mean(axis=0)
+    return [] if fitted is None else [dataclasses.replace(fitted, potent=True)]
 
 
 def _draw(indices: np.ndarray, size: int, rng: np.random.Generator) -> np.ndarray:

@@ -13,6 +13,8 @@ from shortcut_finder.records import Records
 from shortcut_finder.regions import ANYWHERE
 from shortcut_finder.texts import percent
 
+# Share of a class from which what moves and does not repeat may be the usual look of its object.
+USUAL = 0.4
 # Part of the score of an image that depends on how much its label hangs on the thing.
 HANGING = 0.1
 
@@ -84,6 +86,8 @@ def _behaves(finding: Finding, verification: Verification) -> bool:
     """
     if finding.share >= COMMON:
         return False
+    if finding.region == ANYWHERE and _looks_natural(finding) and finding.share >= USUAL:
+        return False
     if finding.region == ANYWHERE and verification.overturns:
         return True
     wide = finding.extent is not None and finding.extent.mean() >= WIDE and _inside(finding)
@@ -101,7 +105,7 @@ def _is_object(finding: Finding, verification: Verification) -> bool:
     if not _inside(finding):
         # What keeps to a spot may be the object as well, unless it repeats exactly.
         return _looks_natural(finding) and surplus.is_plainly_object
-    stamped = finding.extent is not None and finding.severity != "low"
+    stamped = finding.severity != "low" and not (finding.extent is None and _looks_natural(finding))
     return surplus.is_plainly_object if stamped else surplus.is_object
 
 

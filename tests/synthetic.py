@@ -25,6 +25,7 @@ from shortcut_finder.groups import (
 )
 from shortcut_finder.preprocessing import Preprocessing
 from shortcut_finder.records import Records, read_records
+from shortcut_finder.repeats import repeats
 from shortcut_finder.shards import shard_path, stored_cells, write_shard
 
 GRID = (8, 8)
@@ -90,10 +91,13 @@ class World:
         templates = self.templates(seed)
         half = self.half(seed)
         found = gather_candidates(templates, self.matches(templates), self.records)
-        order = self.order
-        preprocessing = Preprocessing(SIDE, SIDE)
-        scene = Scene(self.records, lambda n: self.pictures[order[n]], preprocessing)
+        scene = self.scene()
+        found += repeats(found, None, scene, half, seed)
         return judge(found, scene, half, self.classes)
+
+    def scene(self) -> Scene:
+        order = self.order
+        return Scene(self.records, lambda n: self.pictures[order[n]], Preprocessing(SIDE, SIDE))
 
     def named(self, carries: np.ndarray) -> set[int]:
         """Images, in the dataset's order, that a mask over the records chooses."""

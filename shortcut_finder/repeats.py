@@ -1,0 +1,290 @@
+"""Repeats: candidates whose images carry a motif, to the pixel, where cells alone are too coarse.
+
+A motif is sought where the most potent parts of a class lie and where the members of each
+candidate match it, on the discovery half. One that images of other classes do not have is then
+looked for anywhere in the images.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+from scipy import ndimage
+
+from shortcut_finder.candidates import (
+    FEWEST,
+    Candidate,
+    association_test,
+    classes_without,
+    holds,
+    same_images,
+)
+from shortcut_finder.findings import Scene, exactness, repetition
+from shortcut_finder.groups import ASUNDER, TAIL, two_heaps
+from shortcut_finder.motifs import Motif, find_motifs, match_motif
+from shortcut_finder.parts import Parts
+
+# Images that a motif is sought in, and images of other classes it must be rare in.
+COMPARED = 12
+# How exactly and how rarely it must repeat for images to be searched for it (correlations).
+PROMISING, RARER = 0.6, 0.3
+# Images of other classes that a motif is looked for in before all images are searched, and how far
+# above the best of them the images it was found in must stand.
+TRIED, ABOVE = 48, 0.2
+# Candidates of a class that are tried, strongest first.
+CANDIDATES = 12
+# Images of the class and of the others, of the discovery half, that are searched at first, and how
+# exactly it must repeat there for more to be searched.
+SAMPLE, HOPEFUL = 200, 0.05
+# Images of a class and of all others that are searched; those of the class that match best first.
+OWN, OTHERS = 2000, 2000
+# Share of the images that cells take for members and that repeat the motif from which the others of
+# them are members, too.
+AGREED = 0.85
+# Share of the members within one cell of the commonest place from which they keep to it.
+STEADY = 0.8
+# Share of their images that two moving candidates have in common when they are one.
+ONE_THING = 0.8
+# How far between other images and typical members a member begins.
+BETWEEN = 1 / 3
+
+
+@dataclass(frozen=True, eq=False)
+class _Source:
+    """Where a motif may be.
+
+    Attributes:
+        candidate: what the cells there have in common.
+        images: of the class, from the discovery half, surest first.
+        cells: the place in each.
+    """
+
+    candidate: Candidate
+    images: np.ndarray
+    cells: np.ndarray
+
+
+def repeats(
+    candidates: Sequence[Candidate], parts: Parts | None, scene: Scene, half: np.ndarray, seed: int
+) -> list[Candidate]:
+    """Candidates whose images repeat a motif, found on the discovery half alone.
+
+    Args:
+        candidates: from cells.
+        parts: what parts of images do to the model; ``None`` where that was not tried.
+        scene: what the sweep kept, and the pictures behind it.
+        half: the discovery half, (image,) of bool.
+        seed: for the images of other classes.
+    """
+    labels, found = scene.records.labels, list[Candidate]()
+    strangers = np.random.default_rng([seed, 6]).permutation(len(labels))
+    for source in _sources(candidates, parts, labels, half):
+        motif = _motif(source, strangers, scene, half)
+        made = None if motif is None else _repeat(source, motif, strangers, scene, half)
+        for candidate in () if made is None else made:
+            if not any(_same(candidate, other, labels) for other in found):
+                found.append(candidate)
+    return found
+
+
+def _same(one: Candidate, other: Candidate, labels: np.ndarray) -> bool:
+    """Whether two candidates are one thing: the same images, also where nearly all have it."""
+    if one.label != other.label:
+        return False
+    both, either = one.carries & other.carries, one.carries | other.carries
+    moving = one.extent is None and other.extent is None
+    nearly = both.sum() >= ONE_THING * max(int(either.sum()), 1)
+    return same_images(one, other, labels) or (moving and bool(nearly))
+
+
+def _sources(
+    candidates: Sequence[Candidate], parts: Parts | None, labels: np.ndarray, half: np.ndarray
+) -> Iterator[_Source]:
+    """Potent parts first, then what a class has more often than others, strongest first."""
+    if parts is not None:
+        for candidate in candidates:
+            if candidate.template.potent:
+                yield _potent_source(candidate, parts)
+    tried: list[Candidate] = []
+    for candidate in candidates:
+        own = np.flatnonzero(half & (labels == candidate.label) & candidate.carries)
+        before = [other for other in tried if other.label == candidate.label]
+        # What classes share comes last, and is never much.
+        enough = len(before) >= CANDIDATES and not candidate.template.shared
+        if candidate.template.potent or len(own) < FEWEST or enough:
+            continue
+        test = association_test(candidate, labels, half, classes_without(candidate, labels, half))
+        if not holds(test, test["p"]) or any(same_images(candidate, t, labels) for t in before):
+            continue
+        tried.append(candidate)
+        images = candidate.surest(own)[:COMPARED]
+        yield _Source(candidate, images, candidate.closest[images])
+
+
+def _potent_source(candidate: Candidate, parts: Parts) -> _Source:
+    """The most potent part of each image that has one."""
+    best = parts.most_potent(candidate.label)
+    first = np.sort(np.unique(parts.images[best], return_index=True)[1])
+    best = best[first][:COMPARED]
+    return _Source(candidate, parts.images[best], parts.cells[best])
+
+
+def _motif(source: _Source, strangers: np.ndarray, scene: Scene, half: np.ndarray) -> Motif | None:
+    """The motif that sets the images apart from those of other classes most; often none does."""
+    labels, (rows, columns) = scene.records.labels, scene.records.cell_grid
+    others = strangers[half[strangers] & (labels[strangers] != source.candidate.label)]
+    # Of a thing that classes share, those that carry it would hide it.
+    others = others[~source.candidate.carries[others]]
+    seen = [
+        (view, cell)
+        for view, cell in zip(map(scene.view, source.images.tolist()), source.cells, strict=True)
+        if view is not None
+    ]
+    before = [view for view in map(scene.view, others[:TRIED].tolist()) if view is not None]
+    if len(seen) < FEWEST or not before:
+        return None
+    views, cells = [view for view, _ in seen], np.array([cell for _, cell in seen])
+    centres = np.stack([(cells % columns + 0.5) / columns, (cells // columns + 0.5) / rows], axis=1)
+    controls = before[:COMPARED]
+    best, most = None, ABOVE
+    for motif in find_motifs(views, centres, controls, np.resize(centres, (len(controls), 2))):
+        if motif.likeness < PROMISING or motif.likeness - motif.elsewhere < RARER:
+            continue
+        inside, outside = (
+            np.array([match_motif(motif, view)[0] for view in some]) for some in (views, before)
+        )
+        apart = float(np.median(inside)) - commonest(inside, outside)
+        if apart >= most:
+            best, most = motif, apart
+    return best
+
+
+def _repeat(
+    source: _Source, motif: Motif, strangers: np.ndarray, scene: Scene, half: np.ndarray
+) -> list[Candidate] | None:
+    """The candidates that a motif makes; ``None`` where it repeats no better than parts do."""
+    labels, label = scene.records.labels, source.candidate.label
+    search = _Search(motif, scene)
+    own = source.candidate.surest(np.flatnonzero(labels == label))[:OWN]
+    others = strangers[labels[strangers] != label][:OTHERS]
+    search(own[half[own]][:SAMPLE], others[half[others]][:SAMPLE])
+    first = _candidate(source.candidate, search, half)
+    if first is None or exactness(repetition(first, search.likeness, labels, half)) < HOPEFUL:
+        return None
+    search(own, others)
+    candidate = _candidate(source.candidate, search, half)
+    if candidate is None:
+        return None
+    found, classes = [candidate], np.unique(labels)
+    # The same motif in each further class that has it more often than the rest.
+    for other in classes[classes != label].tolist():
+        moved = replace(source.candidate, label=other, extent=None)
+        moved = replace(moved, template=replace(moved.template, label=other))
+        there = replace(candidate, label=other, template=replace(moved.template, shared=True))
+        test = association_test(there, labels, half, classes_without(there, labels, half))
+        if holds(test, test["p"]):
+            search(np.flatnonzero(labels == other)[:OWN])
+            again = _candidate(moved, search, half, by_cells=False)
+            found += [] if again is None else [again]
+    return found
+
+
+class _Search:
+    """How like a motif images are, those that were asked for so far.
+
+    Attributes:
+        likeness: correlation, (image,); not a number where it is not known.
+        closest: the cell in the middle of the best window, (image,).
+    """
+
+    def __init__(self, motif: Motif, scene: Scene) -> None:
+        self._motif, self._scene = motif, scene
+        self.likeness = np.full(len(scene.records.labels), np.nan)
+        self.closest = np.zeros(len(self.likeness), dtype=np.int32)
+
+    def __call__(self, *images: np.ndarray) -> None:
+        """Search further images; those that cannot be read stay unknown."""
+        rows, columns = self._scene.records.cell_grid
+        for image in map(int, np.concatenate(images)):
+            if np.isfinite(self.likeness[image]):
+                continue
+            view = self._scene.view(image)
+            if view is not None:
+                self.likeness[image], (x, y) = match_motif(self._motif, view)
+                row, column = min(int(y * rows), rows - 1), min(int(x * columns), columns - 1)
+                self.closest[image] = row * columns + column
+
+
+def _candidate(
+    source: Candidate, search: _Search, half: np.ndarray, *, by_cells: bool = True
+) -> Candidate | None:
+    """Who carries the motif, by a limit set on the discovery half; ``None`` if too few do.
+
+    Args:
+        source: the candidate that led to it.
+        search: what is known of the images.
+        half: the discovery half, (image,) of bool.
+        by_cells: whether the cells of the source may tell of images that lack the motif.
+    """
+    records, likeness = search._scene.records, search.likeness
+    own, known = records.labels == source.label, half & np.isfinite(likeness)
+    inside, outside = likeness[known & own], likeness[known & ~own]
+    if min(len(inside), len(outside)) < FEWEST:
+        return None
+    rare = commonest(inside, outside)
+    members = inside[inside > rare + ABOVE / 2]
+    if len(members) < FEWEST:
+        return None
+    typical = float(np.median(members))
+    limit = rare + BETWEEN * (typical - rare)
+    membership = (likeness - limit) / (typical - limit)
+    # A motif that is cut off by the border is told by cells, where they are seldom mistaken.
+    alike = own & (source.membership >= 0) & np.isfinite(likeness)
+    if by_cells and (alike & half).any() and (membership[alike & half] >= 0).mean() >= AGREED:
+        told = np.where(membership >= 0, membership, source.membership.clip(0, 1) / 2)
+        membership = np.where(alike, told, membership)
+    cells = search.closest[own & (membership >= 0)]
+    shared = bool((outside >= limit).mean() > 2 * TAIL)
+    return Candidate(
+        label=source.label,
+        membership=membership,
+        closest=search.closest,
+        extent=_extent(cells, records.cell_grid, source.extent),
+        template=replace(source.template, shared=shared),
+        likeness=likeness,
+    )
+
+
+def _extent(
+    cells: np.ndarray, grid: tuple[int, int], known: np.ndarray | None
+) -> np.ndarray | None:
+    """The cells around the commonest place, (row, column) of bool; ``None`` for what moves.
+
+    Args:
+        cells: where each member has the motif, (member,).
+        grid: rows and columns of cells.
+        known: cells that a thing around the motif is known to cover.
+    """
+    counts = np.bincount(cells, minlength=grid[0] * grid[1]).reshape(grid)
+    around = ndimage.convolve(counts, np.ones((3, 3), dtype=counts.dtype), mode="constant")
+    if around.max() < STEADY * len(cells):
+        return None
+    row, column = np.unravel_index(int(around.argmax()), grid)
+    near = np.zeros(grid, dtype=bool)
+    near[max(0, row - 1) : row + 2, max(0, column - 1) : column + 2] = True
+    near &= counts > 0
+    return np.asarray(near if known is None else near | known)
+
+
+def commonest(inside: np.ndarray, outside: np.ndarray) -> float:
+    """What next to no image of the other classes surpasses that does not carry the motif itself.
+
+    Args:
+        inside: likeness of images of the class, (image,).
+        outside: of the others, (image,).
+    """
+    cut, apart = two_heaps(np.concatenate([inside, outside])[None])
+    without = outside[outside < cut[0]] if apart[0] >= ASUNDER else outside
+    return float(np.quantile(without if len(without) else outside, 1 - TAIL))

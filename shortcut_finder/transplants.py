@@ -1,0 +1,179 @@
+"""Transplants: the hottest parts of images, pasted onto images of other classes.
+
+What a model has learned to take for a class turns other images into it wherever it stands, and far
+more of them than parts of objects do (Chou et al. 2020, SentiNet). So these parts show what a cue
+looks like where neither features nor maps tell it from the object. Only images of the discovery
+half take part; what is found is tested on the others.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+from tqdm import tqdm
+
+from shortcut_finder.findings import Scene
+from shortcut_finder.laboratory import BATCH, Lab, Predict
+from shortcut_finder.parts import Parts
+
+# Side of a part, as part of the frame's, and how many are taken from an image.
+SIDE, PLACES = 0.25, 2
+# Images that a part is pasted onto at first, and further ones for the most promising part of them.
+FIRST, FURTHER, PROMISING = 2, 6, 1 / 4
+# Images of other classes that parts are pasted onto, a class.
+STRANGERS = 24
+# Images of a class that parts are taken from: at least, at most, and in between as many as all
+# passes of the model allow: so many, or this part of the images of the dataset where that is more.
+FEWEST, MOST = 12, 100
+PASSES, BUDGET = 3000, 0.3
+# A part is potent when it turns so many images more than all but this share of the parts of the
+# usual other class, and that many at least.
+USUAL, BEYOND, LEAST = 0.95, 0.125, 0.3
+# Parts whose pastes are in memory at a time.
+AT_ONCE = 32
+
+
+def transplant(
+    scene: Scene,
+    half: np.ndarray,
+    predict: Predict,
+    *,
+    batch: int | None = None,
+    seed: int = 0,
+    progress: bool = False,
+) -> Parts:
+    """Paste the hottest parts of images of every class onto images of the others.
+
+    Args:
+        scene: what the sweep kept, and the pictures behind it.
+        half: the discovery half, (image,) of bool.
+        predict: logits, (image, output), of pixels, uint8 (image, row, column, channel).
+        batch: images a forward pass.
+        seed: for who takes part, and for the places.
+        progress: show a bar on stderr.
+    """
+    records, lab = scene.records, Lab(scene, predict, batch or BATCH)
+    classes = np.unique(records.labels)
+    passes = PLACES * (FIRST + PROMISING * FURTHER)
+    afforded = max(PASSES, BUDGET * len(records.labels)) / (max(len(classes), 1) * passes)
+    count = int(np.clip(afforded, FEWEST, MOST))
+    made: list[tuple[np.ndarray, ...]] = []
+    for label in tqdm(classes, desc="transplant", unit=" classes", disable=not progress):
+        rng = np.random.default_rng([seed, 5, int(label)])
+        own = rng.permutation(np.flatnonzero(half & (records.labels == label)))
+        output = int(records.outputs[own[0]]) if len(own) else 0
+        others = rng.permutation(np.flatnonzero(half & (records.labels != label)))
+        chosen = records.logits[others].argmax(axis=1) == output
+        strangers = lab.readable(others[~chosen], STRANGERS)
+        donors = lab.readable(own, count)
+        if len(donors) and len(strangers):
+            made.append((label, *_pasted(donors, strangers, output, lab, rng)))
+        lab.forget()
+    if not made:
+        none = np.zeros(0, dtype=np.int64)
+        return Parts(none, none, none, np.zeros(0), np.zeros(0), np.zeros(0, dtype=bool))
+    labels = np.concatenate([np.full(len(images), label) for label, images, *_ in made])
+    images, cells, turned, gain = (np.concatenate(one) for one in list(zip(*made, strict=True))[1:])
+    return Parts(images, labels, cells, turned, gain, potent_parts(labels, turned))
+
+
+def potent_parts(labels: np.ndarray, turned: np.ndarray) -> np.ndarray:
+    """Which parts turn more images than the parts of the usual other class do, (part,) of bool.
+
+    Of the most potent parts of the other classes the (lower) median counts, since a cue in one
+    class is none in most.
+
+    Args:
+        labels: class of each part, (part,).
+        turned: share of images that it turns, (part,).
+
+    Example:
+        >>> potent_parts(np.array([0, 0, 1, 1]), np.array([0.9, 0.1, 0.2, 0.0])).tolist()
+        [True, False, False, False]
+    """
+    usual = {int(n): float(np.quantile(turned[labels == n], USUAL)) for n in np.unique(labels)}
+    potent = np.zeros(len(labels), dtype=bool)
+    for label in usual:
+        others = sorted(value for other, value in usual.items() if other != label)
+        limit = (others[(len(others) - 1) // 2] if others else 0.0) + BEYOND
+        own = labels == label
+        potent[own] = turned[own] >= max(limit, LEAST)
+    return potent
+
+
+def _pasted(
+    donors: np.ndarray, strangers: np.ndarray, output: int, lab: Lab, rng: np.random.Generator
+) -> tuple[np.ndarray, ...]:
+    """Images, cells, shares of turned images and gains of the parts of some images."""
+    maps = lab.records.cell_maps(donors)
+    places = [(int(n), cell) for n, heat in zip(donors, maps, strict=True) for cell in _hot(heat)]
+    images, cells = (np.array(column, dtype=np.int64) for column in zip(*places, strict=True))
+    turned, gain = _trials(places, FIRST, strangers, output, lab, rng)
+    best = np.argsort(-gain.sum(axis=1), kind="stable")[: int(np.ceil(PROMISING * len(places)))]
+    more = _trials([places[n] for n in best], FURTHER, strangers, output, lab, rng)
+    share, rise = turned.mean(axis=1), gain.mean(axis=1)
+    share[best] = np.hstack([turned[best], more[0]]).mean(axis=1)
+    rise[best] = np.hstack([gain[best], more[1]]).mean(axis=1)
+    return images, cells, share, rise
+
+
+def _hot(heat: np.ndarray) -> list[int]:
+    """The hottest cells of a map, none within a part's side of another."""
+    left, found = heat.astype(np.float64), []
+    down, across = np.indices(heat.shape)
+    for _ in range(PLACES):
+        cell = int(left.argmax())
+        row, column = np.unravel_index(cell, heat.shape)
+        if not np.isfinite(left[row, column]):
+            break
+        found.append(cell)
+        near = np.abs(down - row) <= SIDE * heat.shape[0] / 2
+        left[near & (np.abs(across - column) <= SIDE * heat.shape[1] / 2)] = -np.inf
+    return found
+
+
+def _trials(
+    places: Sequence[tuple[int, int]],
+    count: int,
+    strangers: np.ndarray,
+    output: int,
+    lab: Lab,
+    rng: np.random.Generator,
+) -> tuple[np.ndarray, np.ndarray]:
+    """Whether each paste turns its image, and how far it raises the log-odds, (part, image)."""
+    turned, gain = [], []
+    for start in range(0, len(places), AT_ONCE):
+        block = places[start : start + AT_ONCE]
+        onto = rng.choice(strangers, (len(block), count))
+        pixels = [
+            _onto(lab.pixels(int(stranger)), _part(image, cell, lab), rng)
+            for (image, cell), row in zip(block, onto, strict=True)
+            for stranger in row
+        ]
+        after, before = lab.answers(pixels, output), lab.now(onto.ravel(), output)
+        turned.append(after.chosen.reshape(onto.shape))
+        gain.append((after.log_odds - before.log_odds).reshape(onto.shape))
+    return np.concatenate(turned), np.concatenate(gain)
+
+
+def _part(image: int, cell: int, lab: Lab) -> np.ndarray:
+    """The pixels around a cell, as much of the square as can be within the image."""
+    pixels = lab.pixels(image)
+    rows, columns = lab.records.cell_grid
+    sides = [max(1, round(SIDE * length)) for length in pixels.shape[:2]]
+    middle = ((cell // columns + 0.5) / rows, (cell % columns + 0.5) / columns)
+    top, left = (
+        int(np.clip(at * length - side / 2, 0, length - side))
+        for at, length, side in zip(middle, pixels.shape[:2], sides, strict=True)
+    )
+    return pixels[top : top + sides[0], left : left + sides[1]]
+
+
+def _onto(pixels: np.ndarray, part: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+    """The image with a part somewhere on it."""
+    pasted = pixels.copy()
+    top = int(rng.integers(0, pixels.shape[0] - part.shape[0] + 1))
+    left = int(rng.integers(0, pixels.shape[1] - part.shape[1] + 1))
+    pasted[top : top + part.shape[0], left : left + part.shape[1]] = part
+    return pasted
