@@ -61,7 +61,7 @@ ABOVE_NATURE, LOWEST = 0.12, 0.42
 # classes (correlation): parts of photographed objects reach the first. A handful of members reaches
 # more by luck, falling with the root of their number.
 SELDOM, NEVER, LUCK = 0.05, 0.19, 0.3
-# In most of a class a window that others nearly have tells of how edges look there, as in blurred
+# In nearly all of a class a window that others nearly have tells of how edges look, as in blurred
 # pictures: likeness elsewhere from which an exact repetition tells less, and nothing.
 GENERIC, MEANINGLESS = 0.54, 0.62
 # A thing that keeps to a spot off the middle, of so many cells of the frame at most, in part of a
@@ -587,7 +587,7 @@ def _rigid(candidate: Candidate, test: Mapping[str, float], *, bordering: bool) 
     """
     if candidate.likeness is not None:
         special = (MEANINGLESS - test["likeness_elsewhere"]) / (MEANINGLESS - GENERIC)
-        generic = test["share"] >= COMMON
+        generic = test["share"] >= NEARLY_ALL
         return exactness(test) * (float(np.clip(special, 0, 1)) if generic else 1.0)
     if not bordering:
         return 0.0
