@@ -24,25 +24,15 @@ from shortcut_finder.candidates import (
     together,
 )
 from shortcut_finder.errors import UnreadableImage
-from shortcut_finder.evidence import false_discovery_rate
+from shortcut_finder.evidence import false_discovery_rate, usual_of_others
 from shortcut_finder.experiments import VERDICTS, Verification, answers_for, surer_p
-from shortcut_finder.groups import (
-    TAIL,
-    Template,
-    matching_cells,
-    place_concentration,
-)
+from shortcut_finder.groups import TAIL, Template, matching_cells, place_concentration
 from shortcut_finder.metadata import Companion
 from shortcut_finder.motifs import colour_image
 from shortcut_finder.preprocessing import Box, Preprocessing
 from shortcut_finder.records import Records
-from shortcut_finder.regions import ANYWHERE, CORNERS, EDGES, box_region
-from shortcut_finder.rigidity import (
-    PATCH,
-    Rigidity,
-    grey_image,
-    measure_rigidity,
-)
+from shortcut_finder.regions import ANYWHERE, CORNERS, EDGES, box_region, cell_centres
+from shortcut_finder.rigidity import PATCH, Rigidity, grey_image, measure_rigidity
 from shortcut_finder.settings import SEVERITIES
 
 # Small pictures kept in memory, some 80 kB each.
@@ -260,8 +250,7 @@ def _natural(most: Mapping[int, float], label: int) -> float:
         most: from `_most_rigid`.
         label: the class that does not count.
     """
-    others = sorted(value for other, value in most.items() if other != label)
-    return others[(len(others) - 1) // 2] if others else 1.0
+    return usual_of_others(most, label, alone=1.0)
 
 
 @dataclass(frozen=True, eq=False)
@@ -331,9 +320,9 @@ def _distinct(looked: Sequence[_Looked], records: Records) -> list[_Looked]:
     for group, most in ((loud, len(loud)), (promising, PROMISING), (low, ORDINARY_GROUPS)):
         taken: Counter[int] = Counter()
         for one in group:
-            label, reached = one.candidate.label, one.candidate
+            label = one.candidate.label
             if taken[label] < most and not any(
-                same_images(reached, other.candidate, records.labels) for other in kept
+                same_images(one.candidate, other.candidate, records.labels) for other in kept
             ):
                 kept.append(one)
                 taken[label] += 1
@@ -449,7 +438,7 @@ def _rigidity(candidate: Candidate, scene: Scene, half: np.ndarray) -> tuple[Rig
     if len(members) < FEWEST:
         members = np.flatnonzero(own & candidate.carries)
     members = candidate.surest(members)[:COMPARED]
-    centres = _centres(candidate, scene.records.cell_grid)
+    centres = cell_centres(candidate.closest, scene.records.cell_grid)
     found = scene.rigidity(members, centres[members])
     if found.gradient <= ORDINARY:
         return found, 0.0
@@ -508,17 +497,21 @@ class Scene:
     preprocessing: Preprocessing
     views: dict[int, np.ndarray | None] = field(default_factory=dict)
 
+    def pixels(self, number: int) -> np.ndarray | None:
+        """What the model sees of an image; ``None`` if it is unreadable now."""
+        try:
+            return self.preprocessing.pixels(self.read(number))
+        except UnreadableImage:
+            return None
+
     def view(self, number: int) -> np.ndarray | None:
-        """The colours the model sees of an image, scaled down; ``None`` if it is unreadable now."""
+        """The colours of that, scaled down; ``None`` if it is unreadable now."""
         if number not in self.views:
             if len(self.views) >= VIEWS:
                 self.views.clear()
-            try:
-                pixels = self.preprocessing.pixels(self.read(number))
-            except UnreadableImage:
-                self.views[number] = None
-            else:
-                self.views[number] = colour_image(Image.fromarray(pixels))
+            pixels = self.pixels(number)
+            small = None if pixels is None else colour_image(Image.fromarray(pixels))
+            self.views[number] = small
         return self.views[number]
 
     def rigidity(self, images: np.ndarray, centres: np.ndarray) -> Rigidity:
@@ -537,17 +530,6 @@ class Scene:
         x = (x0 + centre[0] * (x1 - x0)) / picture.width
         y = (y0 + centre[1] * (y1 - y0)) / picture.height
         return grey_image(picture), np.clip((x, y), 0, 1 - 1e-6)
-
-
-def _centres(candidate: Candidate, grid: tuple[int, int]) -> np.ndarray:
-    """Middle of every image's matching cell, as fractions x, y of the model's input."""
-    rows, columns = np.divmod(candidate.closest, grid[1])
-    return np.stack([(columns + 0.5) / grid[1], (rows + 0.5) / grid[0]], axis=1)
-
-
-def _cell_centre(cell: int, grid: tuple[int, int]) -> tuple[float, float]:
-    row, column = divmod(cell, grid[1])
-    return (column + 0.5) / grid[1], (row + 0.5) / grid[0]
 
 
 def _weigh(candidate: Candidate, test: dict[str, float], records: Records) -> dict[str, float]:
@@ -760,7 +742,7 @@ def _boxes(candidate: Candidate, grid: tuple[int, int]) -> Callable[[int], Box]:
     reach_x, reach_y = 1.25 / grid[1], 1.25 / grid[0]
 
     def around(image: int) -> Box:
-        x, y = _cell_centre(int(candidate.closest[image]), grid)
+        x, y = cell_centres(candidate.closest[[image]], grid)[0].tolist()
         return (
             max(x - reach_x, 0.0),
             max(y - reach_y, 0.0),

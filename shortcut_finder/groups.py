@@ -174,43 +174,56 @@ def find_templates(
             maps = records.cell_maps(sample.index[own])
             found = _class_templates(sample.part(own), sample.part(others), maps, records, rng)
             if parts is not None:
-                found += _potent_templates(parts, int(label), sample.part(own), sample.part(others))
+                potent = _potent_template(parts, label, sample.part(own), sample.part(others))
+                found += [] if potent is None else [potent]
             templates += [dataclasses.replace(one, label=int(label)) for one in found]
     return templates
 
 
-def _potent_templates(parts: Parts, label: int, own: _Sample, others: _Sample) -> list[Template]:
-    """What potent parts of a class look like, against its other hot parts; one template or none.
+def _potent_template(parts: Parts, label: int, own: _Sample, others: _Sample) -> Template | None:
+    """What potent parts of a class look like, against its other hot parts; ``None`` for a few.
 
     Cells are white, so the difference of two means is the linear discriminant (Fisher 1936). Who
     carries it and what it looks like are learned in turn, a few times over.
     """
+
+    def cells_of(chosen: np.ndarray) -> np.ndarray:
+        return own.cells[np.searchsorted(own.index, parts.images[chosen]), parts.cells[chosen]]
+
     mine, potent = np.flatnonzero(parts.labels == label), parts.most_potent(label)
     if len(np.unique(parts.images[potent])) < FEWEST:
-        return []
-    usual = own.cells[np.searchsorted(own.index, parts.images[mine]), parts.cells[mine]][
-        parts.turned[mine] <= np.median(parts.turned[mine])
-    ].mean(axis=0)
-    cells = own.cells[np.searchsorted(own.index, parts.images[potent]), parts.cells[potent]]
+        return None
+    least = mine[parts.turned[mine] <= np.median(parts.turned[mine])]
+    cells, usual = cells_of(potent), cells_of(least).mean(axis=0)
     elsewhere = others.cells.mean(axis=(0, 1))
-    fitted: Template | None = None
     for _ in range(ROUNDS):
         vector = cells.mean(axis=0) - (elsewhere + usual) / 2
         vector /= max(float(np.linalg.norm(vector)), 1e-6)
         inside, tail = own.cells @ vector, _tail(others, vector)
         similarity = inside.max(axis=1)
-        top = float(np.sort(similarity)[-FEWEST:].mean())
-        members = np.flatnonzero(similarity >= tail + max(MARGIN, PULLS[-1] * (top - tail)))
-        typical = float(np.median(similarity[members])) if len(members) else tail
-        limit = tail + max(MARGIN, REACH * (typical - tail))
-        # Without a limit that is passed nothing is a member; a motif may still be found there.
-        fitted = Template(label, vector, None, -1, limit, max(typical, limit + MARGIN), 0.0)
+        members = _closest(similarity, tail, PULLS[-1])
         rest = np.setdiff1d(np.arange(len(own.cells)), members)
         if min(len(members), len(rest)) < FEWEST:
             break
         cells = own.cells[members, inside[members].argmax(axis=1)]
         usual = own.cells[rest, inside[rest].argmax(axis=1)].mean(axis=0)
-    return [] if fitted is None else [dataclasses.replace(fitted, potent=True)]
+    typical = float(np.median(similarity[members])) if len(members) else tail
+    limit = tail + max(MARGIN, REACH * (typical - tail))
+    # Without a limit that is passed nothing is a member; a motif may still be found there.
+    typical = max(typical, limit + MARGIN)
+    return Template(label, vector, None, -1, limit, typical, strength=0.0, potent=True)
+
+
+def _closest(similarity: np.ndarray, tail: float, pull: float) -> np.ndarray:
+    """Images that are plainly closer than images of other classes are.
+
+    Args:
+        similarity: of each image's best cell, (image,).
+        tail: from `_tail`.
+        pull: see `_grow`.
+    """
+    top = float(np.sort(similarity)[-FEWEST:].mean())
+    return np.flatnonzero(similarity >= tail + max(MARGIN, pull * (top - tail)))
 
 
 def _draw(indices: np.ndarray, size: int, rng: np.random.Generator) -> np.ndarray:
@@ -412,8 +425,7 @@ def _grow(
     for _ in range(ROUNDS):
         inside, tail = own.cells @ vector, _tail(others, vector)
         similarity = inside.max(axis=1)
-        top = float(np.sort(similarity)[-FEWEST:].mean())
-        members = np.flatnonzero(similarity >= tail + max(MARGIN, pull * (top - tail)))
+        members = _closest(similarity, tail, pull)
         if len(members) < FEWEST - 1:
             return None
         vector = own.cells[members, inside[members].argmax(axis=1)].mean(axis=0)

@@ -7,7 +7,6 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from shortcut_finder.errors import UnreadableImage
 from shortcut_finder.experiments import Answers, answers_for
 from shortcut_finder.findings import Finding, Scene
 
@@ -39,11 +38,7 @@ class Lab:
 
     def _look_up(self, image: int) -> np.ndarray | None:
         if image not in self._seen:
-            try:
-                picture = self.scene.read(image)
-                self._seen[image] = self.scene.preprocessing.pixels(picture)
-            except UnreadableImage:
-                self._seen[image] = None
+            self._seen[image] = self.scene.pixels(image)
         return self._seen[image]
 
     def readable(self, images: Iterable[int], count: int) -> np.ndarray:

@@ -13,15 +13,22 @@ from functools import cached_property
 
 import numpy as np
 from PIL import Image
-from scipy import fft
+
+from shortcut_finder.gradients import (
+    LEAST,
+    Patches,
+    box_sums,
+    correlation,
+    gradients_of,
+    scaled_down,
+)
+from shortcut_finder.peaks import peaks
 
 # Larger images are scaled down to this geometric mean side, in pixels.
 SIDE = 160
 # Sides of the windows, and of the patches that they are looked for in, as part of the image's side.
 WINDOWS = (1 / 10, 1 / 7)
 PATCH = 0.42
-# Smallest window, in pixels.
-LEAST = 8
 # Windows of each image that are tried, those with the strongest edges; how far apart, as part of
 # their side.
 TRIED, APART = 6, 1 / 3
@@ -64,9 +71,7 @@ class Motif:
 
 def colour_image(picture: Image.Image) -> np.ndarray:
     """Colours, scaled down to `SIDE` where larger; uint8, (row, column, channel)."""
-    scale = min(1.0, SIDE / np.sqrt(picture.width * picture.height))
-    size = (max(LEAST, round(picture.width * scale)), max(LEAST, round(picture.height * scale)))
-    return np.asarray(picture.convert("RGB").resize(size, Image.Resampling.BILINEAR))
+    return np.asarray(scaled_down(picture.convert("RGB"), SIDE))
 
 
 def find_motifs(
@@ -93,14 +98,14 @@ def find_motifs(
     for part in WINDOWS:
         side = max(LEAST, round(whole * part))
         size = max(side + 6, round(whole * PATCH))
-        own, strange = (_Patches(_around(*source, size), side) for source in sources)
+        own, strange = (Patches(_around(*source, size), side, FAINT) for source in sources)
         found += _motifs_of_side(own, strange, side)
     return found
 
 
-def _motifs_of_side(own: _Patches, strange: _Patches, side: int) -> list[Motif]:
+def _motifs_of_side(own: Patches, strange: Patches, side: int) -> list[Motif]:
     """The windows of one size that stand out, averaged over where they repeat."""
-    sources, windows = _windows(own.edges, side)
+    sources, windows = _windows(own.gradients, side)
     inside = np.stack([own.matches(window)[0] for window in windows])
     outside = np.stack([strange.matches(window)[0] for window in windows])
     inside[np.arange(len(windows)), sources] = np.nan
@@ -120,7 +125,7 @@ def _motifs_of_side(own: _Patches, strange: _Patches, side: int) -> list[Motif]:
     ]
 
 
-def _mean_of_best(window: np.ndarray, patches: _Patches) -> np.ndarray:
+def _mean_of_best(window: np.ndarray, patches: Patches) -> np.ndarray:
     """The window averaged over the patches that repeat it best, where they do."""
     likeness, corners = patches.matches(window)
     side = window.shape[-1]
@@ -128,7 +133,7 @@ def _mean_of_best(window: np.ndarray, patches: _Patches) -> np.ndarray:
     return np.asarray(
         np.mean(
             [
-                patches.edges[n, :, y : y + side, x : x + side]
+                patches.gradients[n, :, y : y + side, x : x + side]
                 for n, (y, x) in zip(best, corners[best], strict=True)
             ],
             axis=0,
@@ -150,110 +155,54 @@ def match_motif(motif: Motif, image: np.ndarray) -> tuple[float, tuple[float, fl
         Correlation in [-1, 1], and the middle of the window as fractions x, y of the image.
     """
     side, mixture = motif.side, motif.mixture
-    rough = _Patches(_edges((image @ mixture)[None, :, :, None]), side)
+    rough = Patches(gradients_of((image @ mixture)[None, :, :, None]), side, FAINT)
     flat = np.tensordot(mixture, motif.edges.reshape(2, -1, side, side), axes=(0, 1))
-    left = rough.likeness(flat)[0]
-    edges = _edges(image[None])[0]
+    gradients = gradients_of(image[None])[0]
     best, corner = -1.0, (0, 0)
-    for _ in range(PLACES):
-        y, x = (int(at) for at in np.unravel_index(int(left.argmax()), left.shape))
-        if not np.isfinite(left[y, x]):
-            break
-        left[max(0, y - NEAR) : y + NEAR + 1, max(0, x - NEAR) : x + NEAR + 1] = -np.inf
-        here = correlation(motif.edges, edges[:, y : y + side, x : x + side])
+    for y, x in peaks(rough.likeness(flat)[0], PLACES, (NEAR, NEAR)):
+        here = correlation(motif.edges, gradients[:, y : y + side, x : x + side], FAINT)
         if here > best:
             best, corner = here, (y, x)
     y, x = (np.array(corner) + side / 2) / image.shape[:2]
     return best, (float(x), float(y))
 
 
-def correlation(one: np.ndarray, other: np.ndarray) -> float:
-    """Of the edges of two windows, in [-1, 1]; flat ones correlate with nothing."""
-    floor = _floor(one)
-    sizes = (max(float(np.sqrt(np.square(edges).sum())), floor) for edges in (one, other))
-    return float((one * other).sum()) / float(np.prod(list(sizes)))
-
-
-def _floor(window: np.ndarray) -> float:
-    """The least size of edges that counts; what is flatter is held against it."""
-    channels, side = window.shape[0], window.shape[-1]
-    return float(FAINT * side * np.sqrt(channels / 2))
-
-
 def _around(images: Sequence[np.ndarray], centres: np.ndarray, size: int) -> np.ndarray:
     """Edges of the squares around places, (image, 2 x channel, row, column)."""
-    return _edges(np.stack([_patch(i, c, size) for i, c in zip(images, centres, strict=True)]))
+    squares = [cut_out(i, c, (size, size)) for i, c in zip(images, centres, strict=True)]
+    return gradients_of(np.stack(squares))
 
 
-def _edges(patches: np.ndarray) -> np.ndarray:
-    """Signed gradients of every channel, (patch, 2 x channel, row, column)."""
-    channels = np.moveaxis(patches.astype(np.float32), -1, 1)
-    down, across = np.gradient(channels, axis=(-2, -1))
-    return np.concatenate([across, down], axis=1)
+def cut_out(
+    image: np.ndarray, centre: Sequence[float] | np.ndarray, shape: tuple[int, int]
+) -> np.ndarray:
+    """The part around a place, as much of it as can be within the image; padded if smaller.
 
-
-def _patch(image: np.ndarray, centre: np.ndarray, size: int) -> np.ndarray:
-    """The square around a place, as much of it as can be within the image; padded if smaller."""
-    rows, columns = image.shape[:2]
-    if min(rows, columns) < size:
-        wide = ((0, max(0, size - rows)), (0, max(0, size - columns)), (0, 0))
-        image = np.pad(image, wide, mode="edge")
-    top = int(np.clip(centre[1] * rows - size / 2, 0, image.shape[0] - size))
-    left = int(np.clip(centre[0] * columns - size / 2, 0, image.shape[1] - size))
-    return image[top : top + size, left : left + size]
+    Args:
+        image: (row, column, channel).
+        centre: fractions x, y of the image.
+        shape: rows and columns of the part, in pixels.
+    """
+    missing = [max(0, want - have) for want, have in zip(shape, image.shape, strict=False)]
+    wide = [(0, missing[0]), (0, missing[1]), (0, 0)]
+    whole = np.pad(image, wide, mode="edge") if any(missing) else image
+    top, left = (
+        int(np.clip(at * length - side / 2, 0, room - side))
+        for at, length, room, side in zip(
+            (centre[1], centre[0]), image.shape, whole.shape, shape, strict=False
+        )
+    )
+    return whole[top : top + shape[0], left : left + shape[1]]
 
 
 def _windows(edges: np.ndarray, side: int) -> tuple[np.ndarray, np.ndarray]:
     """Those windows of each patch that have the strongest edges, and the patches they are from."""
     step = max(1, int(APART * side))
-    boxes = _box_sums(np.square(edges).sum(axis=1), side)[:, ::step, ::step]
-    sources, windows = [], []
-    for number, strength in enumerate(boxes):
-        left = strength.copy()
-        for _ in range(TRIED):
-            y, x = np.unravel_index(int(left.argmax()), left.shape)
-            if not np.isfinite(left[y, x]):
-                break
-            left[max(0, y - 1) : y + 2, max(0, x - 1) : x + 2] = -np.inf
-            sources.append(number)
-            top, start = y * step, x * step
-            windows.append(edges[number, :, top : top + side, start : start + side])
+    boxes = box_sums(np.square(edges).sum(axis=1), side)[:, ::step, ::step]
+    found = [
+        (number, edges[number, :, y * step : y * step + side, x * step : x * step + side])
+        for number, strength in enumerate(boxes)
+        for y, x in peaks(strength, TRIED, (1, 1))
+    ]
+    sources, windows = zip(*found, strict=True)
     return np.array(sources), np.stack(windows)
-
-
-class _Patches:
-    """Patches, ready to have windows of one side looked for in them."""
-
-    def __init__(self, edges: np.ndarray, side: int) -> None:
-        self.edges = edges
-        self.steps = tuple(length - side + 1 for length in edges.shape[-2:])
-        self.size = tuple(fft.next_fast_len(length, real=True) for length in edges.shape[-2:])
-        self.spectrum = fft.rfft2(edges, s=self.size)
-        # Flat windows have nothing to compare; the floor keeps their faint shading from counting.
-        self.floor = _floor(edges[0, :, :side, :side])
-        energy = _box_sums(np.square(edges).sum(axis=1), side)
-        self.norms = np.maximum(np.sqrt(np.maximum(energy, 0)), self.floor)
-
-    def likeness(self, window: np.ndarray) -> np.ndarray:
-        """Correlation of a window with every place of each patch, (patch, row, column)."""
-        spectrum = np.conj(fft.rfft2(window, s=self.size))
-        answer = fft.irfft2((self.spectrum * spectrum).sum(axis=1), s=self.size)
-        own = max(float(np.sqrt(np.square(window).sum())), self.floor)
-        return np.asarray(answer[:, : self.steps[0], : self.steps[1]] / (self.norms * own))
-
-    def matches(self, window: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Best correlation of a window with each patch, (patch,), and its corner, (patch, 2)."""
-        ratio = self.likeness(window)
-        flat = ratio.reshape(len(ratio), -1)
-        where = flat.argmax(axis=1)
-        corners = np.stack(np.unravel_index(where, self.steps), axis=1)
-        return flat[np.arange(len(flat)), where], corners
-
-
-def _box_sums(values: np.ndarray, side: int) -> np.ndarray:
-    """Sum over every square of that side, (patch, row, column), by summed areas."""
-    total = (
-        np.pad(values.astype(np.float64), ((0, 0), (1, 0), (1, 0))).cumsum(axis=1).cumsum(axis=2)
-    )
-    sums = total[:, side:, side:] - total[:, :-side, side:]
-    return np.asarray(sums - total[:, side:, :-side] + total[:, :-side, :-side], dtype=np.float32)

@@ -15,7 +15,6 @@ from scipy import ndimage
 
 from shortcut_finder.blanks import Explain
 from shortcut_finder.candidates import FEWEST, LIFT, Q_LIMIT, together
-from shortcut_finder.errors import UnreadableImage
 from shortcut_finder.evidence import LIFTED, association_p, false_discovery_rate
 from shortcut_finder.experiments import signed_rank_p
 from shortcut_finder.findings import MEDIUM, Finding, Scene, severity_of
@@ -303,11 +302,10 @@ def readable_pixels(
     for image in images.tolist():
         if len(found) == count:
             break
-        try:
-            pixels.append(scene.preprocessing.pixels(scene.read(image)))
+        seen = scene.pixels(image)
+        if seen is not None:
+            pixels.append(seen)
             found.append(image)
-        except UnreadableImage:
-            continue
     return np.array(found, dtype=np.int64), pixels
 
 

@@ -31,6 +31,17 @@ class Regions:
     masks: np.ndarray
 
 
+def cell_centres(cells: np.ndarray, grid: tuple[int, int]) -> np.ndarray:
+    """Middle of each cell, given by number, as fractions x, y of the frame, (cell, 2).
+
+    Example:
+        >>> cell_centres(np.array([1, 2]), (2, 2)).tolist()
+        [[0.75, 0.25], [0.25, 0.75]]
+    """
+    rows, columns = np.divmod(cells, grid[1])
+    return np.stack([(columns + 0.5) / grid[1], (rows + 0.5) / grid[0]], axis=1)
+
+
 def _boxes() -> dict[str, list[tuple[float, float, float, float]]]:
     """Boxes (x0, y0, x1, y1) of each region as fractions of the frame; a region is their union."""
     b, c = BORDER, CORNER

@@ -25,6 +25,8 @@ from shortcut_finder.findings import Scene, exactness, repetition
 from shortcut_finder.groups import ASUNDER, TAIL, two_heaps
 from shortcut_finder.motifs import Motif, find_motifs, match_motif
 from shortcut_finder.parts import Parts
+from shortcut_finder.records import Records
+from shortcut_finder.regions import cell_centres
 
 # Images that a motif is sought in, and images of other classes it must be rare in.
 COMPARED = 12
@@ -82,8 +84,7 @@ def repeats(
     strangers = np.random.default_rng([seed, 6]).permutation(len(labels))
     for source in _sources(candidates, parts, labels, half):
         motif = _motif(source, strangers, scene, half)
-        made = None if motif is None else _repeat(source, motif, strangers, scene, half)
-        for candidate in () if made is None else made:
+        for candidate in [] if motif is None else _repeat(source, motif, strangers, scene, half):
             if not any(_same(candidate, other, labels) for other in found):
                 found.append(candidate)
     return found
@@ -133,7 +134,7 @@ def _potent_source(candidate: Candidate, parts: Parts) -> _Source:
 
 def _motif(source: _Source, strangers: np.ndarray, scene: Scene, half: np.ndarray) -> Motif | None:
     """The motif that sets the images apart from those of other classes most; often none does."""
-    labels, (rows, columns) = scene.records.labels, scene.records.cell_grid
+    labels = scene.records.labels
     others = strangers[half[strangers] & (labels[strangers] != source.candidate.label)]
     # Of a thing that classes share, those that carry it would hide it.
     others = others[~source.candidate.carries[others]]
@@ -145,8 +146,8 @@ def _motif(source: _Source, strangers: np.ndarray, scene: Scene, half: np.ndarra
     before = [view for view in map(scene.view, others[:TRIED].tolist()) if view is not None]
     if len(seen) < FEWEST or not before:
         return None
-    views, cells = [view for view, _ in seen], np.array([cell for _, cell in seen])
-    centres = np.stack([(cells % columns + 0.5) / columns, (cells // columns + 0.5) / rows], axis=1)
+    views = [view for view, _ in seen]
+    centres = cell_centres(np.array([cell for _, cell in seen]), scene.records.cell_grid)
     controls = before[:COMPARED]
     best, most = None, ABOVE
     for motif in find_motifs(views, centres, controls, np.resize(centres, (len(controls), 2))):
@@ -163,30 +164,29 @@ def _motif(source: _Source, strangers: np.ndarray, scene: Scene, half: np.ndarra
 
 def _repeat(
     source: _Source, motif: Motif, strangers: np.ndarray, scene: Scene, half: np.ndarray
-) -> list[Candidate] | None:
-    """The candidates that a motif makes; ``None`` where it repeats no better than parts do."""
-    labels, label = scene.records.labels, source.candidate.label
+) -> list[Candidate]:
+    """The candidates that a motif makes; none where it repeats no better than parts do."""
+    records, labels, label = scene.records, scene.records.labels, source.candidate.label
     search = _Search(motif, scene)
     own = source.candidate.surest(np.flatnonzero(labels == label))[:OWN]
     others = strangers[labels[strangers] != label][:OTHERS]
     search(own[half[own]][:SAMPLE], others[half[others]][:SAMPLE])
-    first = _candidate(source.candidate, search, half)
+    first = _candidate(source.candidate, search, records, half)
     if first is None or exactness(repetition(first, search.likeness, labels, half)) < HOPEFUL:
-        return None
+        return []
     search(own, others)
-    candidate = _candidate(source.candidate, search, half)
+    candidate = _candidate(source.candidate, search, records, half)
     if candidate is None:
-        return None
+        return []
     found, classes = [candidate], np.unique(labels)
     # The same motif in each further class that has it more often than the rest.
     for other in classes[classes != label].tolist():
-        moved = replace(source.candidate, label=other, extent=None)
-        moved = replace(moved, template=replace(moved.template, label=other))
-        there = replace(candidate, label=other, template=replace(moved.template, shared=True))
+        template = replace(source.candidate.template, label=other, shared=True)
+        there = replace(candidate, label=other, template=template, extent=None)
         test = association_test(there, labels, half, classes_without(there, labels, half))
         if holds(test, test["p"]):
             search(np.flatnonzero(labels == other)[:OWN])
-            again = _candidate(moved, search, half, by_cells=False)
+            again = _candidate(there, search, records, half, by_cells=False)
             found += [] if again is None else [again]
     return found
 
@@ -218,17 +218,23 @@ class _Search:
 
 
 def _candidate(
-    source: Candidate, search: _Search, half: np.ndarray, *, by_cells: bool = True
+    source: Candidate,
+    search: _Search,
+    records: Records,
+    half: np.ndarray,
+    *,
+    by_cells: bool = True,
 ) -> Candidate | None:
     """Who carries the motif, by a limit set on the discovery half; ``None`` if too few do.
 
     Args:
         source: the candidate that led to it.
         search: what is known of the images.
+        records: what the sweep kept.
         half: the discovery half, (image,) of bool.
         by_cells: whether the cells of the source may tell of images that lack the motif.
     """
-    records, likeness = search._scene.records, search.likeness
+    likeness = search.likeness
     own, known = records.labels == source.label, half & np.isfinite(likeness)
     inside, outside = likeness[known & own], likeness[known & ~own]
     if min(len(inside), len(outside)) < FEWEST:

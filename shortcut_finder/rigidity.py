@@ -12,6 +12,8 @@ from dataclasses import dataclass
 import numpy as np
 from PIL import Image
 
+from shortcut_finder.gradients import Patches, gradients_of, scaled_down
+
 # A patch is this part of the image's side (64 pixels of 224), and may shift by this part of it.
 PATCH = 2 / 7
 SHIFT = 0.19
@@ -42,10 +44,7 @@ class Rigidity:
 
 def grey_image(picture: Image.Image) -> np.ndarray:
     """Grey levels in [0, 255], scaled down to `SIDE` where larger; float32, (row, column)."""
-    scale = min(1.0, SIDE / np.sqrt(picture.width * picture.height))
-    size = (max(8, round(picture.width * scale)), max(8, round(picture.height * scale)))
-    small = picture.convert("L").resize(size, Image.Resampling.BILINEAR)
-    return np.asarray(small, dtype=np.float32)
+    return np.asarray(scaled_down(picture.convert("L"), SIDE), dtype=np.float32)
 
 
 def measure_rigidity(images: Sequence[np.ndarray], centres: np.ndarray) -> Rigidity:
@@ -61,7 +60,7 @@ def measure_rigidity(images: Sequence[np.ndarray], centres: np.ndarray) -> Rigid
     shift = _shift(size)
     patches = np.stack([_patch(i, c, size) for i, c in zip(images, centres, strict=True)])
     view = _view(patches, size - 2 * shift)
-    found = [_correlate(_core(patch, shift), view) for patch in patches]
+    found = [view.matches(_core(patch, shift)) for patch in patches]
     best = np.stack([likeness for likeness, _ in found])
     np.fill_diagonal(best, np.nan)
     medoid = int(np.argmax(np.nanmedian(best, axis=1)))
@@ -124,7 +123,7 @@ def locate(
     )
     side = core.shape[-1]
     allowed = None if within is None else _middles_within(within, start + side / 2, 2 * size - side)
-    likeness, corner = _correlate(core, _view(np.stack(around), side), allowed)
+    likeness, corner = _view(np.stack(around), side).matches(core, allowed)
     return likeness, start + corner[:, ::-1] + side / 2
 
 
@@ -161,70 +160,14 @@ def _patch(image: np.ndarray, centre: np.ndarray, size: int) -> np.ndarray:
     return padded[row - half : row + half, column - half : column + half]
 
 
-@dataclass(frozen=True, eq=False)
-class _View:
-    """Patches as a correlation needs them.
-
-    Attributes:
-        spectrum: Fourier transform of the signed gradients, (patch, 2, row, column).
-        norms: size of the gradients in every window a core may be held against, (patch, y, x).
-    """
-
-    spectrum: np.ndarray
-    norms: np.ndarray
-
-
-def _gradients(patches: np.ndarray) -> np.ndarray:
-    """Signed grey gradients, (..., 2, row, column)."""
-    down, across = np.gradient(patches, axis=(-2, -1))
-    return np.stack([across, down], axis=-3)
-
-
 def _core(patch: np.ndarray, shift: int) -> np.ndarray:
     """Gradients of the middle of a patch, (2, row, column)."""
-    return _gradients(patch)[:, shift:-shift, shift:-shift]
+    return gradients_of(patch[None, :, :, None])[0, :, shift:-shift, shift:-shift]
 
 
-def _view(patches: np.ndarray, core: int) -> _View:
-    """Patches, ready for cores of that side."""
-    size = patches.shape[-1]
-    steps = size - core + 1
-    gradients = _gradients(patches)
-    window = np.zeros((size, size), dtype=np.float32)
-    window[:core, :core] = 1
-    energy = np.fft.rfft2(np.square(gradients).sum(axis=1)) * np.conj(np.fft.rfft2(window))
-    box = np.fft.irfft2(energy, s=(size, size))[:, :steps, :steps]
-    return _View(np.fft.rfft2(gradients), np.sqrt(np.clip(box, 0, None)))
-
-
-def _correlate(
-    core: np.ndarray, view: _View, allowed: np.ndarray | None = None
-) -> tuple[np.ndarray, np.ndarray]:
-    """Best gradient correlation of a core with each patch of a view, and where it lies.
-
-    Args:
-        core: gradients, (2, row, column).
-        view: the patches.
-        allowed: which windows count, (patch, y, x) of bool; all if None.
-
-    Returns:
-        Correlations, (patch,), and the top left corners of the best windows, (patch, 2).
-    """
-    side, steps = core.shape[-1], view.norms.shape[-1]
-    size = side + steps - 1
-    padded = np.zeros((2, size, size), dtype=np.float32)
-    padded[:, :side, :side] = core
-    product = (view.spectrum * np.conj(np.fft.rfft2(padded))).sum(axis=1)
-    answer = np.fft.irfft2(product, s=(size, size))[:, :steps, :steps]
-    # Flat patches have nothing to compare; the floor keeps their faint shading from looking alike.
-    floor = FAINT * side
-    own = float(np.sqrt(np.square(core).sum()))
-    ratio = answer / (np.maximum(view.norms, floor) * max(own, floor))
-    if allowed is not None:
-        ratio = np.where(allowed, ratio, -1.0)
-    ratio = ratio.reshape(len(answer), -1)
-    where = np.stack(np.unravel_index(ratio.argmax(axis=1), (steps, steps)), axis=1)
-    return ratio.max(axis=1), where
+def _view(patches: np.ndarray, core: int) -> Patches:
+    """Patches, (patch, row, column), ready for cores of that side."""
+    return Patches(gradients_of(patches[..., None]), core, FAINT)
 
 
 def _opacity(aligned: np.ndarray) -> float:

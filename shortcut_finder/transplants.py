@@ -13,9 +13,13 @@ from collections.abc import Sequence
 import numpy as np
 from tqdm import tqdm
 
+from shortcut_finder.evidence import usual_of_others
 from shortcut_finder.findings import Scene
 from shortcut_finder.laboratory import BATCH, Lab, Predict
+from shortcut_finder.motifs import cut_out
 from shortcut_finder.parts import Parts
+from shortcut_finder.peaks import peaks
+from shortcut_finder.regions import cell_centres
 
 # Side of a part, as part of the frame's, and how many are taken from an image.
 SIDE, PLACES = 0.25, 2
@@ -58,7 +62,8 @@ def transplant(
     passes = PLACES * (FIRST + PROMISING * FURTHER)
     afforded = max(PASSES, BUDGET * len(records.labels)) / (max(len(classes), 1) * passes)
     count = int(np.clip(afforded, FEWEST, MOST))
-    made: list[tuple[np.ndarray, ...]] = []
+    none = np.zeros(0, dtype=np.int64)
+    made: list[tuple[np.ndarray, ...]] = [(none, none, none, np.zeros(0), np.zeros(0))]
     for label in tqdm(classes, desc="transplant", unit=" classes", disable=not progress):
         rng = np.random.default_rng([seed, 5, int(label)])
         own = rng.permutation(np.flatnonzero(half & (records.labels == label)))
@@ -68,21 +73,14 @@ def transplant(
         strangers = lab.readable(others[~chosen], STRANGERS)
         donors = lab.readable(own, count)
         if len(donors) and len(strangers):
-            made.append((label, *_pasted(donors, strangers, output, lab, rng)))
+            made.append(_pasted(donors, strangers, output, lab, rng))
         lab.forget()
-    if not made:
-        none = np.zeros(0, dtype=np.int64)
-        return Parts(none, none, none, np.zeros(0), np.zeros(0), np.zeros(0, dtype=bool))
-    labels = np.concatenate([np.full(len(images), label) for label, images, *_ in made])
-    images, cells, turned, gain = (np.concatenate(one) for one in list(zip(*made, strict=True))[1:])
+    images, labels, cells, turned, gain = map(np.concatenate, zip(*made, strict=True))
     return Parts(images, labels, cells, turned, gain, potent_parts(labels, turned))
 
 
 def potent_parts(labels: np.ndarray, turned: np.ndarray) -> np.ndarray:
     """Which parts turn more images than the parts of the usual other class do, (part,) of bool.
-
-    Of the most potent parts of the other classes the (lower) median counts, since a cue in one
-    class is none in most.
 
     Args:
         labels: class of each part, (part,).
@@ -95,8 +93,7 @@ def potent_parts(labels: np.ndarray, turned: np.ndarray) -> np.ndarray:
     usual = {int(n): float(np.quantile(turned[labels == n], USUAL)) for n in np.unique(labels)}
     potent = np.zeros(len(labels), dtype=bool)
     for label in usual:
-        others = sorted(value for other, value in usual.items() if other != label)
-        limit = (others[(len(others) - 1) // 2] if others else 0.0) + BEYOND
+        limit = usual_of_others(usual, label, alone=0.0) + BEYOND
         own = labels == label
         potent[own] = turned[own] >= max(limit, LEAST)
     return potent
@@ -105,9 +102,14 @@ def potent_parts(labels: np.ndarray, turned: np.ndarray) -> np.ndarray:
 def _pasted(
     donors: np.ndarray, strangers: np.ndarray, output: int, lab: Lab, rng: np.random.Generator
 ) -> tuple[np.ndarray, ...]:
-    """Images, cells, shares of turned images and gains of the parts of some images."""
-    maps = lab.records.cell_maps(donors)
-    places = [(int(n), cell) for n, heat in zip(donors, maps, strict=True) for cell in _hot(heat)]
+    """Images, labels, cells, shares of turned images and gains of the parts of some images."""
+    records, columns = lab.records, lab.records.cell_grid[1]
+    reach = tuple(int(SIDE * length / 2) for length in records.cell_grid)
+    places = [
+        (int(image), row * columns + column)
+        for image, heat in zip(donors, records.cell_maps(donors), strict=True)
+        for row, column in peaks(heat, PLACES, (reach[0], reach[1]))
+    ]
     images, cells = (np.array(column, dtype=np.int64) for column in zip(*places, strict=True))
     turned, gain = _trials(places, FIRST, strangers, output, lab, rng)
     best = np.argsort(-gain.sum(axis=1), kind="stable")[: int(np.ceil(PROMISING * len(places)))]
@@ -115,22 +117,7 @@ def _pasted(
     share, rise = turned.mean(axis=1), gain.mean(axis=1)
     share[best] = np.hstack([turned[best], more[0]]).mean(axis=1)
     rise[best] = np.hstack([gain[best], more[1]]).mean(axis=1)
-    return images, cells, share, rise
-
-
-def _hot(heat: np.ndarray) -> list[int]:
-    """The hottest cells of a map, none within a part's side of another."""
-    left, found = heat.astype(np.float64), []
-    down, across = np.indices(heat.shape)
-    for _ in range(PLACES):
-        cell = int(left.argmax())
-        row, column = np.unravel_index(cell, heat.shape)
-        if not np.isfinite(left[row, column]):
-            break
-        found.append(cell)
-        near = np.abs(down - row) <= SIDE * heat.shape[0] / 2
-        left[near & (np.abs(across - column) <= SIDE * heat.shape[1] / 2)] = -np.inf
-    return found
+    return images, records.labels[images], cells, share, rise
 
 
 def _trials(
@@ -160,14 +147,9 @@ def _trials(
 def _part(image: int, cell: int, lab: Lab) -> np.ndarray:
     """The pixels around a cell, as much of the square as can be within the image."""
     pixels = lab.pixels(image)
-    rows, columns = lab.records.cell_grid
-    sides = [max(1, round(SIDE * length)) for length in pixels.shape[:2]]
-    middle = ((cell // columns + 0.5) / rows, (cell % columns + 0.5) / columns)
-    top, left = (
-        int(np.clip(at * length - side / 2, 0, length - side))
-        for at, length, side in zip(middle, pixels.shape[:2], sides, strict=True)
-    )
-    return pixels[top : top + sides[0], left : left + sides[1]]
+    rows, columns = (max(1, round(SIDE * length)) for length in pixels.shape[:2])
+    centre = cell_centres(np.array([cell]), lab.records.cell_grid)[0]
+    return cut_out(pixels, centre, (rows, columns))
 
 
 def _onto(pixels: np.ndarray, part: np.ndarray, rng: np.random.Generator) -> np.ndarray:

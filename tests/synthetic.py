@@ -23,6 +23,7 @@ from shortcut_finder.groups import (
     find_templates,
     match_templates,
 )
+from shortcut_finder.parts import Parts
 from shortcut_finder.preprocessing import Preprocessing
 from shortcut_finder.records import Records, read_records
 from shortcut_finder.repeats import repeats
@@ -81,8 +82,8 @@ class World:
     def half(self, seed: int = 0) -> np.ndarray:
         return discovery_half(self.records.labels, seed)
 
-    def templates(self, seed: int = 0) -> list[Template]:
-        return find_templates(self.folder, self.records, self.half(seed), seed)
+    def templates(self, seed: int = 0, parts: Parts | None = None) -> list[Template]:
+        return find_templates(self.folder, self.records, self.half(seed), seed, parts)
 
     def matches(self, templates: Sequence[Template]) -> Matches:
         return match_templates(self.folder, templates, len(self.labels), GRID)

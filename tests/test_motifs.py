@@ -7,11 +7,12 @@ import pytest
 from PIL import Image
 from synthetic import paste, stamp, texture
 
+from shortcut_finder.gradients import correlation
 from shortcut_finder.motifs import (
+    FAINT,
     SIDE,
     Motif,
     colour_image,
-    correlation,
     find_motifs,
     match_motif,
 )
@@ -101,7 +102,7 @@ def test_the_whole_image_is_searched_as_by_brute_force() -> None:
     down, across = np.gradient(np.moveaxis(image, -1, 0), axis=(-2, -1))
     edges, side = np.concatenate([across, down]), motif.side
     best = max(
-        correlation(motif.edges, edges[:, y : y + side, x : x + side])
+        correlation(motif.edges, edges[:, y : y + side, x : x + side], FAINT)
         for y in range(48 - side + 1)
         for x in range(48 - side + 1)
     )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -9,6 +10,7 @@ import pytest
 from synthetic import Thing, World, make_world
 
 from shortcut_finder.candidates import Candidate, gather_candidates
+from shortcut_finder.errors import UnreadableImage
 from shortcut_finder.findings import judge
 from shortcut_finder.parts import Parts
 from shortcut_finder.repeats import commonest, repeats
@@ -23,9 +25,7 @@ def moving(tmp_path_factory: pytest.TempPathFactory) -> World:
 
 
 def gathered(world: World, parts: Parts | None = None) -> list[Candidate]:
-    from shortcut_finder.groups import find_templates
-
-    templates = find_templates(world.folder, world.records, world.half(), 0, parts)
+    templates = world.templates(parts=parts)
     return gather_candidates(templates, world.matches(templates), world.records)
 
 
@@ -112,10 +112,6 @@ def test_a_thing_at_one_place_keeps_its_place(tmp_path: Path) -> None:
 
 
 def test_images_that_cannot_be_read_are_not_known(moving: World) -> None:
-    from dataclasses import replace
-
-    from shortcut_finder.errors import UnreadableImage
-
     scene = moving.scene()
     gone = int(np.flatnonzero(moving.records.labels == ANT)[0])
 

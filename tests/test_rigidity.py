@@ -9,7 +9,6 @@ from synthetic import paste, stamp, texture
 
 from shortcut_finder.rigidity import (
     _core,
-    _correlate,
     _view,
     grey_image,
     likeness_to,
@@ -115,7 +114,7 @@ def test_correlations_equal_a_plain_double_loop() -> None:
     rng = np.random.default_rng(4)
     patches = rng.uniform(0, 255, (count, size, size)).astype(np.float32)
     view = _view(patches, size - 2 * shift)
-    found = [_correlate(_core(patch, shift), view) for patch in patches]
+    found = [view.matches(_core(patch, shift)) for patch in patches]
     best, where = np.stack([one[0] for one in found]), np.stack([one[1] for one in found])
     core = size - 2 * shift
     for one in range(count):
