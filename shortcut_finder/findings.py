@@ -51,9 +51,6 @@ ABOVE_NATURE, LOWEST = 0.12, 0.42
 # classes (correlation): parts of photographed objects reach the first. A handful of members reaches
 # more by luck, falling with the root of their number.
 SELDOM, NEVER, LUCK = 0.05, 0.19, 0.3
-# In nearly all of a class a window that others nearly have tells of how edges look, as in blurred
-# pictures: likeness elsewhere from which an exact repetition tells less, and nothing.
-GENERIC, MEANINGLESS = 0.54, 0.62
 # A thing that keeps to a spot off the middle, of so many cells of the frame at most, in part of a
 # class alone: objects seldom do, whatever it looks like. Suspicion of the clearest of these, and
 # the part of its likeness that must set it apart from other images to be that clear.
@@ -568,9 +565,7 @@ def _rigid(candidate: Candidate, test: Mapping[str, float], *, bordering: bool) 
     Parts of objects stand where their objects do, so that inside the frame only a motif tells.
     """
     if candidate.likeness is not None:
-        special = (MEANINGLESS - test["likeness_elsewhere"]) / (MEANINGLESS - GENERIC)
-        generic = test["share"] >= NEARLY_ALL
-        return exactness(test) * (float(np.clip(special, 0, 1)) if generic else 1.0)
+        return exactness(test)
     if not bordering:
         return 0.0
     ordinary = min(ORDINARY, max(test["natural_rigidity"] + ABOVE_NATURE, LOWEST))

@@ -31,6 +31,20 @@ def gradients_of(pictures: np.ndarray) -> np.ndarray:
     return np.concatenate([across, down], axis=1)
 
 
+def sharpness(picture: np.ndarray) -> float:
+    """Size of the second differences over that of the first; low means blurred.
+
+    Args:
+        picture: (row, column, channel), three rows and columns at least.
+    """
+    grey = picture.mean(axis=-1)
+    first, second = (
+        sum(float(np.abs(np.diff(grey, order, axis=axis)).mean()) for axis in (0, 1))
+        for order in (1, 2)
+    )
+    return second / max(first, 1e-6)
+
+
 def floor_of(window: np.ndarray, faint: float) -> float:
     """The least size of gradients that counts; what is flatter is held against it.
 

@@ -22,6 +22,7 @@ from shortcut_finder.candidates import (
     same_images,
 )
 from shortcut_finder.findings import Scene, exactness, repetition
+from shortcut_finder.gradients import sharpness
 from shortcut_finder.groups import ASUNDER, TAIL, two_heaps
 from shortcut_finder.motifs import Motif, find_motifs, match_motif
 from shortcut_finder.parts import Parts
@@ -35,6 +36,9 @@ PROMISING, RARER = 0.6, 0.3
 # Images of other classes that a motif is looked for in before all images are searched, and how far
 # above the best of them the images it was found in must stand.
 TRIED, ABOVE = 48, 0.2
+# Images softer than all but so many of the other classes, and the blurs that these are then looked
+# at through, too, as part of the motif's side: soft edges are alike, whatever they are edges of.
+SOFTER, BLURS = 0.1, (1 / 8, 1 / 4)
 # Candidates of a class that are tried, strongest first.
 CANDIDATES = 12
 # Images of the class and of the others, of the discovery half, that are searched at first, and how
@@ -149,17 +153,27 @@ def _motif(source: _Source, strangers: np.ndarray, scene: Scene, half: np.ndarra
     views = [view for view, _ in seen]
     centres = cell_centres(np.array([cell for _, cell in seen]), scene.records.cell_grid)
     controls = before[:COMPARED]
+    soft = bool(np.median(_sharpness(views)) < np.quantile(_sharpness(before), SOFTER))
     best, most = None, ABOVE
     for motif in find_motifs(views, centres, controls, np.resize(centres, (len(controls), 2))):
         if motif.likeness < PROMISING or motif.likeness - motif.elsewhere < RARER:
             continue
-        inside, outside = (
-            np.array([match_motif(motif, view)[0] for view in some]) for some in (views, before)
-        )
+        inside, outside = _likeness(motif, views), _likeness(motif, before)
+        for blur in BLURS if soft else ():
+            blurred = [ndimage.gaussian_filter(v, (*[blur * motif.side] * 2, 0)) for v in before]
+            outside = np.maximum(outside, _likeness(motif, blurred))
         apart = float(np.median(inside)) - commonest(inside, outside)
         if apart >= most:
             best, most = motif, apart
     return best
+
+
+def _likeness(motif: Motif, views: Sequence[np.ndarray]) -> np.ndarray:
+    return np.array([match_motif(motif, view)[0] for view in views])
+
+
+def _sharpness(views: Sequence[np.ndarray]) -> np.ndarray:
+    return np.array([sharpness(view) for view in views])
 
 
 def _repeat(

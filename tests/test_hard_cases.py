@@ -34,7 +34,7 @@ def merged(world: World, shares: dict[int, float], classes: int = 3) -> World:
 
 
 @pytest.mark.parametrize(
-    ("place", "share"), [(FIXED_CELL, 0.8), (None, 0.55)], ids=["fixed place", "any place"]
+    ("place", "share"), [(FIXED_CELL, 0.8), (None, 0.8)], ids=["fixed place", "any place"]
 )
 def test_most_of_one_class_and_ten_percent_of_the_others(
     tmp_path: Path, place: int | None, share: float
@@ -80,8 +80,9 @@ def test_what_all_classes_share_alike_tells_nothing_of_any(
     assert loud(world.judged()) == []
 
 
-def test_all_of_a_class(tmp_path: Path) -> None:
-    world = make_world(tmp_path, [Thing(1, 1.0, FIXED_CELL)], counts=COUNTS)
+@pytest.mark.parametrize("place", [FIXED_CELL, None], ids=["fixed place", "any place"])
+def test_all_of_a_class(tmp_path: Path, place: int | None) -> None:
+    world = make_world(tmp_path, [Thing(1, 1.0, place)], counts=COUNTS)
     top = max(loud(world.judged()), key=lambda finding: finding.suspicion)
     assert (top.label, top.severity) == ("bee", "high")
     assert world.named(top.carries) >= world.carriers[0]
