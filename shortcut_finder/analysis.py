@@ -213,7 +213,7 @@ def find_shortcuts(
         candidates += repeats(candidates, parts, scene, half, settings.seed)
         bar.update()
         judged = judge(candidates, scene, half, images.classes)
-        found = located(judged.findings, folder, records.cell_grid)
+        found = located(judged.findings, records.labels, folder, records.cell_grid)
         bar.update()
     associations = find_associations(records.table, records.labels, half)
     properties = property_findings(associations, judged.findings, records, images.classes)

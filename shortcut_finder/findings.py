@@ -26,7 +26,13 @@ from shortcut_finder.candidates import (
 from shortcut_finder.errors import UnreadableImage
 from shortcut_finder.evidence import false_discovery_rate, usual_of_others
 from shortcut_finder.experiments import VERDICTS, Verification, answers_for, surer_p
-from shortcut_finder.groups import TAIL, Template, matching_cells, place_concentration
+from shortcut_finder.groups import (
+    TAIL,
+    Template,
+    background_cells,
+    matching_cells,
+    place_concentration,
+)
 from shortcut_finder.metadata import Companion
 from shortcut_finder.motifs import colour_image
 from shortcut_finder.preprocessing import Box, Preprocessing
@@ -55,8 +61,14 @@ SELDOM, NEVER, LUCK = 0.05, 0.19, 0.3
 # class alone: objects seldom do, whatever it looks like. Suspicion of the clearest of these, and
 # the part of its likeness that must set it apart from other images to be that clear.
 SPOT, SPOTTED, CLEARLY = 0.12, 0.5, 0.5
-# How clearly it must keep to it for us to say so.
-SPOTLIKE = 0.8
+# How much more alike members are than the rest of their class, at most places of the frame, from
+# which something is all over them, and by how much more plainly (correlation): no object is, but
+# nearly all images of a class may be alike throughout.
+ALL_OVER, PLAINLY = 0.1, 0.1
+# Places that must have been compared for that.
+PLACES = 3
+# How clearly it must keep to a spot, or be all over the frame, for us to say so.
+CLEAR = 0.8
 # Share of a class from which what does not repeat exactly may be the class itself, and from which
 # nothing is left to compare with.
 COMMON, NEARLY_ALL = 0.6, 0.8
@@ -79,6 +91,9 @@ LEAST = 1e-6
 ORDINARY_GROUPS, PROMISING = 1, 4
 # How plainly surer (Mann-Whitney U, one-sided).
 SURER = 1e-3
+# Images in which a background is located, and images it is held against.
+LOCATED = 300
+WHOLE_FRAME = (0.0, 0.0, 1.0, 1.0)
 # Kinds that stand nowhere in particular.
 WHOLE = ("property", "metadata")
 # Members' cells that cover this part of the image are a background.
@@ -116,6 +131,8 @@ class Finding:
         extent: cells that a thing at a fixed place covers, (row, column) of bool; ``None`` for
             everything else.
         template: what its cells look like; ``None`` for what has no place.
+        cells: for what is all over the frame, the cells it covers by number of the image, each
+            (row, column) of bool; empty for everything else.
         verdict: ``confirmed``, ``present`` or ``suspect``.
         reliance: effect of the thing on the label's probability beyond its controls, with the ends
             of its 95% interval, each in [-1, 1]; NaN where it was not measured.
@@ -145,6 +162,7 @@ class Finding:
     typical: np.ndarray
     extent: np.ndarray | None = None
     template: Template | None = None
+    cells: Mapping[int, np.ndarray] = field(default_factory=dict)
     verdict: str = "suspect"
     reliance: tuple[float, float, float] = (np.nan, np.nan, np.nan)
     verification: Verification | None = None
@@ -376,8 +394,8 @@ def _goes_with(one: Finding, other: Finding) -> bool:
 
 def _seen(candidate: Candidate, test: dict[str, float], scene: Scene, half: np.ndarray) -> _Seen:
     """A candidate with how alike its pictures are."""
-    found, control = _rigidity(candidate, scene, half)
-    test |= {"rigidity": found.gradient, "control_rigidity": control}
+    found, control, all_over = _rigidity(candidate, scene, half)
+    test |= {"rigidity": found.gradient, "control_rigidity": control, "all_over": all_over}
     test |= {"opacity": found.opacity, "duplicates": found.duplicates}
     test["p_surer"] = _surer_p(candidate, scene.records, ~half)
     if candidate.likeness is not None:
@@ -424,11 +442,15 @@ def _look(seen: _Seen, natural: float, records: Records) -> _Looked:
     return _Looked(seen.candidate, test, weight, seen.found)
 
 
-def _rigidity(candidate: Candidate, scene: Scene, half: np.ndarray) -> tuple[Rigidity, float]:
-    """Rigidity of the members, and the most that ordinary things reach in such images.
+def _rigidity(
+    candidate: Candidate, scene: Scene, half: np.ndarray
+) -> tuple[Rigidity, float, float]:
+    """Rigidity of the members, and of what is ordinary in such images.
 
-    Ordinary is what members show at other places, where aligned anatomy would be as alike, and
-    what images that are least like the members show at the same places.
+    Returns:
+        What members show at their places; the most that they show at other places, where aligned
+        anatomy would be as alike, and that images least like the members show at the same places;
+        and how far members pass these at the usual other place, 0 where they are not alike there.
     """
     own = scene.records.labels == candidate.label
     members = np.flatnonzero(own & candidate.carries & ~half)
@@ -438,21 +460,33 @@ def _rigidity(candidate: Candidate, scene: Scene, half: np.ndarray) -> tuple[Rig
     centres = cell_centres(candidate.closest, scene.records.cell_grid)
     found = scene.rigidity(members, centres[members])
     if found.gradient <= ORDINARY:
-        return found, 0.0
+        return found, 0.0, 0.0
     rest = np.flatnonzero(~candidate.carries & own)
     rest = rest[np.argsort(candidate.membership[rest], kind="stable")][: len(rest) // 2]
     if len(rest) < FEWEST:
         rest = np.flatnonzero(~candidate.carries)
     rest = rest[np.linspace(0, len(rest) - 1, min(COMPARED, len(rest))).astype(int)]
-    controls = [scene.rigidity(rest, centres[rest]).gradient]
-    for x, y in ELSEWHERE:
-        apart = np.abs(centres[members] - (x, y)).max(axis=1) >= APART
-        if candidate.extent is not None and _covers(candidate.extent, x, y):
-            continue
+    control = scene.rigidity(rest, centres[rest]).gradient
+    extent = candidate.extent
+    places: list[tuple[tuple[float, float], float]] = []
+    for place in ELSEWHERE:
+        apart = np.abs(centres[members] - place).max(axis=1) >= APART
         if apart.sum() >= FEWEST:
-            there = np.tile((x, y), (int(apart.sum()), 1))
-            controls.append(scene.rigidity(members[apart], there).gradient)
-    return found, max(controls)
+            there = scene.rigidity(members[apart], _at(place, apart.sum())).gradient
+            places.append((place, there))
+    other = [there for place, there in places if extent is None or not _covers(extent, *place)]
+    all_over = 0.0
+    if len(places) >= PLACES and np.median([there for _, there in places]) >= LOWEST:
+        beyond = [
+            there - scene.rigidity(rest, _at(place, len(rest))).gradient for place, there in places
+        ]
+        all_over = float(np.median(beyond))
+    return found, max([control, *other]), all_over
+
+
+def _at(place: tuple[float, float], images: int) -> np.ndarray:
+    """The same place in every image, (image, 2)."""
+    return np.tile(place, (int(images), 1))
 
 
 def _surer_p(candidate: Candidate, records: Records, tested: np.ndarray) -> float:
@@ -543,8 +577,10 @@ def _weigh(candidate: Candidate, test: dict[str, float], records: Records) -> di
     heat = float(np.clip((here.mean() - maps.mean()) / peak, 0, 1))
     test["evidence"], test["evidence_mean"] = float(here.mean()), float(maps.mean())
     spot = _spot(candidate, region, test["share"])
+    spread = float(np.clip((test["all_over"] - ALL_OVER) / PLAINLY, 0, 1))
+    unlike = spread if test["share"] < NEARLY_ALL else 0.0
     # Without rigidity, what is rare in the class and hot comes first: true parts are common.
-    soft = max(0.1 * heat * (1 - test["share"]), SPOTTED * spot)
+    soft = max(0.1 * heat * (1 - test["share"]), SPOTTED * spot, SPOTTED * unlike)
     suspicion = exclusive * float(
         np.clip(soft + 0.8 * rigid + 0.1 * rigid**0.5 + 0.1 * border * (rigid > 0), 0, 1)
     )
@@ -555,6 +591,7 @@ def _weigh(candidate: Candidate, test: dict[str, float], records: Records) -> di
         "border": border,
         "evidence": heat,
         "spot": spot,
+        "all_over": spread,
         "fixed_place": place_concentration(candidate.closest[members], records.cell_grid),
     }
 
@@ -620,6 +657,8 @@ def _kind(one: _Looked, region: str) -> str:
     extent = one.candidate.extent
     if region == "frame":
         return "frame"
+    if _is_all_over(one.weight):
+        return "background"
     # Of what moves cells tell the place too coarsely to compare what shines through.
     if one.exact and extent is not None and one.found.opacity < TRANSLUCENT:
         return "overlay"
@@ -637,6 +676,8 @@ def _finding(one: _Looked, records: Records, classes: tuple[str, ...]) -> Findin
     label, grid = classes[candidate.label], records.cell_grid
     region = _region(candidate, grid)
     kind = _kind(one, region)
+    if kind == "background" and _is_all_over(weight):
+        region = ANYWHERE
     suspicion = weight["suspicion"]
     members = np.flatnonzero(candidate.carries & (records.labels == candidate.label))
     best = candidate.surest(members)
@@ -661,10 +702,7 @@ def _finding(one: _Looked, records: Records, classes: tuple[str, ...]) -> Findin
         carries=carries,
         score=np.where(carries, max(suspicion, LEAST) * sure, 0.0),
         boxes=_boxes(candidate, grid),
-        parts={
-            k: weight[k]
-            for k in ("rigidity", "exclusivity", "border", "spot", "evidence", "fixed_place")
-        },
+        parts={k: weight[k] for k in _PARTS},
         numbers=test,
         place=place / max(len(members), 1),
         typical=best,
@@ -673,24 +711,41 @@ def _finding(one: _Looked, records: Records, classes: tuple[str, ...]) -> Findin
     )
 
 
-def located(findings: Sequence[Finding], folder: Path, grid: tuple[int, int]) -> list[Finding]:
+def located(
+    findings: Sequence[Finding], labels: np.ndarray, folder: Path, grid: tuple[int, int]
+) -> list[Finding]:
     """The findings with boxes around all cells that a thing at changing places covers.
 
     Args:
         findings: in any order.
+        labels: class of each image, (image,).
         folder: the shards.
         grid: rows and columns of cells.
     """
     found = list(findings)
-    moving = [(n, one) for n, one in enumerate(findings) if one.extent is None and one.template]
-    if not moving:
-        return found
+    moving = [
+        (n, one)
+        for n, one in enumerate(findings)
+        if one.extent is None and one.template and not _is_all_over(one.parts)
+    ]
     templates = [one.template for _, one in moving if one.template]
     wanted = np.array([one.carries for _, one in moving])
-    covered = matching_cells(folder, templates, wanted, grid)
+    covered = matching_cells(folder, templates, wanted, grid) if moving else []
     for (n, one), cells in zip(moving, covered, strict=True):
         found[n] = replace(one, boxes=_around(one.boxes, cells))
+    for n, one in enumerate(found):
+        if _is_all_over(one.parts):
+            members = np.sort(one.typical[:LOCATED])
+            others = np.flatnonzero((labels != one.number) & ~one.carries)
+            others = others[np.linspace(0, len(others) - 1, min(LOCATED, len(others))).astype(int)]
+            cells = background_cells(folder, members, others, grid)
+            found[n] = replace(one, boxes=lambda _image: WHOLE_FRAME, cells=cells)
     return found
+
+
+def _is_all_over(parts: Mapping[str, float]) -> bool:
+    """Whether it has no place, by the parts of its suspicion."""
+    return parts.get("all_over", 0.0) >= CLEAR
 
 
 def _around(middle: Callable[[int], Box], cells: Mapping[int, np.ndarray]) -> Callable[[int], Box]:
@@ -748,6 +803,9 @@ def _boxes(candidate: Candidate, grid: tuple[int, int]) -> Callable[[int], Box]:
     return around
 
 
+# What is told of how suspicion came about.
+_PARTS = ("rigidity", "exclusivity", "border", "spot", "all_over", "evidence", "fixed_place")
+
 _THINGS = {
     "corner": "the same mark",
     "edge": "the same mark",
@@ -787,16 +845,20 @@ def _sentence(
     sharing: str,
 ) -> str:
     rigid = weight["rigidity"] >= EXACT
-    spotlike = weight["spot"] >= SPOTLIKE
+    spotlike, all_over = weight["spot"] >= CLEAR, _is_all_over(weight)
     alike = "a mark that looks alike" if spotlike else "a part that looks alike"
     thing = _THINGS[kind] if rigid or kind == "background" else alike
     where = _WHERE.get(region, f"at the {region}")
     if region.startswith("grid"):
         where = _WHERE["centre"]
+    if all_over:
+        where = "all over the frame"
     share, other = _percent(test["share"]), _percent(test["elsewhere"])
     what = f"{share} of the {label} images carry {thing} {where}; {other} of the others do."
     looks = " It does not repeat exactly, so it may well be a true part of the class."
-    if rigid:
+    if all_over:
+        looks = " They are alike wherever one looks, as images with the same object are not."
+    elif rigid:
         looks = " It repeats almost exactly, as natural objects seldom do."
     elif spotlike:
         looks = (
@@ -812,7 +874,9 @@ def _percent(share: float) -> str:
 
 
 def _advice(kind: str, share: float, weight: Mapping[str, float]) -> str:
-    if weight["rigidity"] < EXACT and weight["spot"] < SPOTLIKE:
+    if _is_all_over(weight):
+        return "Add images of the class without it, or leave the listed ones out, and train again."
+    if weight["rigidity"] < EXACT and weight["spot"] < CLEAR:
         return "Look at the pictures: a true part of the class needs nothing."
     if kind == "frame":
         return "Crop the border of every image, of all classes, and train again."

@@ -43,6 +43,8 @@ PULLS = (0.0, 0.5)
 TAIL, MARGIN = 0.01, 0.02
 # Share of the members within one cell of the commonest place that makes a place fixed.
 FIXED = 0.6
+# Part of the cells of other images that may look like a background.
+STRAY = 0.1
 # Rounds of growing a template.
 ROUNDS = 4
 # Things that several classes share are sought too: so many a class.
@@ -593,3 +595,26 @@ def matching_cells(
                 if alike.any():
                     covered[int(image)] = _connected(alike, int(answer.argmax()))
     return found
+
+
+def background_cells(
+    folder: Path, members: np.ndarray, others: np.ndarray, grid: tuple[int, int]
+) -> dict[int, np.ndarray]:
+    """The cells of members that look like what is all over them, unlike cells of other images.
+
+    Cells are white, so the difference of two means is the linear discriminant (Fisher 1936).
+
+    Args:
+        folder: the shards.
+        members: numbers of the images, in order.
+        others: numbers of the images to compare with, in order.
+        grid: rows and columns of cells.
+
+    Returns:
+        By number of the image, (row, column) of bool.
+    """
+    inside, outside = _read_cells(folder, members), _read_cells(folder, others)
+    vector = inside.mean(axis=(0, 1)) - outside.mean(axis=(0, 1))
+    limit = np.quantile(outside @ vector, 1 - STRAY)
+    covered = (inside @ vector >= limit).reshape(-1, *grid)
+    return dict(zip(members.tolist(), covered, strict=True))

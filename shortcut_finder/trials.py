@@ -119,14 +119,16 @@ def made_of(trial: Trial, output: int, lab: Lab) -> tuple[Experiment, tuple[Shot
 def place_trials(finding: Finding, cast: Cast, lab: Lab, rng: np.random.Generator) -> list[Trial]:
     """Paste and mask, for a thing that stands somewhere."""
     masks = {int(image): mask_of(finding, int(image), lab) for image in cast.members}
-    return [_paste(cast, masks, finding.extent is not None, lab, rng), _masking(cast, masks, lab)]
+    fixed = finding.extent is not None or bool(finding.cells)
+    return [_paste(cast, masks, fixed, lab, rng), _masking(cast, masks, lab)]
 
 
 def mask_of(finding: Finding, image: int, lab: Lab) -> np.ndarray:
     """The pixels of the model's input that the thing covers in an image."""
     size = lab.scene.preprocessing
-    if finding.extent is not None:
-        return cells_mask(finding.extent, size.height, size.width)
+    cells = finding.cells.get(image, finding.extent)
+    if cells is not None:
+        return cells_mask(cells, size.height, size.width)
     return box_mask(finding.boxes(image), size.height, size.width)
 
 

@@ -7,7 +7,7 @@ from dataclasses import replace
 
 import numpy as np
 
-from shortcut_finder.experiments import Experiment, Verification
+from shortcut_finder.experiments import BEYOND_OWN, Experiment, Verification
 from shortcut_finder.findings import COMMON, EXACT, HIGH, LEAST, MEDIUM, NEARLY_ALL, WIDE, Finding
 from shortcut_finder.records import Records
 from shortcut_finder.regions import ANYWHERE
@@ -97,10 +97,13 @@ def _behaves(finding: Finding, verification: Verification) -> bool:
 def _is_object(finding: Finding, verification: Verification) -> bool:
     """Objects are inside, and so are some artifacts: these must come on top of the object.
 
-    For what repeats exactly at one place the contrary has to be plain.
+    For what repeats exactly at one place the contrary has to be plain. Of an image whose background
+    is filled nothing is left to compare.
     """
     surplus = verification.surplus
     if surplus is None or not verification.holds or _behaves(finding, verification):
+        return False
+    if finding.cells:
         return False
     if not _inside(finding):
         # What keeps to a spot may be the object as well, unless it repeats exactly.
@@ -117,6 +120,9 @@ def _may_be_object(finding: Finding, verification: Verification) -> bool:
     """
     if finding.kind == "property":
         return finding.share >= NEARLY_ALL
+    if finding.cells:
+        # Its pasted background may hold the object, as that of the class's other images does.
+        return verification.decisive is None or verification.decisive.beyond_own < BEYOND_OWN
     return _inside(finding) and (verification.surplus is None or verification.within_own)
 
 
@@ -133,7 +139,8 @@ def _artificial(finding: Finding, verification: Verification) -> bool:
 
 def _looks_natural(finding: Finding) -> bool:
     """Whether nothing repeats in it to the pixel; of a place, not of a look of the whole image."""
-    return finding.kind != "property" and finding.parts.get("rigidity", 1.0) < EXACT
+    whole = finding.kind == "property" or bool(finding.cells)
+    return not whole and finding.parts.get("rigidity", 1.0) < EXACT
 
 
 def _hanging(score: np.ndarray, without: Mapping[int, float], records: Records) -> np.ndarray:

@@ -47,6 +47,7 @@ class Thing:
         place: cell it stands at; ``None`` for any place.
         rigid: whether pictures show the same stamp there, or nothing of the kind.
         wide: how many cells it covers to the right; the stamp stands on the first.
+        woven: whether it is a pattern all over the picture instead, its phase the image's own.
     """
 
     label: int | None
@@ -54,6 +55,7 @@ class Thing:
     place: int | None = None
     rigid: bool = True
     wide: int = 1
+    woven: bool = False
 
 
 @dataclass(frozen=True, eq=False)
@@ -125,6 +127,12 @@ def stamp(seed: int = 0, side: int = 16) -> np.ndarray:
     return np.kron(coarse, np.ones((side // 5 + 1,) * 2))[:side, :side].astype(np.float64)
 
 
+def weave(rng: np.random.Generator, side: int = SIDE) -> np.ndarray:
+    """Stripes of one slant and width, (row, column), to be added to a picture."""
+    y, x = np.indices((side, side))
+    return 30 * np.sin(0.9 * x + 0.5 * y + rng.uniform(-np.pi, np.pi))
+
+
 def paste(image: np.ndarray, thing: np.ndarray, x: int, y: int, opacity: float = 1.0) -> np.ndarray:
     """A copy with the thing's top left corner at x, y; what reaches outside is cut off."""
     height, width = image.shape
@@ -166,6 +174,10 @@ def make_world(
         home = np.arange(count) if thing.label is None else np.flatnonzero(labels == thing.label)
         chosen = np.sort(rng.permutation(home)[: round(thing.share * len(home))])
         for image in chosen.tolist():
+            if thing.woven:
+                cells[image] = unit(look + 1.2 * cells[image])
+                pixels[image] = pixels[image] + weave(rng)
+                continue
             place = int(rng.integers(places)) if thing.place is None else thing.place
             row, column = divmod(place, GRID[1])
             for covered in range(place, place + min(thing.wide, GRID[1] - column)):

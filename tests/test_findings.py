@@ -148,10 +148,52 @@ def test_boxes_of_a_thing_at_any_place_hold_it(tmp_path: Path) -> None:
         assert (x1 - x0) * (y1 - y0) < 0.25
 
 
+@pytest.fixture(scope="module")
+def woven(tmp_path_factory: pytest.TempPathFactory) -> tuple[World, list[Finding]]:
+    folder = tmp_path_factory.mktemp("woven")
+    world = make_world(folder, [Thing(1, 0.5, woven=True)], counts=COUNTS)
+    return world, loud(world.judged())
+
+
+def test_what_is_all_over_some_images_of_a_class_is_a_background(
+    woven: tuple[World, list[Finding]],
+) -> None:
+    world, found = woven
+    assert {(f.label, f.kind, f.region) for f in found} == {("bee", "background", "anywhere")}
+    listed = set[int]().union(*(world.named(f.carries) for f in found))
+    assert len(listed ^ world.carriers[0]) <= 0.05 * len(world.carriers[0])
+    assert "a background that looks alike all over the frame" in found[0].sentence
+    assert "leave the listed ones out" in found[0].advice
+
+
+def test_what_is_all_over_nearly_all_of_a_class_may_be_its_look(tmp_path: Path) -> None:
+    world = make_world(tmp_path, [Thing(1, 0.5, rigid=False)], counts=COUNTS)
+    templates = world.templates()
+    candidate = gather_candidates(templates, world.matches(templates), world.records)[0]
+
+    def suspicion(share: float, all_over: float) -> float:
+        test = {"share": share, "elsewhere": 0.0, "all_over": all_over, "rigidity": 0.0}
+        test |= {"natural_rigidity": 0.3, "control_rigidity": 0.3}
+        return findings._weigh(candidate, test, world.records)["suspicion"]
+
+    assert suspicion(0.5, 0.3) >= findings.MEDIUM
+    assert suspicion(0.5, 0.1) < findings.MEDIUM
+    assert suspicion(0.9, 0.3) < findings.MEDIUM
+
+
+def test_a_background_is_located_by_its_cells(woven: tuple[World, list[Finding]]) -> None:
+    world, found = woven
+    (located_one,) = located(found[:1], world.labels, world.folder, GRID)
+    carriers = np.flatnonzero(located_one.carries & (world.records.labels == 1))
+    assert set(located_one.cells) == set(carriers.tolist())
+    assert np.mean([cells.mean() for cells in located_one.cells.values()]) > 0.9
+    assert located_one.boxes(int(carriers[0])) == (0, 0, 1, 1)
+
+
 def test_boxes_hold_all_cells_of_a_wide_thing_once_it_is_located(tmp_path: Path) -> None:
     world = make_world(tmp_path, [Thing(1, 0.5, wide=4)])
     finding = max(world.judged().findings, key=lambda finding: finding.share)
-    (found,) = located([finding], tmp_path, GRID)
+    (found,) = located([finding], world.labels, tmp_path, GRID)
     shown = np.flatnonzero(found.carries)
     width = np.array([found.boxes(n)[2] - found.boxes(n)[0] for n in shown])
     before = np.array([finding.boxes(n)[2] - finding.boxes(n)[0] for n in shown])
@@ -166,8 +208,8 @@ def test_what_is_fixed_or_has_no_place_stays_where_it_is(
 ) -> None:
     world, judged = fixed
     finding = judged.findings[0]
-    assert located([finding], world.folder, GRID) == [finding]
-    assert located([], world.folder, GRID) == []
+    assert located([finding], world.labels, world.folder, GRID) == [finding]
+    assert located([], world.labels, world.folder, GRID) == []
 
 
 def test_the_box_of_a_fixed_thing_is_its_place(fixed: tuple[World, Judged]) -> None:

@@ -11,6 +11,7 @@ from synthetic import FIXED_CELL, GRID, Thing, World, make_world, unit
 from shortcut_finder import groups
 from shortcut_finder.groups import (
     Template,
+    background_cells,
     discovery_half,
     match_templates,
     matching_cells,
@@ -206,3 +207,15 @@ def test_concentration_equals_a_plain_loop() -> None:
                 near = [abs(c // 6 - row) <= 1 and abs(c % 6 - column) <= 1 for c in cells.tolist()]
                 best = max(best, float(np.mean(near)))
         assert place_concentration(cells, (5, 6)) == pytest.approx(best)
+
+
+def test_the_cells_of_a_background_are_those_that_other_images_have_not(tmp_path: Path) -> None:
+    world = make_world(tmp_path, [Thing(1, 0.5, place=24, wide=8)])
+    carriers = np.flatnonzero(np.isin(world.order, list(world.carriers[0])))
+    others = np.flatnonzero(world.records.labels != 1)
+    found = background_cells(world.folder, carriers, others, GRID)
+    assert list(found) == carriers.tolist()
+    covered = np.mean(list(found.values()), axis=0)
+    # The fourth row, and the usual tenth of everything else.
+    assert covered[3].min() > 0.95
+    assert np.delete(covered, 3, axis=0).max() < 0.4

@@ -13,13 +13,13 @@ import numpy as np
 import pytest
 from PIL import Image
 from scipy import signal
-from synthetic import CLASSES, FIXED_CELL, SIDE, Thing, World, make_world, paste, stamp
+from synthetic import CLASSES, FIXED_CELL, GRID, SIDE, Thing, World, make_world, paste, stamp
 
 from shortcut_finder import verdicts
 from shortcut_finder.associations import FAMILIES
 from shortcut_finder.errors import UnreadableImage
 from shortcut_finder.experiments import FEWEST_PAIRS, Verification
-from shortcut_finder.findings import Finding, Scene
+from shortcut_finder.findings import Finding, Scene, located
 from shortcut_finder.laboratory import PAIRS
 from shortcut_finder.preprocessing import Preprocessing
 from shortcut_finder.trials import LOOKS
@@ -132,6 +132,41 @@ def test_a_stamp_that_the_model_ignores_is_present(
     assert (found.verdict, found.severity) == ("present", "medium")
     assert found.reliance[2] < 0.125
     assert "does not react" in found.sentence
+
+
+@pytest.fixture(scope="module")
+def woven(tmp_path_factory: pytest.TempPathFactory) -> tuple[World, Finding]:
+    folder = tmp_path_factory.mktemp("woven")
+    world = make_world(folder, [Thing(BEE, 0.6, woven=True)], counts=COUNTS)
+    return world, located([top(world)], world.records.labels, folder, GRID)[0]
+
+
+def _striped(pixels: np.ndarray) -> np.ndarray:
+    """Mean size of the steps across, of which stripes have many, (image,)."""
+    return np.abs(np.diff(pixels.mean(axis=3), axis=2)).mean(axis=(1, 2)) / 16
+
+
+def test_a_background_that_the_model_reads_is_confirmed(woven: tuple[World, Finding]) -> None:
+    world, finding = woven
+    (found,) = verified(world, bee_by(lambda p: 4 * _striped(p) - 3), [finding])
+    assert (found.kind, found.verdict, found.severity) == ("background", "confirmed", "high")
+    (made,) = [one for one in found.verification.experiments if one.name == "paste"]
+    assert made.place == "same place"
+    assert {arm.name for arm in made.arms} >= {"same place of a non-member", "flat colour"}
+    (ignored,) = verified(world, IGNORES, [finding])
+    assert ignored.verdict != "confirmed"
+
+
+def test_what_the_class_is_known_by_anyway_is_no_background(woven: tuple[World, Finding]) -> None:
+    """Nearly the whole image is pasted, object and all, with and without the pattern."""
+    world, finding = woven
+    dark = [
+        Image.fromarray((np.asarray(p) // 2).astype(np.uint8)) if world.labels[n] == BEE else p
+        for n, p in enumerate(world.pictures)
+    ]
+    by_darkness = bee_by(lambda p: 4 - p.mean(axis=(1, 2, 3)) / 20)
+    (found,) = verified(replace(world, pictures=dark), by_darkness, [finding])
+    assert found.verdict != "confirmed"
 
 
 def test_covering_what_the_others_are_known_by_is_no_reliance(
