@@ -73,7 +73,22 @@ class Trial:
     compared: Iterator[tuple[str, list[np.ndarray], list[np.ndarray]]]
 
 
-def made_of(trial: Trial, output: int, lab: Lab) -> tuple[Experiment, tuple[Shot, ...]]:
+@dataclass(frozen=True, eq=False)
+class Made:
+    """A trial that was made.
+
+    Attributes:
+        experiment: what it showed.
+        shots: pictures of it.
+        first: what the model says of the treated images, treated as for the first control.
+    """
+
+    experiment: Experiment
+    shots: tuple[Shot, ...]
+    first: Answers
+
+
+def made_of(trial: Trial, output: int, lab: Lab) -> Made:
     """Make an experiment, up to the first control that the treatment does not beat."""
     before = lab.now(trial.images, output)
     arms: list[Arm] = []
@@ -110,7 +125,7 @@ def made_of(trial: Trial, output: int, lab: Lab) -> tuple[Experiment, tuple[Shot
             (arms[weakest].name, against, control[number]),
         )
     ]
-    return experiment, tuple(shots)
+    return Made(experiment, tuple(shots), seen[0][1])
 
 
 # Things that stand somewhere: paste and mask
@@ -179,12 +194,13 @@ def _masking(cast: Cast, masks: Mapping[int, np.ndarray], lab: Lab) -> Trial:
     controls = {image: control_region(lab.pixels(image), region) for image, region in masks.items()}
     images = np.array([n for n, control in controls.items() if control is not None], np.int64)
     swapped = dict(zip(images.tolist(), np.resize(cast.plain, len(images)).tolist(), strict=True))
+    # Diffusion comes first: what images are without the thing is asked again.
     fills: dict[str, Callable[[int, np.ndarray], np.ndarray]] = {
+        "diffusion": lambda n, region: diffused(lab.pixels(n), region),
         "blur": lambda n, region: blurred(lab.pixels(n), region),
         "same place of a non-member": lambda n, region: paste(
             lab.pixels(n), lab.pixels(swapped[n]), region
         ),
-        "diffusion": lambda n, region: diffused(lab.pixels(n), region),
     }
 
     def compared() -> Iterator[tuple[str, list[np.ndarray], list[np.ndarray]]]:

@@ -11,13 +11,14 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 import numpy as np
+from scipy.special import expit
 from tqdm import tqdm
 
 from shortcut_finder.experiments import (
     BEYOND_OWN,
     FEWEST_PAIRS,
+    Answers,
     Experiment,
-    Shot,
     Surplus,
     Verification,
     controlled,
@@ -26,7 +27,7 @@ from shortcut_finder.experiments import (
 from shortcut_finder.findings import Finding, Scene
 from shortcut_finder.interventions import diffused
 from shortcut_finder.laboratory import BATCH, FEWEST_DONORS, Cast, Lab, Predict, cast_for
-from shortcut_finder.trials import LOOKS, look_trials, made_of, mask_of, place_trials
+from shortcut_finder.trials import LOOKS, Made, look_trials, made_of, mask_of, place_trials
 from shortcut_finder.verdicts import decided
 
 # Images whose own dependence is measured, a finding.
@@ -84,23 +85,26 @@ def _verified(finding: Finding, cast: Cast, lab: Lab, rng: np.random.Generator) 
         if len(images) < FEWEST_PAIRS
     ]
     trials = look_trials(finding, cast, lab) if diffuse else place_trials(finding, cast, lab, rng)
-    made: list[tuple[Experiment, tuple[Shot, ...]]] = []
+    made: list[Made] = []
+    masked: tuple[np.ndarray, Answers] | None = None
     natural = finding.severity == "low" and not diffuse
     for trial in trials:
         # What looks natural is masked only where pasting sets it apart from parts of the class.
-        idle = natural and any(not _stands_out(experiment) for experiment, _ in made)
+        idle = natural and any(not _stands_out(one.experiment) for one in made)
         if len(trial.images) >= FEWEST_PAIRS and not idle:
             made.append(made_of(trial, cast.output, lab))
+            if trial.name == "mask":
+                masked = trial.images, made[-1].first
     without: dict[int, float] = {}
     surplus: Surplus | None = None
-    stands_out = any(_stands_out(experiment) for experiment, _ in made)
+    stands_out = any(_stands_out(one.experiment) for one in made)
     if not diffuse and (stands_out or not natural):
-        without, surplus = _without(finding, cast, lab)
+        without, surplus = _without(finding, cast, lab, masked)
     lab.forget()
     return Verification(
         "; ".join(notes),
-        tuple(experiment for experiment, _ in made),
-        tuple(shot for _, shots in made for shot in shots),
+        tuple(one.experiment for one in made),
+        tuple(shot for one in made for shot in one.shots),
         without,
         surplus,
     )
@@ -111,8 +115,16 @@ def _stands_out(made: Experiment) -> bool:
     return made.beats_all and (made.own is None or made.beyond_own >= BEYOND_OWN)
 
 
-def _without(finding: Finding, cast: Cast, lab: Lab) -> tuple[dict[int, float], Surplus | None]:
+def _without(
+    finding: Finding, cast: Cast, lab: Lab, masked: tuple[np.ndarray, Answers] | None
+) -> tuple[dict[int, float], Surplus | None]:
     """What the label would be with the thing filled: of the tested members, then of the surest.
+
+    Args:
+        finding: what is filled.
+        cast: who takes part.
+        lab: the model and the images.
+        masked: images that were filled before, and what the model said of them.
 
     Returns:
         Probability of the label by number of the image, and what the tested members' fall says.
@@ -121,11 +133,18 @@ def _without(finding: Finding, cast: Cast, lab: Lab) -> tuple[dict[int, float], 
     carriers = carriers[np.argsort(-finding.score[carriers], kind="stable")]
     rest = carriers[~np.isin(carriers, cast.members)]
     images = np.append(cast.members, lab.readable(rest, MEASURED - len(cast.members)))
-    filled = (diffused(lab.pixels(int(n)), mask_of(finding, int(n), lab)) for n in images)
-    answers = lab.answers(filled, cast.output)
+    log_odds: dict[int, float] = {}
+    if masked is not None:
+        log_odds = dict(zip(masked[0].tolist(), masked[1].log_odds.tolist(), strict=True))
+    ahead = [int(n) for n in images if int(n) not in log_odds]
+    if ahead:
+        filled = (diffused(lab.pixels(n), mask_of(finding, n, lab)) for n in ahead)
+        log_odds |= dict(
+            zip(ahead, lab.answers(filled, cast.output).log_odds.tolist(), strict=True)
+        )
     surplus = surplus_of(
         lab.now(cast.members, cast.output).log_odds,
-        answers.log_odds[: len(cast.members)],
+        np.array([log_odds[int(n)] for n in cast.members]),
         lab.now(cast.others, cast.output).log_odds,
     )
-    return dict(zip(images.tolist(), answers.probability.tolist(), strict=True)), surplus
+    return {int(n): float(expit(log_odds[int(n)])) for n in images}, surplus

@@ -134,6 +134,23 @@ def test_a_stamp_that_the_model_ignores_is_present(
     assert "does not react" in found.sentence
 
 
+def test_a_finding_costs_no_more_passes_than_it_needs(fixed: tuple[World, Finding]) -> None:
+    world, finding = fixed
+    asked = []
+
+    def counting(pixels: np.ndarray) -> np.ndarray:
+        asked.append(len(pixels))
+        return RELIES(pixels)
+
+    scene = prepared(world, RELIES)
+    (found,) = verify([finding], scene, ~world.half(), counting, progress=False)
+    made = {one.name: one for one in found.verification.experiments}
+    controls = len(made["paste"].arms) + (made["paste"].own is not None)
+    # What images are without the thing is not asked again for those that were masked.
+    further = MEASURED - made["mask"].pairs
+    assert sum(asked) == PAIRS * (1 + controls) + made["mask"].pairs * 6 + further
+
+
 @pytest.fixture(scope="module")
 def woven(tmp_path_factory: pytest.TempPathFactory) -> tuple[World, Finding]:
     folder = tmp_path_factory.mktemp("woven")
