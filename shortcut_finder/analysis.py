@@ -130,13 +130,14 @@ def scan(
     records = read_records(
         folder / "shards", images.labels, tuple(swept.plan.get("cell_grid", (1, 1)))
     )
+    scene, half = _scene(records, images, classifier), discovery_half(records.labels, settings.seed)
     with _asking(classifier, settings, swept) as (explain, predict):
         where = _look_where(records, images, outlines, classifier, explain, settings.seed)
         parts = None
         if settings.verify:
             parts = transplant(
-                _scene(records, images, classifier),
-                discovery_half(records.labels, settings.seed),
+                scene,
+                half,
                 predict,
                 batch=batch_size(classifier, settings),
                 seed=settings.seed,
@@ -146,8 +147,17 @@ def scan(
             folder / "shards", records, images, classifier, settings, parts=parts, progress=progress
         )
         judged = _with_regions(judged, where, records, images, classifier, explain, settings.seed)
-    if settings.verify:
-        judged = _verify(judged, records, images, classifier, settings, progress=progress)
+        if settings.verify:
+            found = verify(
+                judged.findings,
+                scene,
+                ~half,
+                predict,
+                batch=batch_size(classifier, settings),
+                seed=settings.seed,
+                progress=progress,
+            )
+            judged = replace(judged, findings=ranked(found))
     judged = replace(judged, findings=worth_listing(judged.findings))
     image_table = _image_table(records, images, classifier, where.shares, judged.findings)
     run = Run(
@@ -352,34 +362,6 @@ def _scene(records: Records, images: ImageDataset, classifier: Classifier) -> Sc
         lambda number: images.read(int(positions[number])).picture,
         classifier.preprocessing,
     )
-
-
-def _verify(
-    judged: Judged,
-    records: Records,
-    images: ImageDataset,
-    classifier: Classifier,
-    settings: Settings,
-    *,
-    progress: bool,
-) -> Judged:
-    """The findings after experiments with the model, strongest first."""
-    import torch
-
-    from shortcut_finder.cam import MapEngine
-    from shortcut_finder.sweep import batch_size
-
-    with MapEngine(classifier, settings) as engine:
-        findings = verify(
-            judged.findings,
-            _scene(records, images, classifier),
-            ~discovery_half(records.labels, settings.seed),
-            lambda pixels: engine.predict(torch.from_numpy(pixels)).numpy(),
-            batch=batch_size(classifier, settings),
-            seed=settings.seed,
-            progress=progress,
-        )
-    return Judged(ranked(findings), judged.notes, judged.tested)
 
 
 def _fields(run: Run) -> dict[str, Any]:
