@@ -16,7 +16,8 @@ import argparse
 import json
 import shutil
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -38,6 +39,7 @@ from scoring import (
 from splits import SPLITS, pairs, split
 
 import shortcut_finder as sf
+from shortcut_finder import analysis
 
 CLEAN_SETS = 100
 
@@ -54,13 +56,20 @@ def run_case(case: Case, out: Path, *, keep: bool = False) -> dict[str, Any]:
     built = build(case, out / "networks")
     trained = time.process_time()
     folder = out / "runs" / case.name
-    run = sf.scan(
-        built.dataset, built.model, out=folder, settings=case.settings, fresh=True, progress=False
-    )
+    with counted_passes() as passes:
+        run = sf.scan(
+            built.dataset,
+            built.model,
+            out=folder,
+            settings=case.settings,
+            fresh=True,
+            progress=False,
+        )
     scanned = time.process_time()
     row = {
         **describe(built),
         **score(built, run),
+        "passes": passes,
         "seconds_built": trained - started,
         "seconds_scanned": scanned - trained,
     }
@@ -71,6 +80,35 @@ def run_case(case: Case, out: Path, *, keep: bool = False) -> dict[str, Any]:
     if not keep:
         shutil.rmtree(folder)
     return row
+
+
+@contextmanager
+def counted_passes() -> Iterator[dict[str, int]]:
+    """Images that scans within send through the model besides the sweep, by what they are for."""
+    passes = {"transplant": 0, "verify": 0, "findings": 0}
+    functions = {name: getattr(analysis, name) for name in ("transplant", "verify")}
+
+    def counted(name: str) -> Callable[..., Any]:
+        def function(*given: Any, **options: Any) -> Any:
+            *others, predict = given
+            if name == "verify":
+                passes["findings"] += len(others[0])
+
+            def counting(pixels: np.ndarray) -> np.ndarray:
+                passes[name] += len(pixels)
+                return predict(pixels)
+
+            return functions[name](*others, counting, **options)
+
+        return function
+
+    try:
+        for name in functions:
+            setattr(analysis, name, counted(name))
+        yield passes
+    finally:
+        for name, function in functions.items():
+            setattr(analysis, name, function)
 
 
 def describe(built: Built) -> dict[str, Any]:
@@ -154,7 +192,19 @@ def tables(rows: pd.DataFrame) -> str:
         parts += [_finding_table(planted), _ranking_table(planted)]
     if (rows["control"] != "").any():
         parts.append(_control_table(rows[rows["control"] != ""]))
+    if "passes" in rows:
+        parts.append(_cost_table(rows))
     return "\n\n".join(part for part in parts if part)
+
+
+def _cost_table(rows: pd.DataFrame) -> str:
+    """What experiments cost, in forward passes; a sweep takes one an image."""
+    spent = pd.DataFrame(list(rows["passes"].dropna()))
+    each = spent["verify"].sum() / max(spent["findings"].sum(), 1)
+    return (
+        f"Experiments: {each:.0f} forward passes a finding, for 20 findings {20 * each / 1e4:.0%} "
+        f"of a sweep of 10,000 images; transplants: {spent['transplant'].mean():.0f} a scan"
+    )
 
 
 def _case_table(rows: pd.DataFrame) -> str:

@@ -15,6 +15,8 @@ from cases import Case, Plant
 from detection import must_be_silent, read_rows, run_case, run_cases, save_table
 from splits import DEVELOPMENT
 
+from shortcut_finder.experiments import FEWEST_PAIRS
+
 CLEAN = Case(classes=3, images=80, seed=1)
 PLANTED = Case((Plant("logo", "corner", 0.4),), classes=4, images=150, seed=3)
 
@@ -33,6 +35,13 @@ def test_a_learned_mark_is_the_first_loud_finding_and_the_only_one(row: dict[str
 def test_its_images_are_listed_first(row: dict[str, Any]) -> None:
     assert row["ap"] >= 0.95
     assert row["recall_1.2k"] >= 0.95
+
+
+def test_what_experiments_cost_is_counted(row: dict[str, Any]) -> None:
+    passes = row["passes"]
+    assert passes["findings"] >= 1
+    assert passes["verify"] >= 2 * FEWEST_PAIRS
+    assert passes["transplant"] > 0
 
 
 def test_every_baseline_gives_a_share(row: dict[str, Any]) -> None:
