@@ -5,7 +5,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 INSTALLED := $(VENV)/installed
 
-.PHONY: demo test test-slow check bench-plantings bench-watermark bench-clean bench-compare bench-scale bench-looks bench-sweep screenshots bench-detect clean
+.PHONY: demo test test-slow check bench-plantings bench-watermark bench-clean bench-compare bench-scale bench-looks bench-sweep screenshots bench-detect bench-calibration clean
 
 demo: $(INSTALLED)
 	$(BIN)/shortcut-finder demo --out demo-run
@@ -64,8 +64,9 @@ screenshots: $(INSTALLED)
 bench-detect: $(INSTALLED)
 	$(BIN)/python tests/benchmarks/detection.py --split $(or $(SPLIT),development) --out $(or $(OUT),bench-detect)
 
-
-
+# Labels drawn by lot, again and again: p must be uniform.
+bench-calibration: $(INSTALLED)
+	$(BIN)/python tests/benchmarks/calibration.py --out $(or $(OUT),bench-calibration)
 
 # Installs once, and again when what is to be installed changes.
 $(INSTALLED): pyproject.toml constraints.txt

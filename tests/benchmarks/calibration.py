@@ -3,8 +3,9 @@
 Usage: python tests/benchmarks/calibration.py --out DIR [--rounds 60]
 
 One clean set is scanned once; then its labels are permuted again and again, candidates are found on
-one half and tested on the other, and one candidate of each round gives its p. Exact p of counts are
-steps, so each is drawn uniformly within its step before Kolmogorov and Smirnov's test.
+one half and tested on the other, and one candidate of each round gives its p: of those that repeat
+a motif where there are any. Exact p of counts are steps, so each is drawn uniformly within its step
+before Kolmogorov and Smirnov's test.
 """
 
 from __future__ import annotations
@@ -16,12 +17,16 @@ from pathlib import Path
 import numpy as np
 import torch
 from cases import Case, build
+from PIL import Image
 from scipy.stats import hypergeom, kstest
 
 import shortcut_finder as sf
 from shortcut_finder.candidates import classes_without, gather_candidates
+from shortcut_finder.findings import Scene
 from shortcut_finder.groups import discovery_half, find_templates, match_templates
-from shortcut_finder.records import Records, read_records
+from shortcut_finder.preprocessing import Preprocessing
+from shortcut_finder.records import read_records
+from shortcut_finder.repeats import repeats
 
 CASE = Case(images=120, seed=8000)
 
@@ -39,22 +44,28 @@ def random_p(carries: np.ndarray, own: np.ndarray, rng: np.random.Generator) -> 
     return float(null.sf(members) + rng.uniform() * null.pmf(members))
 
 
-def permuted_p(folder: Path, records: Records, seed: int) -> float | None:
-    """p of one candidate under permuted labels; ``None`` where no candidate comes up."""
+def permuted_p(folder: Path, scene: Scene, seed: int) -> tuple[float, bool] | None:
+    """p of one candidate under permuted labels, and whether it repeats a motif.
+
+    ``None`` where no candidate comes up.
+    """
     rng = np.random.default_rng([seed, 9])
-    drawn = replace(records, labels=rng.permutation(records.labels))
+    drawn = replace(scene.records, labels=rng.permutation(scene.records.labels))
     half = discovery_half(drawn.labels, seed)
     templates = find_templates(folder, drawn, half, seed)
     if not templates:
         return None
     matches = match_templates(folder, templates, len(drawn.labels), drawn.cell_grid)
     candidates = gather_candidates(templates, matches, drawn)
+    motifs = repeats(candidates, None, replace(scene, records=drawn), half, seed)
+    candidates = motifs or candidates
     chosen = candidates[int(rng.integers(len(candidates)))]
     lacking = classes_without(chosen, drawn.labels, half)
     if not len(lacking):
         return None
-    tested = ~half & np.isin(drawn.labels, [chosen.label, *lacking])
-    return random_p(chosen.carries[tested], drawn.labels[tested] == chosen.label, rng)
+    tested = ~half & chosen.known & np.isin(drawn.labels, [chosen.label, *lacking])
+    p = random_p(chosen.carries[tested], drawn.labels[tested] == chosen.label, rng)
+    return p, bool(motifs)
 
 
 def main() -> None:
@@ -70,11 +81,22 @@ def main() -> None:
         built.dataset, built.model, out=folder, settings=CASE.settings, fresh=True, progress=False
     )
     records = read_records(folder / "shards", built.labels, tuple(run.card["maps"]["cell_grid"]))
-    drawn = [permuted_p(folder / "shards", records, seed) for seed in range(options.rounds)]
-    values = [p for p in drawn if p is not None]
+    order = records.table["index"].to_numpy()
+    scene = Scene(
+        records,
+        lambda n: Image.fromarray(built.images[order[n]]),
+        Preprocessing(CASE.size, CASE.size),
+    )
+    rounds = [permuted_p(folder / "shards", scene, seed) for seed in range(options.rounds)]
+    drawn = [found for found in rounds if found is not None]
+    values = np.array([p for p, _ in drawn])
     test = kstest(values, "uniform")
-    print(f"{len(values)} candidates in {options.rounds} rounds; KS {test.statistic:.3f}, ", end="")
-    print(f"p {test.pvalue:.3f}; share of p <= .05: {np.mean(np.array(values) <= 0.05):.3f}")
+    print(
+        f"{len(values)} candidates in {options.rounds} rounds, "
+        f"{sum(motif for _, motif in drawn)} of them with a motif; "
+        f"KS {test.statistic:.3f}, p {test.pvalue:.3f}; "
+        f"share of p <= .05: {np.mean(values <= 0.05):.3f}"
+    )
 
 
 if __name__ == "__main__":
