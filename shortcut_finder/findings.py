@@ -65,8 +65,8 @@ SPOT, SPOTTED, CLEARLY = 0.12, 0.5, 0.5
 # which something is all over them, and by how much more plainly (correlation): no object is, but
 # nearly all images of a class may be alike throughout.
 ALL_OVER, PLAINLY = 0.1, 0.1
-# Places that must have been compared for that.
-PLACES = 3
+# Places that must have been compared for that, and how alike members must be there.
+PLACES, ALIKE = 3, 0.5
 # How clearly it must keep to a spot, or be all over the frame, for us to say so.
 CLEAR = 0.8
 # Share of a class from which what does not repeat exactly may be the class itself, and from which
@@ -476,7 +476,7 @@ def _rigidity(
             places.append((place, there))
     other = [there for place, there in places if extent is None or not _covers(extent, *place)]
     all_over = 0.0
-    if len(places) >= PLACES and np.median([there for _, there in places]) >= LOWEST:
+    if len(places) >= PLACES and np.median([there for _, there in places]) >= ALIKE:
         beyond = [
             there - scene.rigidity(rest, _at(place, len(rest))).gradient for place, there in places
         ]

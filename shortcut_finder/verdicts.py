@@ -8,7 +8,17 @@ from dataclasses import replace
 import numpy as np
 
 from shortcut_finder.experiments import BEYOND_OWN, Experiment, Verification
-from shortcut_finder.findings import COMMON, EXACT, HIGH, LEAST, MEDIUM, NEARLY_ALL, WIDE, Finding
+from shortcut_finder.findings import (
+    BEYOND_DOUBT,
+    COMMON,
+    EXACT,
+    HIGH,
+    LEAST,
+    MEDIUM,
+    NEARLY_ALL,
+    WIDE,
+    Finding,
+)
 from shortcut_finder.records import Records
 from shortcut_finder.regions import ANYWHERE
 from shortcut_finder.texts import percent
@@ -37,7 +47,10 @@ def decided(finding: Finding, verification: Verification, records: Records) -> F
 
 
 def _verdict(finding: Finding, verification: Verification) -> tuple[str, str]:
-    """Verdict and severity."""
+    """Verdict and severity.
+
+    What stands where objects do, does not plainly repeat and is not shown to be relied on is low.
+    """
     if _is_object(finding, verification):
         # What repeats exactly stays worth a look, unless it moves as objects do in all of a class.
         seldom = finding.extent is not None or finding.share < NEARLY_ALL
@@ -51,6 +64,9 @@ def _verdict(finding: Finding, verification: Verification) -> tuple[str, str]:
         return "present", {"high": "medium"}.get(finding.severity, "low")
     if finding.kind == "property" and verification.experiments and finding.severity == "high":
         return "suspect", "medium"
+    if _inside(finding) and verification.experiments and finding.suspicion < BEYOND_DOUBT:
+        # Coarse pictures of one kind of object repeat, too.
+        return "suspect", "low"
     return "suspect", finding.severity
 
 

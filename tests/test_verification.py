@@ -18,7 +18,7 @@ from synthetic import CLASSES, FIXED_CELL, GRID, SIDE, Thing, World, make_world,
 from shortcut_finder import verdicts
 from shortcut_finder.associations import FAMILIES
 from shortcut_finder.errors import UnreadableImage
-from shortcut_finder.experiments import FEWEST_PAIRS, Verification
+from shortcut_finder.experiments import FEWEST_PAIRS, Arm, Experiment, Verification
 from shortcut_finder.findings import Finding, Scene, located
 from shortcut_finder.laboratory import PAIRS
 from shortcut_finder.preprocessing import Preprocessing
@@ -172,6 +172,24 @@ def test_a_background_that_the_model_reads_is_confirmed(woven: tuple[World, Find
     assert {arm.name for arm in made.arms} >= {"same place of a non-member", "flat colour"}
     (ignored,) = verified(world, IGNORES, [finding])
     assert ignored.verdict != "confirmed"
+
+
+@pytest.mark.parametrize(
+    ("region", "suspicion", "severity"),
+    [("anywhere", 0.6, "low"), ("anywhere", 0.9, "high"), ("top left corner", 0.6, "high")],
+)
+def test_what_stands_where_objects_do_is_low_unless_it_is_relied_on_or_beyond_doubt(
+    region: str, suspicion: float, severity: str, moving: tuple[World, Finding]
+) -> None:
+    world, finding = moving
+    # Some reliance, but too little to be sure of, either way.
+    arm = Arm("flat colour", "control", 0.2, 0.0, 0.1, -0.1, 0.3, 0.4, 0.2)
+    unsure = Verification("", (Experiment("paste", "random places", PAIRS, 0.1, 0.3, 0.1, (arm,)),))
+    looked = replace(finding, region=region, suspicion=suspicion, severity="high")
+    found = verdicts.decided(looked, unsure, world.records)
+    assert (found.verdict, found.severity) == ("suspect", severity)
+    # Without an experiment nothing speaks against it.
+    assert verdicts.decided(looked, Verification("no power"), world.records).severity == "high"
 
 
 def test_what_the_class_is_known_by_anyway_is_no_background(woven: tuple[World, Finding]) -> None:
