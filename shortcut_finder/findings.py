@@ -337,11 +337,22 @@ def _distinct(looked: Sequence[_Looked], records: Records) -> list[_Looked]:
         for one in group:
             label = one.candidate.label
             if taken[label] < most and not any(
-                same_images(one.candidate, other.candidate, records.labels) for other in kept
+                _stands_for(other, one, records.labels) for other in kept
             ):
                 kept.append(one)
                 taken[label] += 1
     return kept
+
+
+def _stands_for(kept: _Looked, one: _Looked, labels: np.ndarray) -> bool:
+    """Whether one is a piece of what is kept: it stands in the same images.
+
+    Where what is kept is in doubt, experiments decide whether the thing has a place or moves.
+    """
+    if not same_images(kept.candidate, one.candidate, labels):
+        return False
+    differ = (kept.candidate.extent is None) != (one.candidate.extent is None)
+    return not (differ and one.promising and kept.weight["suspicion"] < BEYOND_DOUBT)
 
 
 def _carried(one: _Looked, labels: np.ndarray) -> float:

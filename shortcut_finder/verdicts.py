@@ -49,7 +49,8 @@ def decided(finding: Finding, verification: Verification, records: Records) -> F
 def _verdict(finding: Finding, verification: Verification) -> tuple[str, str]:
     """Verdict and severity.
 
-    What stands where objects do, does not plainly repeat and is not shown to be relied on is low.
+    What may be natural, a look or a thing where objects stand, is low unless it is shown to be
+    relied on or beyond doubt.
     """
     if _is_object(finding, verification):
         # What repeats exactly stays worth a look, unless it moves as objects do in all of a class.
@@ -62,11 +63,12 @@ def _verdict(finding: Finding, verification: Verification) -> tuple[str, str]:
         return "confirmed", "high"
     if verification.ruled_out:
         return "present", {"high": "medium"}.get(finding.severity, "low")
+    natural = finding.kind == "property" or _inside(finding)
+    if natural and verification.experiments and finding.suspicion < BEYOND_DOUBT:
+        # Coarse pictures of one kind of object repeat, too, and anatomy does.
+        return "suspect", "low"
     if finding.kind == "property" and verification.experiments and finding.severity == "high":
         return "suspect", "medium"
-    if _inside(finding) and verification.experiments and finding.suspicion < BEYOND_DOUBT:
-        # Coarse pictures of one kind of object repeat, too.
-        return "suspect", "low"
     return "suspect", finding.severity
 
 

@@ -691,7 +691,8 @@ def test_bf16_is_kept_where_only_the_order_below_the_top_class_changes() -> None
     assert plan.precision == "bf16", plan.notes
 
 
-@pytest.mark.parametrize(("seconds", "precision"), [(0.5, "bf16"), (2.0, "fp32")])
+# A little faster is noise: a choice by it would give the same seed other maps the next time.
+@pytest.mark.parametrize(("seconds", "precision"), [(0.4, "bf16"), (0.8, "fp32"), (2.0, "fp32")])
 def test_automatic_precision_on_a_cpu_is_what_is_faster(
     seconds: float, precision: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -176,16 +176,23 @@ def test_a_background_that_the_model_reads_is_confirmed(woven: tuple[World, Find
 
 @pytest.mark.parametrize(
     ("region", "suspicion", "severity"),
-    [("anywhere", 0.6, "low"), ("anywhere", 0.9, "high"), ("top left corner", 0.6, "high")],
+    [
+        ("anywhere", 0.6, "low"),
+        ("anywhere", 0.9, "high"),
+        ("top left corner", 0.6, "high"),
+        ("sharpness", 0.6, "low"),
+        ("sharpness", 0.9, "medium"),
+    ],
 )
-def test_what_stands_where_objects_do_is_low_unless_it_is_relied_on_or_beyond_doubt(
+def test_what_may_be_natural_is_low_unless_it_is_relied_on_or_beyond_doubt(
     region: str, suspicion: float, severity: str, moving: tuple[World, Finding]
 ) -> None:
     world, finding = moving
     # Some reliance, but too little to be sure of, either way.
     arm = Arm("flat colour", "control", 0.2, 0.0, 0.1, -0.1, 0.3, 0.4, 0.2)
     unsure = Verification("", (Experiment("paste", "random places", PAIRS, 0.1, 0.3, 0.1, (arm,)),))
-    looked = replace(finding, region=region, suspicion=suspicion, severity="high")
+    kind = "property" if region in FAMILIES else finding.kind
+    looked = replace(finding, kind=kind, region=region, suspicion=suspicion, severity="high")
     found = verdicts.decided(looked, unsure, world.records)
     assert (found.verdict, found.severity) == ("suspect", severity)
     # Without an experiment nothing speaks against it.
