@@ -30,7 +30,7 @@ from shortcut_finder.confusions import find_confusions
 from shortcut_finder.dataset import ImageDataset, load_dataset
 from shortcut_finder.errors import RunError, SettingsError
 from shortcut_finder.evidence import association_p, divide, weigh_regions
-from shortcut_finder.findings import Finding, Judged, Scene, judge, located, ranked, worth_listing
+from shortcut_finder.findings import Finding, Judged, judge, located, ranked, worth_listing
 from shortcut_finder.groups import discovery_half, find_templates, match_templates
 from shortcut_finder.laboratory import Predict
 from shortcut_finder.metadata import metadata_columns, telling_columns
@@ -53,6 +53,7 @@ from shortcut_finder.settings import Settings
 from shortcut_finder.traits import metadata_findings, property_findings, with_companions
 from shortcut_finder.transplants import transplant
 from shortcut_finder.verification import verify
+from shortcut_finder.views import Scene
 
 if TYPE_CHECKING:
     from torch import nn

@@ -8,7 +8,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from shortcut_finder.experiments import Answers, answers_for
-from shortcut_finder.findings import Finding, Scene
+from shortcut_finder.findings import Finding
+from shortcut_finder.views import Scene
 
 # Images treated in an experiment; many more would cost more than a quarter of the sweep.
 PAIRS = 26

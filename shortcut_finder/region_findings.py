@@ -17,7 +17,7 @@ from shortcut_finder.blanks import Explain
 from shortcut_finder.candidates import FEWEST, LIFT, Q_LIMIT, together
 from shortcut_finder.evidence import LIFTED, association_p, false_discovery_rate
 from shortcut_finder.experiments import signed_rank_p
-from shortcut_finder.findings import MEDIUM, Finding, Scene, severity_of
+from shortcut_finder.findings import Finding
 from shortcut_finder.preprocessing import Box
 from shortcut_finder.records import Records, resample
 from shortcut_finder.regions import (
@@ -31,8 +31,10 @@ from shortcut_finder.regions import (
     object_shares,
     region_shares,
 )
+from shortcut_finder.suspicion import MEDIUM, severity_of
 from shortcut_finder.texts import percent
 from shortcut_finder.traits import NEARLY_ALL
+from shortcut_finder.views import Scene
 
 # Parts of the frame where artifacts stand; those inside hold the object.
 NAMED = (*CORNERS, *EDGES, "frame")

@@ -21,13 +21,14 @@ from shortcut_finder.candidates import (
     holds,
     same_images,
 )
-from shortcut_finder.findings import Scene, exactness, repetition
 from shortcut_finder.gradients import sharpness
 from shortcut_finder.groups import ASUNDER, TAIL, two_heaps
 from shortcut_finder.motifs import Motif, find_motifs, match_motif
 from shortcut_finder.parts import Parts
 from shortcut_finder.records import Records
 from shortcut_finder.regions import cell_centres
+from shortcut_finder.suspicion import exactness, repetition
+from shortcut_finder.views import Scene
 
 # Images that a motif is sought in, and images of other classes it must be rare in.
 COMPARED = 12

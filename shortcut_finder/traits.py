@@ -9,10 +9,11 @@ import numpy as np
 
 from shortcut_finder.associations import Association
 from shortcut_finder.candidates import together
-from shortcut_finder.findings import Finding, severity_of
+from shortcut_finder.findings import Finding
 from shortcut_finder.metadata import Column, Companion, Telling, companions
 from shortcut_finder.records import Records
 from shortcut_finder.regions import ANYWHERE
+from shortcut_finder.suspicion import severity_of
 from shortcut_finder.texts import percent
 
 _ADVICE = {

@@ -14,12 +14,12 @@ import numpy as np
 from tqdm import tqdm
 
 from shortcut_finder.evidence import usual_of_others
-from shortcut_finder.findings import Scene
 from shortcut_finder.laboratory import BATCH, Lab, Predict
 from shortcut_finder.motifs import cut_out
 from shortcut_finder.parts import Parts
 from shortcut_finder.peaks import peaks
 from shortcut_finder.regions import cell_centres
+from shortcut_finder.views import Scene
 
 # Side of a part, as part of the frame's, and how many are taken from an image.
 SIDE, PLACES = 0.25, 2

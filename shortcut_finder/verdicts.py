@@ -8,19 +8,10 @@ from dataclasses import replace
 import numpy as np
 
 from shortcut_finder.experiments import BEYOND_OWN, Experiment, Verification
-from shortcut_finder.findings import (
-    BEYOND_DOUBT,
-    COMMON,
-    EXACT,
-    HIGH,
-    LEAST,
-    MEDIUM,
-    NEARLY_ALL,
-    WIDE,
-    Finding,
-)
+from shortcut_finder.findings import LEAST, WIDE, Finding
 from shortcut_finder.records import Records
 from shortcut_finder.regions import ANYWHERE
+from shortcut_finder.suspicion import BEYOND_DOUBT, COMMON, EXACT, HIGH, MEDIUM, NEARLY_ALL
 from shortcut_finder.texts import percent
 
 # Share of a class from which what moves and does not repeat may be the usual look of its object.

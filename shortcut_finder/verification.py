@@ -24,11 +24,12 @@ from shortcut_finder.experiments import (
     controlled,
     surplus_of,
 )
-from shortcut_finder.findings import Finding, Scene
+from shortcut_finder.findings import Finding
 from shortcut_finder.interventions import diffused
 from shortcut_finder.laboratory import BATCH, FEWEST_DONORS, Cast, Lab, Predict, cast_for
 from shortcut_finder.trials import LOOKS, Made, look_trials, made_of, mask_of, place_trials
 from shortcut_finder.verdicts import decided
+from shortcut_finder.views import Scene
 
 # Images whose own dependence is measured, a finding.
 MEASURED = 40

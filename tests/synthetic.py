@@ -15,7 +15,7 @@ import pandas as pd
 from PIL import Image
 
 from shortcut_finder.candidates import gather_candidates
-from shortcut_finder.findings import Judged, Scene, judge
+from shortcut_finder.findings import Judged, judge
 from shortcut_finder.groups import (
     Matches,
     Template,
@@ -28,6 +28,7 @@ from shortcut_finder.preprocessing import Preprocessing
 from shortcut_finder.records import Records, read_records
 from shortcut_finder.repeats import repeats
 from shortcut_finder.shards import shard_path, stored_cells, write_shard
+from shortcut_finder.views import Scene
 
 GRID = (8, 8)
 WIDTH = 48

@@ -11,19 +11,19 @@ import pytest
 from PIL import Image
 from synthetic import FIXED_CELL, GRID, SIDE, Thing, World, make_world, texture
 
-from shortcut_finder import findings
+from shortcut_finder import findings, suspicion
 from shortcut_finder.candidates import Candidate, gather_candidates, reach
 from shortcut_finder.errors import UnreadableImage
 from shortcut_finder.findings import (
     Finding,
     Judged,
-    Scene,
     judge,
     located,
     ranked,
     worth_listing,
 )
 from shortcut_finder.preprocessing import Preprocessing
+from shortcut_finder.views import Scene
 
 COUNTS = (100, 100, 100)
 
@@ -171,14 +171,14 @@ def test_what_is_all_over_nearly_all_of_a_class_may_be_its_look(tmp_path: Path) 
     templates = world.templates()
     candidate = gather_candidates(templates, world.matches(templates), world.records)[0]
 
-    def suspicion(share: float, all_over: float) -> float:
+    def suspected(share: float, all_over: float) -> float:
         test = {"share": share, "elsewhere": 0.0, "all_over": all_over, "rigidity": 0.0}
         test |= {"natural_rigidity": 0.3, "control_rigidity": 0.3}
-        return findings._weigh(candidate, test, world.records)["suspicion"]
+        return suspicion.weigh(candidate, test, world.records)["suspicion"]
 
-    assert suspicion(0.5, 0.3) >= findings.MEDIUM
-    assert suspicion(0.5, 0.1) < findings.MEDIUM
-    assert suspicion(0.9, 0.3) < findings.MEDIUM
+    assert suspected(0.5, 0.3) >= suspicion.MEDIUM
+    assert suspected(0.5, 0.1) < suspicion.MEDIUM
+    assert suspected(0.9, 0.3) < suspicion.MEDIUM
 
 
 def test_a_background_is_located_by_its_cells(woven: tuple[World, list[Finding]]) -> None:
@@ -295,10 +295,10 @@ def test_a_handful_of_members_must_repeat_more_plainly() -> None:
             "likeness": likeness,
             "likeness_elsewhere": elsewhere,
         }
-        return findings.exactness(numbers)
+        return suspicion.exactness(numbers)
 
     # The same margin, by four members and by forty.
-    assert rigid(4, 0.75, 0.53) < findings.EXACT < rigid(40, 0.75, 0.53)
+    assert rigid(4, 0.75, 0.53) < suspicion.EXACT < rigid(40, 0.75, 0.53)
     # A plain repetition needs no more than a handful.
     assert rigid(4, 0.97, 0.3) == 1.0
     assert rigid(400, 0.60, 0.62) == 0.0
@@ -307,8 +307,8 @@ def test_a_handful_of_members_must_repeat_more_plainly() -> None:
 def test_inside_the_frame_only_a_motif_says_that_a_thing_repeats() -> None:
     test = {"rigidity": 0.95, "natural_rigidity": 0.2, "control_rigidity": 0.1}
     candidate = SimpleNamespace(likeness=None, extent=None)
-    assert findings._rigid(candidate, test, bordering=True) == 1.0
-    assert findings._rigid(candidate, test, bordering=False) == 0.0
+    assert suspicion._rigid(candidate, test, bordering=True) == 1.0
+    assert suspicion._rigid(candidate, test, bordering=False) == 0.0
 
 
 def test_doubt_begins_lower_where_nothing_else_is_rigid() -> None:

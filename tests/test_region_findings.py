@@ -17,12 +17,13 @@ from synthetic import texture
 
 from shortcut_finder.blanks import blank_pixels, standing_heat
 from shortcut_finder.errors import UnreadableImage
-from shortcut_finder.findings import Finding, Scene
+from shortcut_finder.findings import Finding
 from shortcut_finder.groups import discovery_half
 from shortcut_finder.preprocessing import Preprocessing
 from shortcut_finder.records import Records
 from shortcut_finder.region_findings import Spread, find_regions, spread_of
 from shortcut_finder.regions import OUTSIDE
+from shortcut_finder.views import Scene
 
 SIDE, CELL, PER_CLASS = 112, 16, 80
 GRID = (7, 7)

@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 from synthetic import PIXELS, Thing, World, make_world
 
-from shortcut_finder.findings import Scene
 from shortcut_finder.transplants import FIRST, FURTHER, MOST, PLACES, potent_parts, transplant
+from shortcut_finder.views import Scene
 
 ANT = 0
 

@@ -19,11 +19,12 @@ from shortcut_finder import verdicts
 from shortcut_finder.associations import FAMILIES
 from shortcut_finder.errors import UnreadableImage
 from shortcut_finder.experiments import FEWEST_PAIRS, Arm, Experiment, Verification
-from shortcut_finder.findings import Finding, Scene, located
+from shortcut_finder.findings import Finding, located
 from shortcut_finder.laboratory import PAIRS
 from shortcut_finder.preprocessing import Preprocessing
 from shortcut_finder.trials import LOOKS
 from shortcut_finder.verification import MEASURED, verify
+from shortcut_finder.views import Scene
 
 Model = Callable[[np.ndarray], np.ndarray]
 COUNTS = (80, 80, 80)

@@ -22,11 +22,11 @@ from scipy.stats import hypergeom, kstest
 
 import shortcut_finder as sf
 from shortcut_finder.candidates import classes_without, gather_candidates
-from shortcut_finder.findings import Scene
 from shortcut_finder.groups import discovery_half, find_templates, match_templates
 from shortcut_finder.preprocessing import Preprocessing
 from shortcut_finder.records import read_records
 from shortcut_finder.repeats import repeats
+from shortcut_finder.views import Scene
 
 CASE = Case(images=120, seed=8000)
 
