@@ -304,6 +304,32 @@ def test_a_handful_of_members_must_repeat_more_plainly() -> None:
     assert rigid(400, 0.60, 0.62) == 0.0
 
 
+def test_in_doubt_about_its_place_a_thing_goes_to_the_experiments_both_ways(
+    fixed: tuple[World, Judged],
+) -> None:
+    world, _ = fixed
+    templates = world.templates()
+    found = gather_candidates(templates, world.matches(templates), world.records)
+    candidate = next(one for one in found if one.extent is not None)
+
+    def looked(candidate: Candidate, suspected: float, p_surer: float = 1.0) -> findings._Looked:
+        test = {"p_surer": p_surer, "share": 0.3, "elsewhere": 0.0}
+        weight = {"suspicion": suspected, "rigidity": 0.0}
+        return findings._Looked(candidate, test, weight, SimpleNamespace(duplicates=0.0))
+
+    def kept(*looks: findings._Looked) -> list[findings._Looked]:
+        return findings._distinct(looks, world.records)
+
+    still = looked(candidate, 0.05, p_surer=1e-9)
+    for suspected, both in ((0.6, True), (0.95, False)):
+        moves = looked(replace(candidate, extent=None), suspected)
+        assert kept(moves, still) == ([moves, still] if both else [moves])
+    # Nothing speaks for the other one, or the two do not differ.
+    moves = looked(replace(candidate, extent=None), 0.6)
+    assert kept(moves, looked(candidate, 0.05)) == [moves]
+    assert kept(looked(candidate, 0.6), still)[1:] == []
+
+
 def test_inside_the_frame_only_a_motif_says_that_a_thing_repeats() -> None:
     test = {"rigidity": 0.95, "natural_rigidity": 0.2, "control_rigidity": 0.1}
     candidate = SimpleNamespace(likeness=None, extent=None)
