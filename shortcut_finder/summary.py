@@ -88,17 +88,31 @@ def lead(run: Run) -> str:
             "cue in fewer images than the testable share below, or one that the model's input "
             "cuts off, can hide from a scan."
         )
-    verdicts = Counter(str(detail["verdict"]) for detail in run.details)
+    worth = [detail for detail in run.details if detail["severity"] != "low"]
+    minor = len(run.details) - len(worth)
+    if not worth:
+        return f"{seen}. {_minor(minor)}; nothing else was found."
+    verdicts = Counter(str(detail["verdict"]) for detail in worth)
     said = [
         f"{verdicts[verdict]} {nouns[verdicts[verdict] > 1]}"
         for verdict, nouns in VERDICT_NOUNS.items()
         if verdicts[verdict]
     ]
-    carriers = run.offenders["image"].nunique()
+    keys = {detail["finding"] for detail in worth}
+    offenders = run.offenders
+    carriers = offenders.loc[offenders["finding"].isin(keys), "image"].nunique()
     return (
-        f"{seen}, and {count(len(run.details), 'thing was found', 'things were found')}: "
+        f"{seen}, and {count(len(worth), 'thing was found', 'things were found')}: "
         f"{listed(said)}. {count(carriers, 'image carries', 'images carry')} at least one of them."
+        + (f" {_minor(minor)}." if minor else "")
     )
+
+
+def _minor(things: int) -> str:
+    """What is to be thought of findings of low severity."""
+    if things == 1:
+        return "1 minor thing may well be a true part of its class"
+    return f"{things:,} minor things may well be true parts of their classes"
 
 
 def facts(run: Run) -> tuple[tuple[str, str], ...]:

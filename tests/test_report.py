@@ -26,7 +26,7 @@ from PIL import Image
 from shortcut_finder.pictures import read_thumbnails
 from shortcut_finder.report import render, report_page, write_report
 from shortcut_finder.run import Run, load_run, save_run
-from shortcut_finder.summary import headline
+from shortcut_finder.summary import headline, lead
 
 BROKEN = {'daisy/<img src=x onerror="alert(1)">.jpg': "truncated", "x" * 300: "zero bytes"}
 
@@ -237,12 +237,20 @@ def test_headline_says_in_one_sentence_what_the_model_relies_on(run: Run) -> Non
         "a corner mark in daisy",
     )
     assert page.lead == (
-        "70 images were looked at, and 3 things were found: 1 is confirmed, 1 is suspected and 1 "
-        "is there but hardly used. 29 images carry at least one of them."
+        "70 images were looked at, and 2 things were found: 1 is confirmed and 1 is suspected. 15 "
+        "images carry at least one of them. 1 minor thing may well be a true part of its class."
     )
     assert page.tone == "high"
     assert len(page.worst) == 3
     assert [len(view.worst) for view in page.worst] == [3, 3, 3]
+
+
+def test_a_run_with_minor_findings_alone_says_that_nothing_else_was_found(run: Run) -> None:
+    low = [{**detail, "severity": "low"} for detail in run.details]
+    assert lead(dataclasses.replace(run, details=low)) == (
+        "70 images were looked at. 3 minor things may well be true parts of their classes; nothing "
+        "else was found."
+    )
 
 
 def verdict_on(*findings: tuple[str, str]) -> str:
