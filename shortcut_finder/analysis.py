@@ -33,7 +33,7 @@ from shortcut_finder.evidence import association_p, divide, weigh_regions
 from shortcut_finder.findings import Finding, Judged, judge, located, ranked, worth_listing
 from shortcut_finder.groups import discovery_half, find_templates, match_templates
 from shortcut_finder.laboratory import Predict
-from shortcut_finder.metadata import metadata_columns, telling_columns
+from shortcut_finder.metadata import Column, metadata_columns, telling_columns
 from shortcut_finder.objects import Outlines, cover_cells, take_outlines
 from shortcut_finder.offenders import rank_offenders
 from shortcut_finder.parts import Parts
@@ -132,8 +132,9 @@ def scan(
         folder / "shards", images.labels, tuple(swept.plan.get("cell_grid", (1, 1)))
     )
     scene, half = _scene(records, images, classifier), discovery_half(records.labels, settings.seed)
+    columns = metadata_columns(images.metadata.iloc[records.table["index"].to_numpy()])
     with _asking(classifier, settings, swept) as (explain, predict):
-        where = _look_where(records, images, outlines, classifier, explain, settings.seed)
+        where = _look_where(scene, images, outlines, classifier, explain, settings.seed)
         parts = None
         if settings.verify:
             parts = transplant(
@@ -145,9 +146,18 @@ def scan(
                 progress=progress,
             )
         judged = find_shortcuts(
-            folder / "shards", records, images, classifier, settings, parts=parts, progress=progress
+            folder / "shards",
+            scene,
+            half,
+            images.classes,
+            columns,
+            parts=parts,
+            seed=settings.seed,
+            progress=progress,
         )
-        judged = _with_regions(judged, where, records, images, classifier, explain, settings.seed)
+        judged = _with_regions(
+            judged, where, scene, half, images.classes, columns, explain, settings.seed
+        )
         if settings.verify:
             found = verify(
                 judged.findings,
@@ -203,36 +213,46 @@ def scan(
 
 def find_shortcuts(
     folder: Path,
-    records: Records,
-    images: ImageDataset,
-    classifier: Classifier,
-    settings: Settings,
+    scene: Scene,
+    half: np.ndarray,
+    classes: tuple[str, ...],
+    columns: Sequence[Column],
     *,
     parts: Parts | None = None,
+    seed: int = 0,
     progress: bool = False,
 ) -> Judged:
-    """Candidates from one half of the images, judged on the other."""
-    half = discovery_half(records.labels, settings.seed)
-    scene = _scene(records, images, classifier)
+    """Candidates from one half of the images, judged on the other.
+
+    Args:
+        folder: the shards.
+        scene: what the sweep kept, and the pictures behind it.
+        half: the images that candidates are found on, (image,) of bool.
+        classes: class names.
+        columns: of the user's metadata.
+        parts: what parts of images do to the model; ``None`` where that was not tried.
+        seed: for the samples.
+        progress: show a bar on stderr.
+    """
+    records = scene.records
     with tqdm(total=5, desc="analyse", unit=" steps", disable=not progress) as bar:
-        templates = find_templates(folder, records, half, settings.seed, parts)
+        templates = find_templates(folder, records, half, seed, parts)
         bar.update()
         matches = match_templates(folder, templates, len(records.labels), records.cell_grid)
         bar.update()
         candidates = gather_candidates(templates, matches, records)
         bar.update()
-        candidates += repeats(candidates, parts, scene, half, settings.seed)
+        candidates += repeats(candidates, parts, scene, half, seed)
         bar.update()
-        judged = judge(candidates, scene, half, images.classes)
+        judged = judge(candidates, scene, half, classes)
         found = located(judged.findings, records.labels, folder, records.cell_grid)
         bar.update()
     associations = find_associations(records.table, records.labels, half)
-    properties = property_findings(associations, judged.findings, records, images.classes)
-    columns = metadata_columns(images.metadata.iloc[records.table["index"].to_numpy()])
+    properties = property_findings(associations, judged.findings, records, classes)
     telling = telling_columns(columns, records.labels, half)
     findings = [
-        *with_companions([*found, *properties], records.labels, images.classes, columns),
-        *metadata_findings(telling, records, images.classes),
+        *with_companions([*found, *properties], records.labels, classes, columns),
+        *metadata_findings(telling, records, classes),
     ]
     return Judged(ranked(findings), judged.notes, judged.tested)
 
@@ -275,7 +295,7 @@ class _Where:
 
 
 def _look_where(
-    records: Records,
+    scene: Scene,
     images: ImageDataset,
     outlines: Outlines | None,
     classifier: Classifier,
@@ -283,7 +303,8 @@ def _look_where(
     seed: int,
 ) -> _Where:
     """Weigh the regions, without what maps show on blank pictures, too."""
-    heat = _standing_heat(records, images, classifier, explain, seed)
+    records = scene.records
+    heat = _standing_heat(scene, images, classifier, explain, seed)
     evidence = records.maps - heat[records.labels]
     grid = (records.maps.shape[1], records.maps.shape[2])
     regions = frame_regions(*grid)
@@ -292,7 +313,7 @@ def _look_where(
     notes = blank_notes(heat, records.maps, records.labels, images.classes, regions)
     cover, objects = None, None
     if outlines is not None:
-        found = cover_cells(outlines, records.table, classifier.preprocessing, grid)
+        found = cover_cells(outlines, records.table, scene.preprocessing, grid)
         known = np.isfinite(found.cover).all(axis=(1, 2))
         notes += (*found.notes, *_alone(np.unique(records.labels[known]), images.classes))
         if known.any():
@@ -317,11 +338,11 @@ def _alone(with_objects: np.ndarray, classes: tuple[str, ...]) -> tuple[str, ...
 
 
 def _standing_heat(
-    records: Records, images: ImageDataset, classifier: Classifier, explain: Explain, seed: int
+    scene: Scene, images: ImageDataset, classifier: Classifier, explain: Explain, seed: int
 ) -> np.ndarray:
     """What the maps of each class show on blank pictures, (class, row, column)."""
-    scene, rng = _scene(records, images, classifier), np.random.default_rng([seed, 4])
-    order = rng.permutation(len(records.labels))
+    rng = np.random.default_rng([seed, 4])
+    order = rng.permutation(len(scene.records.labels))
     pictures = readable_pixels(order, scene, SCRAMBLED)[1]
     size = scene.preprocessing
     blank = blank_pixels(pictures, size.height, size.width, size.mean, rng)
@@ -331,24 +352,16 @@ def _standing_heat(
 def _with_regions(
     judged: Judged,
     where: _Where,
-    records: Records,
-    images: ImageDataset,
-    classifier: Classifier,
+    scene: Scene,
+    half: np.ndarray,
+    classes: tuple[str, ...],
+    columns: Sequence[Column],
     explain: Explain,
     seed: int,
 ) -> Judged:
     """What was judged, and what stands out in where evidence lies and is not explained by it."""
-    found = find_regions(
-        where.spread,
-        judged.findings,
-        _scene(records, images, classifier),
-        discovery_half(records.labels, seed),
-        images.classes,
-        explain,
-        seed,
-    )
-    columns = metadata_columns(images.metadata.iloc[records.table["index"].to_numpy()])
-    found = with_companions(found, records.labels, images.classes, columns)
+    found = find_regions(where.spread, judged.findings, scene, half, classes, explain, seed)
+    found = with_companions(found, scene.records.labels, classes, columns)
     return replace(
         judged,
         findings=ranked([*judged.findings, *found]),

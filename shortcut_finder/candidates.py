@@ -112,9 +112,8 @@ def classes_without(candidate: Candidate, labels: np.ndarray, half: np.ndarray) 
     others = classes[classes != candidate.label]
     if not candidate.template.shared:
         return others
-    known = half & candidate.known
-    share = {c: candidate.carries[known & (labels == c)].sum() for c in classes}
-    share = {c: count / max(int((known & (labels == c)).sum()), 1) for c, count in share.items()}
+    known = {c: candidate.carries[half & candidate.known & (labels == c)] for c in classes}
+    share = {c: carries.sum() / max(len(carries), 1) for c, carries in known.items()}
     lacking = np.array([c for c in others if share[candidate.label] >= LIFT * share[c]], dtype=int)
     return lacking if len(lacking) >= LACKING * len(others) else lacking[:0]
 

@@ -27,7 +27,7 @@ from shortcut_finder.groups import Template, background_cells, matching_cells
 from shortcut_finder.metadata import Companion
 from shortcut_finder.preprocessing import Box
 from shortcut_finder.records import Records
-from shortcut_finder.regions import ANYWHERE, CORNERS, EDGES, cell_centres
+from shortcut_finder.regions import ANYWHERE, CORNERS, EDGES, cell_centres, cell_counts
 from shortcut_finder.rigidity import Rigidity
 from shortcut_finder.sentences import advice_for, sentence_of, sharing_classes
 from shortcut_finder.settings import SEVERITIES
@@ -431,7 +431,7 @@ def _finding(one: _Looked, records: Records, classes: tuple[str, ...]) -> Findin
     best = candidate.surest(members)
     # Half for an image at the limit of membership, nearly one for a typical member.
     sure = 1 / (1 + np.exp(-3.0 * np.clip(candidate.membership, -3, 3)))
-    place = np.bincount(candidate.closest[members], minlength=grid[0] * grid[1]).reshape(grid)
+    place = cell_counts(candidate.closest[members], grid)
     carries = listed_images(candidate, records.labels)
     sharing = sharing_classes(candidate, records, classes)
     return Finding(

@@ -18,6 +18,7 @@ from scipy import ndimage
 
 from shortcut_finder.parts import Parts
 from shortcut_finder.records import Records
+from shortcut_finder.regions import cell_counts
 from shortcut_finder.shards import read_shards, unit_cells
 
 # Images of a class that seeds are taken from, and images of other classes they are held against.
@@ -504,6 +505,17 @@ def _field_scores(cells: np.ndarray, field: np.ndarray) -> np.ndarray:
     return np.asarray(np.tensordot(cells, field, axes=([1, 2], [0, 1])))
 
 
+def counts_around(counts: np.ndarray) -> np.ndarray:
+    """Sum over each cell and those that touch it, (row, column).
+
+    Example:
+        >>> counts_around(np.array([[1, 0, 0, 2]])).tolist()
+        [[1, 1, 2, 2]]
+    """
+    near = np.ones((3, 3), dtype=counts.dtype)
+    return np.asarray(ndimage.convolve(counts, near, mode="constant"))
+
+
 def place_concentration(cells: np.ndarray, grid: tuple[int, int]) -> float:
     """Largest share of the given cells that lies within one cell of one place, in [0, 1].
 
@@ -511,10 +523,8 @@ def place_concentration(cells: np.ndarray, grid: tuple[int, int]) -> float:
         >>> place_concentration(np.array([0, 1, 14, 100]), (14, 14))
         0.75
     """
-    counts = np.bincount(cells, minlength=grid[0] * grid[1]).reshape(grid)
-    padded = np.pad(counts, 1)
-    around = sum(padded[i : i + grid[0], j : j + grid[1]] for i in range(3) for j in range(3))
-    return float(np.max(around) / max(len(cells), 1))
+    around = counts_around(cell_counts(cells, grid))
+    return float(around.max() / max(len(cells), 1))
 
 
 def place_likeness(cells: np.ndarray) -> np.ndarray:
@@ -613,7 +623,9 @@ def background_cells(
     Returns:
         By number of the image, (row, column) of bool.
     """
-    inside, outside = _read_cells(folder, members), _read_cells(folder, others)
+    chosen = np.union1d(members, others)
+    cells = _read_cells(folder, chosen)
+    inside, outside = (cells[np.searchsorted(chosen, some)] for some in (members, others))
     vector = inside.mean(axis=(0, 1)) - outside.mean(axis=(0, 1))
     limit = np.quantile(outside @ vector, 1 - STRAY)
     covered = (inside @ vector >= limit).reshape(-1, *grid)

@@ -26,6 +26,7 @@ from shortcut_finder.regions import (
     CORNERS,
     EDGES,
     OUTSIDE,
+    cell_counts,
     even_shares,
     frame_regions,
     object_shares,
@@ -432,6 +433,4 @@ def _hottest(masks: np.ndarray, images: np.ndarray, records: Records) -> np.ndar
     """Share of some images whose hottest cell of a region lies there, (row, column)."""
     heat = resample(np.clip(records.maps[images], 0, None) * masks, records.cell_grid)
     cells = heat.reshape(len(images), -1).argmax(axis=1)
-    rows, columns = records.cell_grid
-    counts = np.bincount(cells, minlength=rows * columns).reshape(rows, columns)
-    return np.asarray(counts / max(len(images), 1))
+    return np.asarray(cell_counts(cells, records.cell_grid) / max(len(images), 1))

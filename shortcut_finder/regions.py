@@ -42,6 +42,16 @@ def cell_centres(cells: np.ndarray, grid: tuple[int, int]) -> np.ndarray:
     return np.stack([(columns + 0.5) / grid[1], (rows + 0.5) / grid[0]], axis=1)
 
 
+def cell_counts(cells: np.ndarray, grid: tuple[int, int]) -> np.ndarray:
+    """How often each cell, given by number, comes up, (row, column).
+
+    Example:
+        >>> cell_counts(np.array([1, 2, 1]), (2, 2)).tolist()
+        [[0, 2], [1, 0]]
+    """
+    return np.bincount(cells, minlength=grid[0] * grid[1]).reshape(grid)
+
+
 def _boxes() -> dict[str, list[tuple[float, float, float, float]]]:
     """Boxes (x0, y0, x1, y1) of each region as fractions of the frame; a region is their union."""
     b, c = BORDER, CORNER

@@ -7,6 +7,7 @@ looked for anywhere in the images.
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 
@@ -22,11 +23,11 @@ from shortcut_finder.candidates import (
     same_images,
 )
 from shortcut_finder.gradients import sharpness
-from shortcut_finder.groups import ASUNDER, TAIL, two_heaps
+from shortcut_finder.groups import ASUNDER, TAIL, counts_around, two_heaps
 from shortcut_finder.motifs import Motif, find_motifs, match_motif
 from shortcut_finder.parts import Parts
 from shortcut_finder.records import Records
-from shortcut_finder.regions import cell_centres
+from shortcut_finder.regions import cell_centres, cell_counts
 from shortcut_finder.suspicion import exactness, repetition
 from shortcut_finder.views import Scene
 
@@ -155,14 +156,14 @@ def _motif(source: _Source, strangers: np.ndarray, scene: Scene, half: np.ndarra
     centres = cell_centres(np.array([cell for _, cell in seen]), scene.records.cell_grid)
     controls = before[:COMPARED]
     soft = bool(np.median(_sharpness(views)) < np.quantile(_sharpness(before), SOFTER))
+    blurred = functools.cache(functools.partial(_blurred, before))
     best, most = None, ABOVE
     for motif in find_motifs(views, centres, controls, np.resize(centres, (len(controls), 2))):
         if motif.likeness < PROMISING or motif.likeness - motif.elsewhere < RARER:
             continue
         inside, outside = _likeness(motif, views), _likeness(motif, before)
         for blur in BLURS if soft else ():
-            blurred = [ndimage.gaussian_filter(v, (*[blur * motif.side] * 2, 0)) for v in before]
-            outside = np.maximum(outside, _likeness(motif, blurred))
+            outside = np.maximum(outside, _likeness(motif, blurred(blur * motif.side)))
         apart = float(np.median(inside)) - commonest(inside, outside)
         if apart >= most:
             best, most = motif, apart
@@ -171,6 +172,11 @@ def _motif(source: _Source, strangers: np.ndarray, scene: Scene, half: np.ndarra
 
 def _likeness(motif: Motif, views: Sequence[np.ndarray]) -> np.ndarray:
     return np.array([match_motif(motif, view)[0] for view in views])
+
+
+def _blurred(views: Sequence[np.ndarray], deviation: float) -> list[np.ndarray]:
+    """The views through a Gaussian of that standard deviation, in pixels."""
+    return [ndimage.gaussian_filter(view, (deviation, deviation, 0)) for view in views]
 
 
 def _sharpness(views: Sequence[np.ndarray]) -> np.ndarray:
@@ -288,8 +294,8 @@ def _extent(
         grid: rows and columns of cells.
         known: cells that a thing around the motif is known to cover.
     """
-    counts = np.bincount(cells, minlength=grid[0] * grid[1]).reshape(grid)
-    around = ndimage.convolve(counts, np.ones((3, 3), dtype=counts.dtype), mode="constant")
+    counts = cell_counts(cells, grid)
+    around = counts_around(counts)
     if around.max() < STEADY * len(cells):
         return None
     row, column = np.unravel_index(int(around.argmax()), grid)

@@ -33,7 +33,6 @@ from shortcut_finder.dataset import ImageDataset
 from shortcut_finder.preprocessing import Preprocessing
 from shortcut_finder.properties import PROPERTIES
 from shortcut_finder.reading import ReadImage
-from shortcut_finder.settings import Settings
 from shortcut_finder.shards import shard_path, stored_cells, write_shard
 
 SIZES = (5_000, 50_000)
@@ -142,7 +141,10 @@ def analyse(folder: Path, images: int) -> dict[str, Any]:
     regions = analysis.frame_regions(*records.maps.shape[1:])
     shares = analysis.region_shares(records.maps, regions)
     analysis.weigh_regions(shares, records.labels, CLASSES, regions)
-    judged = analysis.find_shortcuts(folder, records, dataset, classifier, Settings())
+    metadata = analysis.metadata_columns(dataset.metadata.iloc[records.table["index"].to_numpy()])
+    scene = analysis._scene(records, dataset, classifier)
+    half = analysis.discovery_half(records.labels, 0)
+    judged = analysis.find_shortcuts(folder, scene, half, CLASSES, metadata)
     columns = {name: shares[:, place] for place, name in enumerate(regions.names)}
     table = analysis._image_table(records, dataset, classifier, columns, judged.findings)
     for finding in judged.findings:
