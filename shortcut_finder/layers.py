@@ -10,6 +10,7 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import difflib
+import itertools
 import math
 from collections import Counter
 from collections.abc import Iterator, Sequence
@@ -27,9 +28,9 @@ from shortcut_finder.weights import one_line
 MOST_PREFIX_TOKENS = 16
 # Relative difference under which two gradients are the same but for rounding.
 SAME = 1e-4
-# How much more a wrong quarter of the cells may change than the right one. Deep layers on small
-# images see everything everywhere, which brings the ratio to 1; rows taken for columns bring it
-# far above.
+# How much more wrong quarters of the cells may change than the right ones (geometric mean). Deep
+# layers on small images see everything everywhere, which brings the ratio to 1; rows taken for
+# columns bring it far above.
 MOST_SWAPPED = 1.5
 # How much of the right quarter's change the others may have on average in a layer read for cells;
 # tokens in another order come close to 1.
@@ -495,14 +496,32 @@ def check_places(module: nn.Module, found: Probe, output: Output) -> None:
     assert output.layout is not None
     if _is_clear(output):
         return
-    change = quarter_changes(module, found.images[[0, -1]], output)
-    wrong = change.clone().fill_diagonal_(0).amax(1)
-    if bool((wrong > MOST_SWAPPED * change.diagonal()).any()):
+    pairs = [[0, -1], [-1, 0], [0, 1]]
+    changes = [quarter_changes(module, found.images[pair], output) for pair in pairs]
+    if is_swapped(torch.stack(changes)):
         rows, columns = output.layout.grid
         raise ModelError(
             f"layer {output.name}: its {rows}x{columns} cells do not lie where the parts of the "
             "image are, so its maps would mislead; choose another with --layer"
         )
+
+
+def is_swapped(changes: Tensor) -> bool:
+    """Whether quarters of the cells answer to other quarters of the image than their own.
+
+    Where attention carries a change everywhere, some quarters of an image change more than others,
+    and some of the cells are changed more; that is the same however they are matched.
+
+    Args:
+        changes: from `quarter_changes`, (pair, quarter of the image, quarter of the cells).
+    """
+    size = changes.cpu().clamp_min(SAME * float(changes.max())).log().mean(0)
+    excess = (size - size.diagonal()[:, None] - math.log(MOST_SWAPPED)).fill_diagonal_(0)
+    quarters = range(len(excess))
+    return any(
+        sum(float(excess[quarter, order[quarter]]) for quarter in quarters) > 0
+        for order in itertools.permutations(quarters)
+    )
 
 
 def is_shuffled(module: nn.Module, found: Probe, output: Output) -> bool:

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from torchvision import models
 
-from shortcut_finder import cam
+from shortcut_finder import cam, layers
 from shortcut_finder.cam import MapBatch, MapEngine, MapPlan
 from shortcut_finder.errors import ModelError
 from shortcut_finder.model import Classifier
@@ -548,6 +548,25 @@ def test_tokens_that_lie_elsewhere_than_they_seem_are_refused() -> None:
     assert (plan.layer, plan.tier, plan.grid) == ("norm", "linear", (8, 8))
     with pytest.raises(ModelError, match="cells do not lie where the parts of the image are"):
         run(classifier_of(Patches(transposed=True), 64), pixels, None)
+
+
+def test_attention_that_carries_a_mark_everywhere_is_no_reason_to_refuse() -> None:
+    # Changes of each quarter of the image (rows) in each quarter of the cells, of a vision
+    # transformer that reads a mark in the first quarter.
+    mixed = torch.tensor(
+        [
+            [9.8, 11.6, 10.5, 10.0],
+            [11.2, 8.3, 11.2, 9.1],
+            [10.2, 11.3, 7.4, 8.6],
+            [10.8, 11.9, 10.8, 7.3],
+        ]
+    )
+    assert not layers.is_swapped(mixed[None])
+    # Its second and third quarters exchanged, as where rows are taken for columns.
+    apart = torch.eye(4) * 5 + 1
+    assert not layers.is_swapped(apart[None])
+    assert layers.is_swapped(apart[None, [0, 2, 1, 3]])
+    assert layers.is_swapped(torch.stack([mixed, apart])[:, [0, 2, 1, 3]])
 
 
 def test_a_head_on_class_token_and_mean_of_patches_is_mapped_where_both_are_seen() -> None:
