@@ -36,6 +36,7 @@ from shortcut_finder.suspicion import (
     COMPARED,
     EXACT,
     bounds_of,
+    exactness_of,
     is_all_over,
     region_of,
     repetition,
@@ -376,6 +377,7 @@ def _seen(candidate: Candidate, test: dict[str, float], scene: Scene, half: np.n
     test["p_surer"] = _surer_p(candidate, scene.records, ~half)
     if candidate.likeness is not None:
         test |= repetition(candidate, candidate.likeness, scene.records.labels, ~half)
+        test["exactness_found"] = exactness_of(candidate, scene.records.labels, half)
     return _Seen(candidate, test, found)
 
 
@@ -455,7 +457,7 @@ def _finding(one: _Looked, records: Records, classes: tuple[str, ...]) -> Findin
         place=place / max(len(members), 1),
         typical=best,
         extent=candidate.extent,
-        template=candidate.template,
+        template=candidate.template if len(candidate.template.vector) else None,
     )
 
 

@@ -10,11 +10,13 @@ from scipy import fft
 LEAST = 8
 
 
-def scaled_down(picture: Image.Image, side: float) -> Image.Image:
+def scaled_down(
+    picture: Image.Image, side: float, how: Image.Resampling = Image.Resampling.BILINEAR
+) -> Image.Image:
     """The picture, of this geometric mean side where it is larger."""
     scale = min(1.0, side / np.sqrt(picture.width * picture.height))
     size = (max(LEAST, round(picture.width * scale)), max(LEAST, round(picture.height * scale)))
-    return picture.resize(size, Image.Resampling.BILINEAR)
+    return picture.resize(size, how)
 
 
 def gradients_of(pictures: np.ndarray) -> np.ndarray:

@@ -91,6 +91,11 @@ class Template:
     shared: bool = False
     potent: bool = False
 
+    @staticmethod
+    def unseen(label: int) -> Template:
+        """Of what cells do not show, so that no vector tells it."""
+        return Template(label, np.zeros(0), None, -1, limit=1.0, typical=1.0, strength=0.0)
+
     @property
     def extent(self) -> np.ndarray | None:
         """Which cells a thing at a fixed place covers, (cell,) of bool."""

@@ -42,6 +42,11 @@ PLACES, NEAR = 3, 2
 RARE = 0.9
 
 
+# How like a pattern an image is at best, in [-1, 1], and the middle of that place as fractions x, y
+# of the image.
+Match = tuple[float, tuple[float, float]]
+
+
 @dataclass(frozen=True, eq=False)
 class Motif:
     """A pattern that repeats.
@@ -141,7 +146,7 @@ def _mean_of_best(window: np.ndarray, patches: Patches) -> np.ndarray:
     )
 
 
-def match_motif(motif: Motif, image: np.ndarray) -> tuple[float, tuple[float, float]]:
+def match_motif(motif: Motif, image: np.ndarray) -> Match:
     """How like the motif an image is where it is most like it, and where.
 
     All places are compared in the one mixture of colours in which the motif has most of its edges,

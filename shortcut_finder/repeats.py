@@ -8,7 +8,7 @@ looked for anywhere in the images.
 from __future__ import annotations
 
 import functools
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -23,13 +23,13 @@ from shortcut_finder.candidates import (
     same_images,
 )
 from shortcut_finder.gradients import sharpness
-from shortcut_finder.groups import ASUNDER, TAIL, counts_around, two_heaps
-from shortcut_finder.motifs import Motif, find_motifs, match_motif
+from shortcut_finder.groups import ASUNDER, TAIL, Template, counts_around, two_heaps
+from shortcut_finder.motifs import Match, Motif, find_motifs, match_motif
 from shortcut_finder.parts import Parts
-from shortcut_finder.records import Records
 from shortcut_finder.regions import cell_centres, cell_counts
-from shortcut_finder.suspicion import exactness, repetition
+from shortcut_finder.suspicion import exactness_of
 from shortcut_finder.views import Scene
+from shortcut_finder.windows import recurring_windows
 
 # Images that a motif is sought in, and images of other classes it must be rare in.
 COMPARED = 12
@@ -88,12 +88,51 @@ def repeats(
     """
     labels, found = scene.records.labels, list[Candidate]()
     strangers = np.random.default_rng([seed, 6]).permutation(len(labels))
-    for source in _sources(candidates, parts, labels, half):
-        motif = _motif(source, strangers, scene, half)
-        for candidate in [] if motif is None else _repeat(source, motif, strangers, scene, half):
-            if not any(_same(candidate, other, labels) for other in found):
-                found.append(candidate)
+    sources = _sources(candidates, parts, labels, half)
+    for made in (
+        _with_motifs(sources, strangers, scene, half),
+        _with_windows(strangers, scene, half, seed),
+    ):
+        # Which of a motif and a window tells more of one thing is for the other half to say.
+        kind: list[Candidate] = []
+        for candidate in made:
+            if not any(_same(candidate, other, labels) for other in kind):
+                kind.append(candidate)
+        found += kind
     return found
+
+
+def _with_motifs(
+    sources: Iterable[_Source], strangers: np.ndarray, scene: Scene, half: np.ndarray
+) -> Iterator[Candidate]:
+    """Candidates whose images repeat a motif."""
+    for source in sources:
+        motif = _motif(source, strangers, scene, half)
+        if motif is not None:
+            search = _Search(functools.partial(_match_one, motif), 1, scene)
+            yield from _repeat(source.candidate, search, 0, strangers, half)
+
+
+def _match_one(motif: Motif, view: np.ndarray) -> list[Match]:
+    return [match_motif(motif, view)]
+
+
+def _with_windows(
+    strangers: np.ndarray, scene: Scene, half: np.ndarray, seed: int
+) -> Iterator[Candidate]:
+    """Candidates whose images repeat a window."""
+    whitening, found = recurring_windows(scene, half, seed)
+    vectors = [vector for recurring in found for vector in recurring.vectors]
+    if whitening is None or not vectors:
+        return
+    match = functools.partial(whitening.match, np.stack(vectors))
+    search = _Search(match, len(vectors), scene)
+    unknown = np.full(len(scene.records.labels), -1.0)
+    nowhere = np.zeros(len(unknown), dtype=np.int32)
+    labels = np.repeat([one.label for one in found], [len(one.vectors) for one in found])
+    for number, label in enumerate(labels.tolist()):
+        source = Candidate(label, unknown, nowhere, None, Template.unseen(label))
+        yield from _repeat(source, search, number, strangers, half)
 
 
 def _same(one: Candidate, other: Candidate, labels: np.ndarray) -> bool:
@@ -184,78 +223,86 @@ def _sharpness(views: Sequence[np.ndarray]) -> np.ndarray:
 
 
 def _repeat(
-    source: _Source, motif: Motif, strangers: np.ndarray, scene: Scene, half: np.ndarray
+    source: Candidate,
+    search: _Search,
+    number: int,
+    strangers: np.ndarray,
+    half: np.ndarray,
 ) -> list[Candidate]:
-    """The candidates that a motif makes; none where it repeats no better than parts do."""
-    records, labels, label = scene.records, scene.records.labels, source.candidate.label
-    search = _Search(motif, scene)
-    own = source.candidate.surest(np.flatnonzero(labels == label))[:OWN]
+    """The candidates that a pattern makes; none where it repeats no better than parts do."""
+    labels, label = search.records.labels, source.label
+    own = source.surest(np.flatnonzero(labels == label))[:OWN]
     others = strangers[labels[strangers] != label][:OTHERS]
     search(own[half[own]][:SAMPLE], others[half[others]][:SAMPLE])
-    first = _candidate(source.candidate, search, records, half)
-    if first is None or exactness(repetition(first, search.likeness, labels, half)) < HOPEFUL:
+    first = _candidate(source, search, number, half)
+    if first is None or exactness_of(first, labels, half) < HOPEFUL:
         return []
     search(own, others)
-    candidate = _candidate(source.candidate, search, records, half)
+    candidate = _candidate(source, search, number, half)
     if candidate is None:
         return []
     found, classes = [candidate], np.unique(labels)
-    # The same motif in each further class that has it more often than the rest.
+    # The same in each further class that has it more often than the rest.
     for other in classes[classes != label].tolist():
-        template = replace(source.candidate.template, label=other, shared=True)
+        template = replace(source.template, label=other, shared=True)
         there = replace(candidate, label=other, template=template, extent=None)
         test = association_test(there, labels, half, classes_without(there, labels, half))
         if holds(test, test["p"]):
             search(np.flatnonzero(labels == other)[:OWN])
-            again = _candidate(there, search, records, half, by_cells=False)
+            again = _candidate(there, search, number, half, by_cells=False)
             found += [] if again is None else [again]
     return found
 
 
 class _Search:
-    """How like a motif images are, those that were asked for so far.
+    """How like some patterns images are, those that were asked for so far.
 
     Attributes:
-        likeness: correlation, (image,); not a number where it is not known.
-        closest: the cell in the middle of the best window, (image,).
+        records: what the sweep kept.
+        likeness: correlation, (pattern, image); not a number where it is not known.
+        closest: the cell in the middle of the best window, (pattern, image).
     """
 
-    def __init__(self, motif: Motif, scene: Scene) -> None:
-        self._motif, self._scene = motif, scene
-        self.likeness = np.full(len(scene.records.labels), np.nan)
-        self.closest = np.zeros(len(self.likeness), dtype=np.int32)
+    def __init__(
+        self, match: Callable[[np.ndarray], Sequence[Match]], patterns: int, scene: Scene
+    ) -> None:
+        self._match, self._scene, self.records = match, scene, scene.records
+        self.likeness = np.full((patterns, len(self.records.labels)), np.nan)
+        self.closest = np.zeros(self.likeness.shape, dtype=np.int32)
+        self._asked = np.zeros(len(self.records.labels), dtype=bool)
 
     def __call__(self, *images: np.ndarray) -> None:
         """Search further images; those that cannot be read stay unknown."""
-        rows, columns = self._scene.records.cell_grid
+        rows, columns = self.records.cell_grid
         for image in map(int, np.concatenate(images)):
-            if np.isfinite(self.likeness[image]):
+            if self._asked[image]:
                 continue
+            self._asked[image] = True
             view = self._scene.view(image)
-            if view is not None:
-                self.likeness[image], (x, y) = match_motif(self._motif, view)
+            for number, (like, (x, y)) in enumerate([] if view is None else self._match(view)):
                 row, column = min(int(y * rows), rows - 1), min(int(x * columns), columns - 1)
-                self.closest[image] = row * columns + column
+                self.likeness[number, image] = like
+                self.closest[number, image] = row * columns + column
 
 
 def _candidate(
     source: Candidate,
     search: _Search,
-    records: Records,
+    number: int,
     half: np.ndarray,
     *,
     by_cells: bool = True,
 ) -> Candidate | None:
-    """Who carries the motif, by a limit set on the discovery half; ``None`` if too few do.
+    """Who carries a pattern, by a limit set on the discovery half; ``None`` if too few do.
 
     Args:
         source: the candidate that led to it.
         search: what is known of the images.
-        records: what the sweep kept.
+        number: of the pattern in the search.
         half: the discovery half, (image,) of bool.
-        by_cells: whether the cells of the source may tell of images that lack the motif.
+        by_cells: whether the cells of the source may tell of images that lack the pattern.
     """
-    likeness = search.likeness
+    likeness, closest, records = search.likeness[number], search.closest[number], search.records
     own, known = records.labels == source.label, half & np.isfinite(likeness)
     inside, outside = likeness[known & own], likeness[known & ~own]
     if min(len(inside), len(outside)) < FEWEST:
@@ -267,18 +314,17 @@ def _candidate(
     typical = float(np.median(members))
     limit = rare + BETWEEN * (typical - rare)
     membership = (likeness - limit) / (typical - limit)
-    # A motif that is cut off by the border is told by cells, where they are seldom mistaken.
+    # What is cut off by the border is told by cells, where they are seldom mistaken.
     alike = own & (source.membership >= 0) & np.isfinite(likeness)
     if by_cells and (alike & half).any() and (membership[alike & half] >= 0).mean() >= AGREED:
         told = np.where(membership >= 0, membership, source.membership.clip(0, 1) / 2)
         membership = np.where(alike, told, membership)
-    cells = search.closest[own & (membership >= 0)]
     shared = bool((outside >= limit).mean() > 2 * TAIL)
     return Candidate(
         label=source.label,
         membership=membership,
-        closest=search.closest,
-        extent=_extent(cells, records.cell_grid, source.extent),
+        closest=closest,
+        extent=_extent(closest[own & (membership >= 0)], records.cell_grid, source.extent),
         template=replace(source.template, shared=shared),
         likeness=likeness,
     )

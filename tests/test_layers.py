@@ -33,7 +33,7 @@ LAYERS = (
     ("candidates",),
     ("views",),
     ("suspicion",),
-    ("sentences",),
+    ("sentences", "windows"),
     ("findings",),
     ("offenders", "traits", "laboratory", "verdicts", "repeats"),
     ("trials", "region_findings", "transplants"),

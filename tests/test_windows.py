@@ -1,0 +1,86 @@
+"""Windows: what recurs in a class is found by pixels alone, and what recurs everywhere is not."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+from synthetic import Thing, World, make_world
+
+from shortcut_finder.errors import UnreadableImage
+from shortcut_finder.windows import learn_whitening, recurring_windows
+
+ANT = 0
+COUNTS = (100, 100, 100)
+
+
+@pytest.fixture(scope="module")
+def moving(tmp_path_factory: pytest.TempPathFactory) -> World:
+    return make_world(tmp_path_factory.mktemp("world"), [Thing(ANT, 0.2)], counts=COUNTS)
+
+
+def test_what_a_fifth_of_a_class_carries_anywhere_recurs_in_it_alone(moving: World) -> None:
+    whitening, found = recurring_windows(moving.scene(), moving.half(), 0)
+    assert whitening is not None
+    assert [one.label for one in found] == [0, 1, 2]
+    assert [len(one.vectors) > 0 for one in found] == [True, False, False]
+    scene, vectors = moving.scene(), found[ANT].vectors[:1]
+    assert np.linalg.norm(vectors, axis=1) == pytest.approx(1)
+    like = np.array(
+        [
+            whitening.match(vectors, view)[0][0]
+            for view in map(scene.view, range(len(moving.labels)))
+            if view is not None
+        ]
+    )
+    own = moving.records.labels == ANT
+    best = np.argsort(-np.where(own, like, -1))[: len(moving.carriers[0])]
+    chosen = np.isin(np.arange(len(own)), best)
+    assert len(moving.named(chosen) & moving.carriers[0]) >= 0.9 * len(moving.carriers[0])
+
+
+def test_same_seed_same_windows(moving: World) -> None:
+    one, other = (recurring_windows(moving.scene(), moving.half(), 3)[1] for _ in range(2))
+    assert all(np.array_equal(a.vectors, b.vectors) for a, b in zip(one, other, strict=True))
+
+
+def test_what_stands_in_all_classes_does_not_recur_in_one(tmp_path: Path) -> None:
+    world = make_world(tmp_path, [Thing(None, 0.3)], counts=COUNTS)
+    _, found = recurring_windows(world.scene(), world.half(), 0)
+    assert [len(one.vectors) for one in found] == [0, 0, 0]
+
+
+def test_the_place_of_a_window_is_where_it_lies() -> None:
+    rng = np.random.default_rng(0)
+    views = [rng.integers(0, 256, (64, 64, 3)).astype(np.uint8) for _ in range(12)]
+    whitening = learn_whitening(views, rng)
+    row, column = 40, 9
+    windows = whitening.describe(views[0])
+    vector = windows.white[row * windows.strength.shape[1] + column]
+    ((like, (x, y)),) = whitening.match(vector[None] / np.linalg.norm(vector), views[0])
+    assert (x * 64 - 4, y * 64 - 4) == pytest.approx((column, row))
+    assert like > max(match[0] for v in views[1:] for match in whitening.match(vector[None], v))
+
+
+@pytest.mark.parametrize("readable", [0, 3])
+def test_hardly_any_readable_image_recurs_in_nothing(moving: World, readable: int) -> None:
+    scene = moving.scene()
+
+    def read(number: int) -> object:
+        if number >= readable:
+            raise UnreadableImage("gone")
+        return scene.read(number)
+
+    _, found = recurring_windows(replace(scene, read=read), moving.half(), 0)
+    assert all(len(one.vectors) == 0 for one in found)
+
+
+def test_flat_pictures_recur_in_nothing(moving: World) -> None:
+    scene = moving.scene()
+    flat = [image.point(lambda _value: 128) for image in map(scene.read, range(3))]
+    _, found = recurring_windows(
+        replace(scene, read=lambda number: flat[number % 3]), moving.half(), 0
+    )
+    assert all(len(one.vectors) == 0 for one in found)
