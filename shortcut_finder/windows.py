@@ -199,11 +199,15 @@ def _recurring(own: Sequence[_Described], others: Sequence[_Described]) -> np.nd
         own: images of the class, in random order.
         others: images of other classes, in random order.
     """
+    vectors = _hopeful(own, others)
+    return _grown(_averaged(vectors, own, others), own, others) if len(vectors) else vectors
+
+
+def _hopeful(own: Sequence[_Described], others: Sequence[_Described]) -> np.ndarray:
+    """Windows of some images that others of the class match best, (window, component)."""
     parts = [image.sources for image in own[: max(BEGUN, int(SOURCES * len(own)))]]
     source = np.repeat(np.arange(len(parts)), [len(part) for part in parts])
     vectors = np.concatenate(parts)
-    if not len(vectors):
-        return vectors
     for size, kept in ((COMPARED, HOPEFUL), (max(OWN, OTHERS), KEPT)):
         # The last images, so that as few as can be are looked for in themselves.
         few = own[-size:]
@@ -215,6 +219,16 @@ def _recurring(own: Sequence[_Described], others: Sequence[_Described]) -> np.nd
         strength = _top(like, TOP_OWN) - _top(against, TOP_OWN)
         hopeful = np.argsort(-strength, kind="stable")[:kept]
         vectors, source = vectors[hopeful], source[hopeful]
+    return vectors
+
+
+def _averaged(
+    vectors: np.ndarray, own: Sequence[_Described], others: Sequence[_Described]
+) -> np.ndarray:
+    """The windows averaged over the few images that match them best; those that others match, too.
+
+    Strongest first, and each thing once.
+    """
     best = np.zeros((len(vectors), 0), dtype=np.int64)
     for _ in range(FIRST_ROUNDS):
         like, at = _best(vectors, own)
@@ -233,7 +247,7 @@ def _recurring(own: Sequence[_Described], others: Sequence[_Described]) -> np.nd
             chosen.append(number)
         if len(chosen) == LAST:
             break
-    return _grown(vectors[chosen], own, others)
+    return vectors[chosen]
 
 
 def _grown(
