@@ -287,10 +287,17 @@ def _extended(one: _Looked, scene: Scene, tested: np.ndarray, lacking: np.ndarra
 def _distinct(looked: Sequence[_Looked], records: Records) -> list[_Looked]:
     """The suspicious, the promising, and a few ordinary ones, without pieces of the same thing."""
 
-    def first(one: _Looked) -> tuple[bool, float, float]:
-        # Of several that are beyond doubt the one that most images carry is the whole thing.
+    def first(one: _Looked) -> tuple[bool, int, bool, float, float]:
+        # Of several that are beyond doubt the one that most images carry is the whole thing; cells
+        # tell better than a window how far it reaches.
         plain = min(one.weight["suspicion"], BEYOND_DOUBT)
-        return not _tells_more(one, looked, records.labels), -plain, -_carried(one, records.labels)
+        return (
+            not _tells_more(one, looked, records.labels),
+            SEVERITIES.index(severity_of(plain)),
+            one.candidate.template.unseen,
+            -plain,
+            -_carried(one, records.labels),
+        )
 
     suspicious = sorted(looked, key=first)
     loud = [one for one in suspicious if severity_of(one.weight["suspicion"]) != "low"]
@@ -457,7 +464,7 @@ def _finding(one: _Looked, records: Records, classes: tuple[str, ...]) -> Findin
         place=place / max(len(members), 1),
         typical=best,
         extent=candidate.extent,
-        template=candidate.template if len(candidate.template.vector) else None,
+        template=None if candidate.template.unseen else candidate.template,
     )
 
 

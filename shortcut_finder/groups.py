@@ -91,15 +91,20 @@ class Template:
     shared: bool = False
     potent: bool = False
 
-    @staticmethod
-    def unseen(label: int) -> Template:
-        """Of what cells do not show, so that no vector tells it."""
-        return Template(label, np.zeros(0), None, -1, limit=1.0, typical=1.0, strength=0.0)
+    @property
+    def unseen(self) -> bool:
+        """Whether cells show nothing of it."""
+        return len(self.vector) == 0
 
     @property
     def extent(self) -> np.ndarray | None:
         """Which cells a thing at a fixed place covers, (cell,) of bool."""
         return None if self.field is None else np.abs(self.field).sum(axis=1) > 0
+
+
+def unseen_template(label: int) -> Template:
+    """Of what cells show nothing of: none is like it."""
+    return Template(label, np.zeros(0), None, -1, limit=1.0, typical=1.0, strength=0.0)
 
 
 @dataclass(frozen=True, eq=False)

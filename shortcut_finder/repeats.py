@@ -23,7 +23,7 @@ from shortcut_finder.candidates import (
     same_images,
 )
 from shortcut_finder.gradients import sharpness
-from shortcut_finder.groups import ASUNDER, TAIL, Template, counts_around, two_heaps
+from shortcut_finder.groups import ASUNDER, TAIL, counts_around, two_heaps, unseen_template
 from shortcut_finder.motifs import Match, Motif, find_motifs, match_motif
 from shortcut_finder.parts import Parts
 from shortcut_finder.regions import cell_centres, cell_counts
@@ -131,7 +131,7 @@ def _with_windows(
     nowhere = np.zeros(len(unknown), dtype=np.int32)
     labels = np.repeat([one.label for one in found], [len(one.vectors) for one in found])
     for number, label in enumerate(labels.tolist()):
-        source = Candidate(label, unknown, nowhere, None, Template.unseen(label))
+        source = Candidate(label, unknown, nowhere, None, unseen_template(label))
         yield from _repeat(source, search, number, strangers, half)
 
 

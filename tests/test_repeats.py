@@ -36,7 +36,7 @@ def searched(world: World, parts: Parts | None = None) -> list[Candidate]:
 
 def by_motif(found: list[Candidate]) -> list[Candidate]:
     """Without those that windows led to, of which cells know nothing."""
-    return [one for one in found if len(one.template.vector)]
+    return [one for one in found if not one.template.unseen]
 
 
 def test_exactly_the_images_with_the_stamp_repeat_it(moving: World) -> None:
