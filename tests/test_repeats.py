@@ -104,6 +104,15 @@ def test_windows_lead_to_what_neither_cells_nor_the_model_show(tmp_path: Path) -
     assert judged.findings[0].template is None
 
 
+def test_a_window_that_most_of_a_class_carries_anywhere_may_be_its_object(tmp_path: Path) -> None:
+    world = make_world(tmp_path, [Thing(ANT, 0.9)], counts=COUNTS)
+    blind = make_world(tmp_path / "blind", [], counts=COUNTS)
+    hidden = replace(blind, pictures=world.pictures, carriers=world.carriers)
+    found = [one for one in searched(hidden) if one.template.unseen]
+    judged = judge(found, hidden.scene(), hidden.half(), hidden.classes)
+    assert {one.severity for one in judged.findings} == {"low"}
+
+
 def place_of_stamp(world: World, image: int) -> int:
     """The cell where cells of the image are most like those that carry the thing."""
     for candidate in gathered(world):
