@@ -302,7 +302,9 @@ def _candidate(
         half: the discovery half, (image,) of bool.
         by_cells: whether the cells of the source may tell of images that lack the pattern.
     """
-    likeness, closest, records = search.likeness[number], search.closest[number], search.records
+    # Copies: the search goes on for other patterns.
+    likeness, closest = search.likeness[number].copy(), search.closest[number].copy()
+    records = search.records
     own, known = records.labels == source.label, half & np.isfinite(likeness)
     inside, outside = likeness[known & own], likeness[known & ~own]
     if min(len(inside), len(outside)) < FEWEST:

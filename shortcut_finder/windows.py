@@ -63,7 +63,7 @@ class Whitening:
 
     def describe(self, view: np.ndarray) -> _Described:
         """All windows of a picture, from `Scene.view`."""
-        gradients = gradients_of(_small(view)[None])[0]
+        gradients = _gradients(view)
         rows = _rows(gradients)
         sizes = np.sqrt(box_sums(np.square(gradients).sum(axis=0)[None], WINDOW)[0])
         white = (rows @ self.basis) / np.maximum(sizes.reshape(-1, 1), self.floor)
@@ -85,15 +85,13 @@ class Whitening:
             view: from `Scene.view`.
         """
         found = self.describe(view)
-        answers = vectors @ found.white.T
-        best = answers.argmax(axis=1)
+        like, at = _best(vectors, [found])
         rows, columns = found.strength.shape
-        y, x = np.divmod(best, columns)
+        y, x = np.divmod(at[:, 0], columns)
         across = (x + WINDOW / 2) / (columns + WINDOW - 1)
         down = (y + WINDOW / 2) / (rows + WINDOW - 1)
-        likeness = answers[np.arange(len(best)), best].tolist()
         middles = zip(across.tolist(), down.tolist(), strict=True)
-        return [*zip(likeness, middles, strict=True)]
+        return [*zip(like[:, 0].tolist(), middles, strict=True)]
 
 
 @dataclass(frozen=True, eq=False)
@@ -143,11 +141,10 @@ def learn_whitening(views: Sequence[np.ndarray], rng: np.random.Generator) -> Wh
         views: from `Scene.view`; one at least.
         rng: chooses windows.
     """
-    each, floor, drawn = max(1, LEARNED // len(views)), 0.0, []
+    each, drawn = max(1, LEARNED // len(views)), []
+    floor = floor_of(_gradients(views[0])[:, :WINDOW, :WINDOW], FAINT)
     for view in views:
-        gradients = gradients_of(_small(view)[None])[0]
-        floor = floor_of(gradients[:, :WINDOW, :WINDOW], FAINT)
-        rows = _rows(gradients)
+        rows = _rows(_gradients(view))
         rows = rows[rng.choice(len(rows), min(each, len(rows)), replace=False)]
         drawn.append(rows / np.maximum(np.linalg.norm(rows, axis=1, keepdims=True), floor))
     rows = np.concatenate(drawn).astype(np.float64)
@@ -320,9 +317,10 @@ def _unit(vectors: np.ndarray, least: float = 1e-6) -> np.ndarray:
     return np.asarray(vectors / np.maximum(lengths, least))
 
 
-def _small(view: np.ndarray) -> np.ndarray:
-    """The picture at the scale that windows are compared at, (row, column, channel)."""
-    return np.asarray(scaled_down(Image.fromarray(view), SIDE, Image.Resampling.BOX))
+def _gradients(view: np.ndarray) -> np.ndarray:
+    """Of the picture at the scale that windows are compared at, (2 x channel, row, column)."""
+    small = scaled_down(Image.fromarray(view), SIDE, Image.Resampling.BOX)
+    return gradients_of(np.asarray(small)[None])[0]
 
 
 def _rows(gradients: np.ndarray) -> np.ndarray:
