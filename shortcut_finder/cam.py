@@ -104,7 +104,7 @@ class MapBatch:
             fewer than three classes the last is repeated.
         maps: (image, 4, row, column) float32, raw and signed, in logit units.
         features: the map layer's channels averaged over the image, (image, channel) float32.
-        cells: mid-level features, (image, channel, row, column) float32.
+        cells: mid-level features, (image, channel, row, column) float32, or what was made of them.
     """
 
     logits: Tensor
@@ -384,13 +384,20 @@ class MapEngine:
         self._choose_precision(first)
         return self._plan
 
-    def run(self, pixels: Tensor, labels: Tensor | None) -> MapBatch:
+    def run(
+        self,
+        pixels: Tensor,
+        labels: Tensor | None,
+        stored: Callable[[Tensor], Tensor] | None = None,
+    ) -> MapBatch:
         """Maps of the label and the top 3 classes of a batch, from one forward pass.
 
         Args:
             pixels: uint8, (image, row, column, channel).
             labels: index of each image's label among the model's outputs, (image,) int64; None to
                 take the top class.
+            stored: makes less of the cells, one row an image, before they leave the device, which
+                takes longer than the pass where they are large.
 
         Raises:
             ModelError: the model cannot take these images.
@@ -399,7 +406,7 @@ class MapEngine:
             self.prepare(pixels)
         if self._most is None or len(pixels) <= self._most:
             try:
-                return self._run(pixels, labels)
+                return self._run(pixels, labels, stored)
             except torch.OutOfMemoryError as error:
                 if len(pixels) == 1:
                     raise ModelError(
@@ -409,23 +416,26 @@ class MapEngine:
             # Outside of the handler, which would keep what the failed pass had taken.
             self._most = (len(pixels) + 1) // 2
         parts = [slice(None, len(pixels) // 2), slice(len(pixels) // 2, None)]
-        halves = [self.run(pixels[p], None if labels is None else labels[p]) for p in parts]
+        halves = [self.run(pixels[p], None if labels is None else labels[p], stored) for p in parts]
         return MapBatch(*(torch.cat(pair) for pair in zip(*map(_fields, halves), strict=True)))
 
-    def _run(self, pixels: Tensor, labels: Tensor | None) -> MapBatch:
+    def _run(
+        self, pixels: Tensor, labels: Tensor | None, stored: Callable[[Tensor], Tensor] | None
+    ) -> MapBatch:
         with self._grad_mode():
             done = self._forward(pixels, graph=self._needs_graph)
             shown = _shown(done.logits, labels)
             maps = self._draw(done, shown)
         features = done.activations.mean((2, 3))
         logits = done.logits.detach()
-        results = [logits, shown, maps, features, self._cell_features(done)]
+        cells = self._cell_features(done)
+        results = [logits, shown, maps, features, cells if stored is None else stored(cells)]
         if self._head is not None:
             results.append(self._head.misfit(features, logits, shown))
         results = _to_cpu(results)
         if self._head is not None and bool((results.pop() > self._tolerance).any()):
             self._leave_linear("a later batch showed that the head is not linear")
-            return self._run(pixels, labels)
+            return self._run(pixels, labels, stored)
         return MapBatch(*results)
 
     def maps(self, pixels: Tensor, outputs: Tensor) -> Tensor:

@@ -17,6 +17,8 @@ import numpy as np
 import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
+import torch
+from torch import Tensor
 
 from shortcut_finder.errors import RunError
 from shortcut_finder.schema import write_whole
@@ -117,11 +119,11 @@ def read_label_maps(folder: Path) -> dict[str, np.ndarray]:
     return maps
 
 
-def stored_cells(units: np.ndarray) -> np.ndarray:
+def stored_cells(units: Tensor) -> Tensor:
     """Unit vectors as signed bytes, any leading axes and the channel last; see `unit_cells`."""
-    largest = np.abs(units).max(axis=-1, keepdims=True)
-    scale = np.minimum(CELL_SCALE, 127 / np.maximum(largest, 1e-6))
-    return np.rint(units * scale).astype(np.int8)
+    largest = units.abs().amax(dim=-1, keepdim=True)
+    scale = (127 / largest.clamp(min=1e-6)).clamp(max=CELL_SCALE)
+    return (units * scale).round().to(torch.int8)
 
 
 def unit_cells(stored: np.ndarray) -> np.ndarray:

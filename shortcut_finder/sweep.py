@@ -175,7 +175,7 @@ class _Looker:
         self.seed = seed
         self.whitening: Whitening | None = None
         if (folder / "whitening.npz").exists():
-            self.whitening = load_whitening(folder / "whitening.npz")
+            self._whiten_by(load_whitening(folder / "whitening.npz"))
 
     def look(self, batch: Sequence[Decoded]) -> tuple[pd.DataFrame, dict[str, np.ndarray]] | None:
         """Rows and arrays of the readable images of a batch; ``None`` when there is none."""
@@ -184,19 +184,28 @@ class _Looker:
             return None
         pixels = torch.from_numpy(np.stack([i.pixels for i in batch if i.pixels is not None]))
         indices = [item.index for item in readable]
-        looked = self.engine.run(pixels, self.outputs[indices])
+        looked = self.engine.run(pixels, self.outputs[indices], self.stored)
         rows = pd.DataFrame([item.facts for item in readable])
         rows.insert(0, "index", np.asarray(indices, dtype=np.int64))
         rows.insert(1, "image", [self.dataset.images[index] for index in indices])
-        return rows, _kept(looked, self.whitening)
+        return rows, _kept(looked)
+
+    def stored(self, cells: torch.Tensor) -> torch.Tensor:
+        """Cells as a shard keeps them; raw until there is a whitening."""
+        return cells if self.whitening is None else stored_cells(self.whitening(cells))
 
     def write(self, number: int, rows: pd.DataFrame, arrays: dict[str, np.ndarray]) -> None:
         """Write one shard, learning the whitening first where there is none yet."""
         if self.whitening is None:
-            self.whitening = fit_whitening(arrays["cells"], self.seed)
-            save_whitening(self.folder / "whitening.npz", self.whitening)
-            arrays["cells"] = stored_cells(self.whitening(arrays["cells"]))
+            whitening = fit_whitening(arrays["cells"], self.seed)
+            save_whitening(self.folder / "whitening.npz", whitening)
+            white = whitening(torch.from_numpy(arrays["cells"]))
+            arrays["cells"] = stored_cells(white).numpy()
+            self._whiten_by(whitening)
         write_shard(shard_path(self.folder, number), rows, arrays)
+
+    def _whiten_by(self, whitening: Whitening) -> None:
+        self.whitening = whitening.to(self.engine.classifier.device)
 
     def note_plan(self) -> None:
         """Keep how maps are drawn beside the shards."""
@@ -289,15 +298,14 @@ def _start_method(workers: int) -> str | None:
     return "fork"
 
 
-def _kept(looked: MapBatch, whitening: Whitening | None) -> dict[str, np.ndarray]:
-    """What a shard keeps of a batch; cells stay raw until there is a whitening."""
-    cells = looked.cells.numpy()
+def _kept(looked: MapBatch) -> dict[str, np.ndarray]:
+    """What a shard keeps of a batch."""
     return {
         "maps": _halves(looked.maps),
         "shown": looked.shown.numpy().astype(np.int32),
         "logits": _halves(looked.logits),
         "features": _halves(looked.features),
-        "cells": cells if whitening is None else stored_cells(whitening(cells)),
+        "cells": looked.cells.numpy(),
     }
 
 

@@ -198,7 +198,7 @@ def _typed(values: pd.Series) -> pd.Series:
     texts = values.where(values.notna(), "").astype(str)
     filled = texts.str.strip() != ""
     texts = texts.where(filled, None)
-    if not filled.any() or texts[filled].str.match(_NO_NUMBER).any():
+    if not filled.any() or any(map(_NO_NUMBER.match, texts[filled])):
         return texts
     numbers = pd.to_numeric(texts[filled], errors="coerce").astype(np.float64)
     return texts if numbers.isna().any() else numbers.reindex(values.index)

@@ -8,6 +8,8 @@ from pathlib import Path
 from zipfile import BadZipFile
 
 import numpy as np
+import torch
+from torch import Tensor
 
 from shortcut_finder.errors import RunError
 from shortcut_finder.schema import write_whole
@@ -26,25 +28,28 @@ class Whitening:
     """An affine map that makes the channels of a layer uncorrelated and of equal variance.
 
     Attributes:
-        mean: (channel,).
-        matrix: (channel, width).
+        mean: (channel,) float32.
+        matrix: (channel, width) float32, on the same device.
     """
 
-    mean: np.ndarray
-    matrix: np.ndarray
+    mean: Tensor
+    matrix: Tensor
 
-    def __call__(self, cells: np.ndarray) -> np.ndarray:
+    def __call__(self, cells: Tensor) -> Tensor:
         """Unit descriptors, float32.
 
         Args:
-            cells: raw features, (image, channel, row, column).
+            cells: raw features, (image, channel, row, column), on the whitening's device.
 
         Returns:
             (image, row, column, width); all zero where a cell equals the mean.
         """
-        moved = np.moveaxis(cells.astype(np.float32), 1, -1)
-        white = (moved - self.mean) @ self.matrix
-        return white / np.maximum(np.linalg.norm(white, axis=-1, keepdims=True), 1e-6)
+        white = (cells.float().movedim(1, -1) - self.mean) @ self.matrix
+        return white / white.norm(dim=-1, keepdim=True).clamp(min=1e-6)
+
+    def to(self, device: torch.device) -> Whitening:
+        """The same on a device."""
+        return Whitening(self.mean.to(device), self.matrix.to(device))
 
 
 def fit_whitening(cells: np.ndarray, seed: int) -> Whitening:
@@ -71,13 +76,13 @@ def fit_whitening(cells: np.ndarray, seed: int) -> Whitening:
         # would drop the rare directions that a rare artifact lives in.
         rotation = np.linalg.qr(rng.standard_normal((channels, channels)))[0]
         matrix = matrix @ rotation[:, :WIDTH]
-    return Whitening(mean.astype(np.float32), matrix.astype(np.float32))
+    return _from_arrays(mean, matrix)
 
 
 def save_whitening(path: Path, whitening: Whitening) -> None:
     """Write a whitening, whole or not at all."""
     buffer = io.BytesIO()
-    np.savez(buffer, mean=whitening.mean, matrix=whitening.matrix)
+    np.savez(buffer, mean=whitening.mean.cpu().numpy(), matrix=whitening.matrix.cpu().numpy())
     write_whole(path, buffer.getvalue())
 
 
@@ -89,6 +94,10 @@ def load_whitening(path: Path) -> Whitening:
     """
     try:
         with np.load(io.BytesIO(path.read_bytes()), allow_pickle=False) as kept:
-            return Whitening(kept["mean"], kept["matrix"])
+            return _from_arrays(kept["mean"], kept["matrix"])
     except (OSError, ValueError, KeyError, EOFError, BadZipFile) as error:
         raise RunError(f"{path}: cannot be read ({error}); scan again with --fresh") from error
+
+
+def _from_arrays(mean: np.ndarray, matrix: np.ndarray) -> Whitening:
+    return Whitening(*(torch.from_numpy(part.astype(np.float32)) for part in (mean, matrix)))

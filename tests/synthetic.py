@@ -12,6 +12,7 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
+import torch
 from PIL import Image
 
 from shortcut_finder.candidates import gather_candidates
@@ -201,7 +202,9 @@ def make_world(
             "shown": np.repeat(labels[part][:, None], 4, axis=1),
             "logits": np.eye(len(counts))[labels[part]],
             "features": np.zeros((len(part), 1)),
-            "cells": stored_cells(cells[part]).reshape(len(part), *GRID, WIDTH),
+            "cells": stored_cells(torch.from_numpy(cells[part]))
+            .numpy()
+            .reshape(len(part), *GRID, WIDTH),
         }
         write_shard(shard_path(folder, number), table, arrays)
     pictures = [Image.fromarray(p.clip(0, 255).astype(np.uint8)).convert("RGB") for p in pixels]

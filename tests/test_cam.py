@@ -873,11 +873,11 @@ def test_a_batch_too_large_for_the_memory_is_halved(monkeypatch: pytest.MonkeyPa
         expected = engine.run(pixels, labels)
         whole = MapEngine._run
 
-        def short_of_memory(self: MapEngine, some: Tensor, theirs: Tensor | None) -> MapBatch:
+        def short_of_memory(self: MapEngine, some: Tensor, *others: Any) -> MapBatch:
             if len(some) > most:
                 failed.append(len(some))
                 raise torch.OutOfMemoryError
-            return whole(self, some, theirs)
+            return whole(self, some, *others)
 
         monkeypatch.setattr(MapEngine, "_run", short_of_memory)
         most, failed = 2, []
@@ -890,6 +890,16 @@ def test_a_batch_too_large_for_the_memory_is_halved(monkeypatch: pytest.MonkeyPa
         most = 0
         with pytest.raises(ModelError, match="one image is too much for the memory"):
             engine.run(pixels, labels)
+
+
+def test_cells_are_made_less_before_they_leave_the_device() -> None:
+    classifier, pixels = classifier_of(small(), 48), random_pixels(5, 48)
+    with MapEngine(classifier, FP32) as engine:
+        raw = engine.run(pixels, None)
+        less = engine.run(pixels, None, lambda cells: (cells > 0).to(torch.int8))
+    assert less.cells.dtype == torch.int8
+    assert torch.equal(less.cells, (raw.cells > 0).to(torch.int8))
+    assert_same(less.maps, raw.maps)
 
 
 def test_what_is_packed_for_one_copy_comes_out_again() -> None:

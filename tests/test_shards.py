@@ -10,6 +10,7 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+import torch
 
 from shortcut_finder.errors import RunError
 from shortcut_finder.shards import (
@@ -110,7 +111,7 @@ def test_label_maps_are_the_first_map_of_each_image(tmp_path: Path) -> None:
 def test_stored_cells_are_the_same_unit_vectors_again(width: int) -> None:
     units = np.random.default_rng(0).normal(size=(50, 4, 4, width))
     units /= np.linalg.norm(units, axis=-1, keepdims=True)
-    again = unit_cells(stored_cells(units))
+    again = unit_cells(stored_cells(torch.from_numpy(units)).numpy())
     assert again.dtype == np.float32
     np.testing.assert_allclose(np.linalg.norm(again, axis=-1), 1, atol=1e-5)
     assert (again * units).sum(axis=-1).min() > 0.999

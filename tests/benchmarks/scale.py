@@ -26,6 +26,7 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+import torch
 from PIL import Image
 
 from shortcut_finder import analysis
@@ -65,7 +66,7 @@ def write_shards(folder: Path, images: int) -> None:
     rng = np.random.default_rng(2)
     kinds = rng.normal(size=(KINDS, WIDTH)).astype(np.float32)
     kinds /= np.linalg.norm(kinds, axis=1, keepdims=True)
-    look, stored = kinds[0], stored_cells(kinds)
+    look, stored = kinds[0], stored_cells(torch.from_numpy(kinds)).numpy()
     labels = labels_of(images)
     carriers = carriers_of(labels)
     folder.mkdir(parents=True)
