@@ -46,7 +46,7 @@ from shortcut_finder.region_findings import (
     spread_of,
 )
 from shortcut_finder.regions import OBJECT, OUTSIDE, frame_regions, region_shares
-from shortcut_finder.repeats import repeats
+from shortcut_finder.repeats import with_motifs, with_windows
 from shortcut_finder.run import Run, save_run
 from shortcut_finder.schema import FINDING_COLUMNS, SCHEMA_VERSION
 from shortcut_finder.settings import Settings
@@ -135,16 +135,17 @@ def scan(
     columns = metadata_columns(images.metadata.iloc[records.table["index"].to_numpy()])
     with _asking(classifier, settings, swept) as (explain, predict):
         where = _look_where(scene, images, outlines, classifier, explain, settings.seed)
-        parts = None
-        if settings.verify:
-            parts = transplant(
+        parts = [
+            transplant(
                 scene,
-                half,
+                images,
                 predict,
                 batch=batch_size(classifier, settings),
                 seed=settings.seed,
                 progress=progress,
             )
+            for images in ((half, ~half) if settings.verify else ())
+        ]
         judged = find_shortcuts(
             folder / "shards",
             scene,
@@ -162,7 +163,6 @@ def scan(
             found = verify(
                 judged.findings,
                 scene,
-                ~half,
                 predict,
                 batch=batch_size(classifier, settings),
                 seed=settings.seed,
@@ -218,11 +218,14 @@ def find_shortcuts(
     classes: tuple[str, ...],
     columns: Sequence[Column],
     *,
-    parts: Parts | None = None,
+    parts: Sequence[Parts] = (),
     seed: int = 0,
     progress: bool = False,
 ) -> Judged:
     """Candidates from one half of the images, judged on the other.
+
+    What parts of images do to the model is tried on both halves, and what is found by it on either
+    is judged on the other: of something rare one half may hold too few.
 
     Args:
         folder: the shards.
@@ -230,29 +233,38 @@ def find_shortcuts(
         half: the images that candidates are found on, (image,) of bool.
         classes: class names.
         columns: of the user's metadata.
-        parts: what parts of images do to the model; ``None`` where that was not tried.
+        parts: what parts of images do to the model, of the discovery half and of the other; none
+            where that was not tried.
         seed: for the samples.
         progress: show a bar on stderr.
     """
-    records = scene.records
-    with tqdm(total=5, desc="analyse", unit=" steps", disable=not progress) as bar:
-        templates = find_templates(folder, records, half, seed, parts)
+    records, (own, others) = scene.records, parts or (None, None)
+    with tqdm(total=6, desc="analyse", unit=" steps", disable=not progress) as bar:
+        templates = find_templates(folder, records, half, seed, own)
+        halves = [half] * len(templates)
+        if others is not None:
+            templates += find_templates(folder, records, ~half, seed, others, potent_only=True)
+            halves += [~half] * (len(templates) - len(halves))
         bar.update()
         matches = match_templates(folder, templates, len(records.labels), records.cell_grid)
         bar.update()
-        candidates = gather_candidates(templates, matches, records)
+        candidates = gather_candidates(templates, matches, records, halves)
         bar.update()
-        candidates += repeats(candidates, parts, scene, half, seed)
+        for images, tried in ((half, own), (~half, others)):
+            found_here = [one for one in candidates if one.half is images]
+            candidates += with_motifs(found_here, tried, scene, images, seed)
         bar.update()
-        judged = judge(candidates, scene, half, classes)
+        candidates += with_windows(scene, half, seed)
+        bar.update()
+        judged = judge(candidates, scene, classes)
         found = located(judged.findings, records.labels, folder, records.cell_grid)
         bar.update()
     associations = find_associations(records.table, records.labels, half)
-    properties = property_findings(associations, judged.findings, records, classes)
+    properties = property_findings(associations, judged.findings, records, half, classes)
     telling = telling_columns(columns, records.labels, half)
     findings = [
         *with_companions([*found, *properties], records.labels, classes, columns),
-        *metadata_findings(telling, records, classes),
+        *metadata_findings(telling, records, half, classes),
     ]
     return Judged(ranked(findings), judged.notes, judged.tested)
 

@@ -36,6 +36,7 @@ class Candidate:
         extent: cells that a thing at a fixed place covers, (row, column) of bool; ``None`` for
             a thing at any place.
         template: what it looks like.
+        half: images that it was found on, (image,) of bool; it is tested on the others.
         likeness: for what repeats to the pixel, the correlation of each image with its motif,
             (image,); not a number, like membership, for images that were not searched. ``None``
             for everything else.
@@ -46,6 +47,7 @@ class Candidate:
     closest: np.ndarray
     extent: np.ndarray | None
     template: Template
+    half: np.ndarray
     likeness: np.ndarray | None = None
 
     @property
@@ -64,9 +66,19 @@ class Candidate:
 
 
 def gather_candidates(
-    templates: Sequence[Template], matches: Matches, records: Records
+    templates: Sequence[Template],
+    matches: Matches,
+    records: Records,
+    halves: Sequence[np.ndarray],
 ) -> list[Candidate]:
-    """What every template says about every image."""
+    """What every template says about every image.
+
+    Args:
+        templates: of all classes.
+        matches: how every image answers to each.
+        records: what the sweep kept.
+        halves: images that each was found on, (image,) of bool.
+    """
     return [
         Candidate(
             label=template.label,
@@ -74,8 +86,9 @@ def gather_candidates(
             closest=matches.closest[:, number],
             extent=None if template.extent is None else template.extent.reshape(records.cell_grid),
             template=template,
+            half=half,
         )
-        for number, template in enumerate(templates)
+        for number, (template, half) in enumerate(zip(templates, halves, strict=True))
     ]
 
 
@@ -102,17 +115,18 @@ def same_images(one: Candidate, other: Candidate, labels: np.ndarray) -> bool:
     return together(one.carries[own], other.carries[own])
 
 
-def classes_without(candidate: Candidate, labels: np.ndarray, half: np.ndarray) -> np.ndarray:
+def classes_without(candidate: Candidate, labels: np.ndarray) -> np.ndarray:
     """The classes a candidate is held against: all others, or those that lack what it shares.
 
-    Chosen on the discovery half, so that a test on the other half is fair. Where too few of the
-    other classes lack it, it tells next to nothing about the class, and there are none.
+    Chosen on the images that it was found on, so that a test on the others is fair. Where too few
+    of the other classes lack it, it tells next to nothing about the class, and there are none.
     """
     classes = np.unique(labels)
     others = classes[classes != candidate.label]
     if not candidate.template.shared:
         return others
-    known = {c: candidate.carries[half & candidate.known & (labels == c)] for c in classes}
+    seen = candidate.half & candidate.known
+    known = {c: candidate.carries[seen & (labels == c)] for c in classes}
     share = {c: carries.sum() / max(len(carries), 1) for c, carries in known.items()}
     lacking = np.array([c for c in others if share[candidate.label] >= LIFT * share[c]], dtype=int)
     return lacking if len(lacking) >= LACKING * len(others) else lacking[:0]

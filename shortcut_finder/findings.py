@@ -36,7 +36,7 @@ from shortcut_finder.suspicion import (
     COMPARED,
     EXACT,
     bounds_of,
-    exactness_of,
+    exactness_found,
     is_all_over,
     region_of,
     repetition,
@@ -94,6 +94,7 @@ class Finding:
         numbers: of every test.
         place: share of the members whose matching cell lies there, (row, column).
         typical: best members, best first.
+        half: images that it was found on, (image,) of bool; it is tested on the others.
         extent: cells that a thing at a fixed place covers, (row, column) of bool; ``None`` for
             everything else.
         template: what its cells look like; ``None`` for what has no place.
@@ -126,6 +127,7 @@ class Finding:
     numbers: Mapping[str, float]
     place: np.ndarray
     typical: np.ndarray
+    half: np.ndarray
     extent: np.ndarray | None = None
     template: Template | None = None
     cells: Mapping[int, np.ndarray] = field(default_factory=dict)
@@ -151,29 +153,23 @@ class Judged:
     tested: int
 
 
-def judge(
-    candidates: Sequence[Candidate],
-    scene: Scene,
-    half: np.ndarray,
-    classes: tuple[str, ...],
-) -> Judged:
-    """Test candidates on the other half, see what they look like, and say it.
+def judge(candidates: Sequence[Candidate], scene: Scene, classes: tuple[str, ...]) -> Judged:
+    """Test candidates on the images they were not found on, see what they look like, and say it.
 
     Args:
-        candidates: found on the images of ``half``.
+        candidates: of one half or of both.
         scene: what the sweep kept, and the pictures behind it.
-        half: the discovery half, (image,) of bool.
         classes: class names.
     """
     labels = scene.records.labels
-    lacking = [classes_without(candidate, labels, half) for candidate in candidates]
+    lacking = [classes_without(candidate, labels) for candidate in candidates]
     tests = [
-        association_test(one, labels, ~half, without)
+        association_test(one, labels, ~one.half, without)
         for one, without in zip(candidates, lacking, strict=True)
     ]
     q = false_discovery_rate(np.array([test["p"] for test in tests]))
     holding = [
-        (_seen(candidate, {**test, "q": float(value)}, scene, half), without)
+        (_seen(candidate, {**test, "q": float(value)}, scene), without)
         for candidate, test, value, without in zip(candidates, tests, q, lacking, strict=True)
         if holds(test, float(value))
     ]
@@ -192,7 +188,7 @@ def judge(
                 "one another; near-duplicates are no shortcut, but they do inflate accuracy."
             )
         else:
-            looked.append(_extended(one, scene, ~half, without))
+            looked.append(_extended(one, scene, without))
     findings = [_finding(one, scene.records, classes) for one in _distinct(looked, scene.records)]
     return Judged(tuple(findings), tuple(dict.fromkeys(notes)), len(candidates))
 
@@ -266,12 +262,12 @@ class _Looked:
         return self.candidate.template.potent or self.test["p_surer"] <= SURER
 
 
-def _extended(one: _Looked, scene: Scene, tested: np.ndarray, lacking: np.ndarray) -> _Looked:
+def _extended(one: _Looked, scene: Scene, lacking: np.ndarray) -> _Looked:
     """The candidate with every image of the class that carries it."""
     if one.candidate.likeness is not None:
         return one
     listed = reach(one.candidate, scene.records.labels, lacking)
-    test = dict(one.test)
+    test, tested = dict(one.test), ~listed.half
     own = tested & (scene.records.labels == listed.label)
     for name, images in (("share", own), ("elsewhere", tested & ~own)):
         # Others are held to a stricter limit, unless they are known to share it.
@@ -376,15 +372,15 @@ def _goes_with(one: Finding, other: Finding) -> bool:
     return one.label == other.label and together(one.carries, other.carries)
 
 
-def _seen(candidate: Candidate, test: dict[str, float], scene: Scene, half: np.ndarray) -> _Seen:
+def _seen(candidate: Candidate, test: dict[str, float], scene: Scene) -> _Seen:
     """A candidate with how alike its pictures are."""
-    found, control, all_over = rigidity_of(candidate, scene, half)
+    found, control, all_over = rigidity_of(candidate, scene)
     test |= {"rigidity": found.gradient, "control_rigidity": control, "all_over": all_over}
     test |= {"opacity": found.opacity, "duplicates": found.duplicates}
-    test["p_surer"] = _surer_p(candidate, scene.records, ~half)
+    test["p_surer"] = _surer_p(candidate, scene.records)
     if candidate.likeness is not None:
-        test |= repetition(candidate, candidate.likeness, scene.records.labels, ~half)
-        test["exactness_found"] = exactness_of(candidate, scene.records.labels, half)
+        test |= repetition(candidate, candidate.likeness, scene.records.labels, ~candidate.half)
+        test["exactness_found"] = exactness_found(candidate, scene.records.labels)
     return _Seen(candidate, test, found)
 
 
@@ -395,12 +391,12 @@ def _look(seen: _Seen, natural: float, records: Records) -> _Looked:
     return _Looked(seen.candidate, test, weight, seen.found)
 
 
-def _surer_p(candidate: Candidate, records: Records, tested: np.ndarray) -> float:
+def _surer_p(candidate: Candidate, records: Records) -> float:
     """Of the surest tested members being no surer of the class than its other tested images.
 
     One-sided (Mann-Whitney U), by the label's log-odds; 1 where there are too few to say.
     """
-    own = tested & (records.labels == candidate.label)
+    own = ~candidate.half & (records.labels == candidate.label)
     members = candidate.surest(np.flatnonzero(own & candidate.carries))[: 2 * COMPARED]
     others = np.flatnonzero(own & ~candidate.carries)
     if min(len(members), len(others)) < FEWEST:
@@ -463,6 +459,7 @@ def _finding(one: _Looked, records: Records, classes: tuple[str, ...]) -> Findin
         numbers=test,
         place=place / max(len(members), 1),
         typical=best,
+        half=candidate.half,
         extent=candidate.extent,
         template=None if candidate.template.unseen else candidate.template,
     )

@@ -157,7 +157,13 @@ def discovery_half(labels: np.ndarray, seed: int) -> np.ndarray:
 
 
 def find_templates(
-    folder: Path, records: Records, half: np.ndarray, seed: int, parts: Parts | None = None
+    folder: Path,
+    records: Records,
+    half: np.ndarray,
+    seed: int,
+    parts: Parts | None = None,
+    *,
+    potent_only: bool = False,
 ) -> list[Template]:
     """Templates of every class, from the images of the discovery half alone.
 
@@ -168,6 +174,7 @@ def find_templates(
         seed: for the samples.
         parts: what parts of images do to the model, of the discovery half, where that was tried;
             potent ones make a template of their own.
+        potent_only: whether to leave it at those.
     """
     rng = np.random.default_rng([seed, 2])
     classes = np.unique(records.labels)
@@ -185,7 +192,9 @@ def find_templates(
         others = np.sort(_draw(np.flatnonzero(labels != label), OTHER_SAMPLE, rng))
         if len(own) >= FEWEST and len(others) >= FEWEST:
             maps = records.cell_maps(sample.index[own])
-            found = _class_templates(sample.part(own), sample.part(others), maps, records, rng)
+            found: list[Template] = []
+            if not potent_only:
+                found += _class_templates(sample.part(own), sample.part(others), maps, records, rng)
             if parts is not None:
                 potent = _potent_template(parts, label, sample.part(own), sample.part(others))
                 found += [] if potent is None else [potent]
@@ -203,7 +212,7 @@ def _potent_template(parts: Parts, label: int, own: _Sample, others: _Sample) ->
     def cells_of(chosen: np.ndarray) -> np.ndarray:
         return own.cells[np.searchsorted(own.index, parts.images[chosen]), parts.cells[chosen]]
 
-    mine, potent = np.flatnonzero(parts.labels == label), parts.most_potent(label)
+    mine, potent = np.flatnonzero(parts.labels == label), parts.potent_of(label)
     if len(np.unique(parts.images[potent])) < FEWEST:
         return None
     least = mine[parts.turned[mine] <= np.median(parts.turned[mine])]

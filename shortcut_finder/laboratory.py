@@ -100,16 +100,15 @@ class Cast:
     contrasted: bool
 
 
-def cast_for(finding: Finding, lab: Lab, tested: np.ndarray, rng: np.random.Generator) -> Cast:
+def cast_for(finding: Finding, lab: Lab, rng: np.random.Generator) -> Cast:
     """Who takes part, at random but for the surest members.
 
     Args:
         finding: what the experiments are about.
         lab: to see which images can be read.
-        tested: images that no finding was found on, (image,) of bool.
         rng: decides the rest.
     """
-    records = lab.records
+    records, tested = lab.records, ~finding.half
     own = records.labels == finding.number
     output = int(records.outputs[own][0])
     members = np.flatnonzero(tested & own & finding.carries)

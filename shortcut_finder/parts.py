@@ -29,7 +29,12 @@ class Parts:
     gain: np.ndarray
     potent: np.ndarray
 
-    def most_potent(self, label: int) -> np.ndarray:
-        """Numbers of the potent parts of a class, the one that turns most images first."""
-        own = np.flatnonzero(self.potent & (self.labels == label))
-        return own[np.lexsort((-self.gain[own], -self.turned[own]))]
+    def potent_of(self, label: int) -> np.ndarray:
+        """Numbers of the potent parts of a class."""
+        return np.flatnonzero(self.potent & (self.labels == label))
+
+    def strongest(self, label: int) -> np.ndarray:
+        """Numbers of the parts of a class, one an image, the one that gains most first."""
+        own = np.flatnonzero(self.labels == label)
+        own = own[np.argsort(-self.gain[own], kind="stable")]
+        return own[np.sort(np.unique(self.images[own], return_index=True)[1])]

@@ -184,7 +184,7 @@ def find_regions(
         rng = np.random.default_rng([seed, 5, one.label, spread.names.index(one.region)])
         moves = _goes_along(one, spread, scene, ~half, explain, rng)
         if moves is not None:
-            kept.append(_finding(one, moves, spread, scene.records, label))
+            kept.append(_finding(one, moves, spread, scene.records, half, label))
     return kept
 
 
@@ -357,7 +357,12 @@ def _pixels_moved(pixels: np.ndarray, down: float, across: float, fill: np.ndarr
 
 
 def _finding(
-    one: _Held, moves: dict[str, float], spread: Spread, records: Records, label: str
+    one: _Held,
+    moves: dict[str, float],
+    spread: Spread,
+    records: Records,
+    half: np.ndarray,
+    label: str,
 ) -> Finding:
     test, off = one.test, one.region == OUTSIDE
     share, elsewhere = test["share"], test["elsewhere"]
@@ -389,6 +394,7 @@ def _finding(
         numbers={**test, **moves},
         place=_hottest(spread.mask(one.region, members), members, records),
         typical=members[np.argsort(-even[members], kind="stable")],
+        half=half,
         extent=None if off else _cells(one.region, records.cell_grid),
     )
 

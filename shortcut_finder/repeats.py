@@ -1,7 +1,7 @@
 """Repeats: candidates whose images carry a motif, to the pixel, where cells alone are too coarse.
 
-A motif is sought where the most potent parts of a class lie and where the members of each
-candidate match it, on the discovery half. One that images of other classes do not have is then
+A motif is sought where those parts of a class lie that raise it most and where the members of each
+candidate match it, on one half. One that images of other classes do not have is then
 looked for anywhere in the images.
 """
 
@@ -27,12 +27,13 @@ from shortcut_finder.groups import ASUNDER, TAIL, counts_around, two_heaps, unse
 from shortcut_finder.motifs import Match, Motif, find_motifs, match_motif
 from shortcut_finder.parts import Parts
 from shortcut_finder.regions import cell_centres, cell_counts
-from shortcut_finder.suspicion import exactness_of
+from shortcut_finder.suspicion import exactness_found
 from shortcut_finder.views import Scene
 from shortcut_finder.windows import recurring_windows
 
-# Images that a motif is sought in, and images of other classes it must be rare in.
-COMPARED = 12
+# Images that a motif is sought in, and images of other classes it must be rare in; images that it
+# is sought in once more, in case it is too rare for most of those to have it.
+COMPARED, RARE = 12, 5
 # How exactly and how rarely it must repeat for images to be searched for it (correlations).
 PROMISING, RARER = 0.6, 0.3
 # Images of other classes that a motif is looked for in before all images are searched, and how far
@@ -55,6 +56,8 @@ AGREED = 0.85
 STEADY = 0.8
 # Share of their images that two moving candidates have in common when they are one.
 ONE_THING = 0.8
+# Images of the half that a pattern is found on that must repeat it; the other half has its say.
+LEAST = 3
 # How far between other images and typical members a member begins.
 BETWEEN = 1 / 3
 
@@ -74,65 +77,84 @@ class _Source:
     cells: np.ndarray
 
 
-def repeats(
-    candidates: Sequence[Candidate], parts: Parts | None, scene: Scene, half: np.ndarray, seed: int
+def with_motifs(
+    candidates: Sequence[Candidate],
+    parts: Parts | None,
+    scene: Scene,
+    half: np.ndarray,
+    seed: int,
 ) -> list[Candidate]:
-    """Candidates whose images repeat a motif, found on the discovery half alone.
+    """Candidates whose images repeat a motif, found on one half alone.
 
     Args:
-        candidates: from cells.
-        parts: what parts of images do to the model; ``None`` where that was not tried.
+        candidates: from cells, found on that half.
+        parts: what parts of its images do to the model; ``None`` where that was not tried.
         scene: what the sweep kept, and the pictures behind it.
-        half: the discovery half, (image,) of bool.
+        half: that half, (image,) of bool.
         seed: for the images of other classes.
     """
-    labels, found = scene.records.labels, list[Candidate]()
-    strangers = np.random.default_rng([seed, 6]).permutation(len(labels))
-    sources = _sources(candidates, parts, labels, half)
-    for made in (
-        _with_motifs(sources, strangers, scene, half),
-        _with_windows(strangers, scene, half, seed),
-    ):
-        # Which of a motif and a window tells more of one thing is for the other half to say.
-        kind: list[Candidate] = []
-        for candidate in made:
-            if not any(_same(candidate, other, labels) for other in kind):
-                kind.append(candidate)
-        found += kind
-    return found
-
-
-def _with_motifs(
-    sources: Iterable[_Source], strangers: np.ndarray, scene: Scene, half: np.ndarray
-) -> Iterator[Candidate]:
-    """Candidates whose images repeat a motif."""
-    for source in sources:
-        motif = _motif(source, strangers, scene, half)
+    strangers = _strangers(scene, seed)
+    explained: Candidate | None = None
+    made: list[Candidate] = []
+    for source in _sources(candidates, parts, scene.records.labels, half):
+        if source.candidate is explained:
+            continue
+        motif = _motif(source, strangers, scene)
         if motif is not None:
             search = _Search(functools.partial(_match_one, motif), 1, scene)
-            yield from _repeat(source.candidate, search, 0, strangers, half)
+            found = _repeat(source.candidate, search, 0, strangers)
+            explained = source.candidate if found else explained
+            made += found
+    return _different(made, scene.records.labels)
 
 
 def _match_one(motif: Motif, view: np.ndarray) -> list[Match]:
     return [match_motif(motif, view)]
 
 
-def _with_windows(
-    strangers: np.ndarray, scene: Scene, half: np.ndarray, seed: int
-) -> Iterator[Candidate]:
-    """Candidates whose images repeat a window."""
+def with_windows(scene: Scene, half: np.ndarray, seed: int) -> list[Candidate]:
+    """Candidates whose images repeat a window, found on one half alone.
+
+    Args:
+        scene: what the sweep kept, and the pictures behind it.
+        half: that half, (image,) of bool.
+        seed: for the images that take part.
+    """
     whitening, found = recurring_windows(scene, half, seed)
     vectors = [vector for recurring in found for vector in recurring.vectors]
     if whitening is None or not vectors:
-        return
+        return []
     match = functools.partial(whitening.match, np.stack(vectors))
     search = _Search(match, len(vectors), scene)
-    unknown = np.full(len(scene.records.labels), -1.0)
-    nowhere = np.zeros(len(unknown), dtype=np.int32)
     labels = np.repeat([one.label for one in found], [len(one.vectors) for one in found])
+    strangers, made = _strangers(scene, seed), list[Candidate]()
     for number, label in enumerate(labels.tolist()):
-        source = Candidate(label, unknown, nowhere, None, unseen_template(label))
-        yield from _repeat(source, search, number, strangers, half)
+        source = _unseen(label, half)
+        made += _repeat(source, search, number, strangers)
+    return _different(made, scene.records.labels)
+
+
+def _unseen(label: int, half: np.ndarray) -> Candidate:
+    """Of what cells show nothing of: no image is known to carry it."""
+    unknown, nowhere = np.full(len(half), -1.0), np.zeros(len(half), dtype=np.int32)
+    return Candidate(label, unknown, nowhere, None, unseen_template(label), half)
+
+
+def _strangers(scene: Scene, seed: int) -> np.ndarray:
+    """All images in the order in which those of other classes take part."""
+    return np.random.default_rng([seed, 6]).permutation(len(scene.records.labels))
+
+
+def _different(candidates: Iterable[Candidate], labels: np.ndarray) -> list[Candidate]:
+    """Each thing once.
+
+    Which of a motif and a window tells more of one thing is for the other half to say.
+    """
+    kept: list[Candidate] = []
+    for candidate in candidates:
+        if not any(_same(candidate, other, labels) for other in kept):
+            kept.append(candidate)
+    return kept
 
 
 def _same(one: Candidate, other: Candidate, labels: np.ndarray) -> bool:
@@ -148,11 +170,11 @@ def _same(one: Candidate, other: Candidate, labels: np.ndarray) -> bool:
 def _sources(
     candidates: Sequence[Candidate], parts: Parts | None, labels: np.ndarray, half: np.ndarray
 ) -> Iterator[_Source]:
-    """Potent parts first, then what a class has more often than others, strongest first."""
+    """The strongest parts first, then what a class has more often than others, strongest first."""
     if parts is not None:
-        for candidate in candidates:
-            if candidate.template.potent:
-                yield _potent_source(candidate, parts)
+        potent = {one.label: one for one in candidates if one.template.potent}
+        for label in np.unique(parts.labels).tolist():
+            yield from _strongest_parts(potent.get(label) or _unseen(label, half), parts)
     tried: list[Candidate] = []
     for candidate in candidates:
         own = np.flatnonzero(half & (labels == candidate.label) & candidate.carries)
@@ -161,7 +183,7 @@ def _sources(
         enough = len(before) >= CANDIDATES and not candidate.template.shared
         if candidate.template.potent or len(own) < FEWEST or enough:
             continue
-        test = association_test(candidate, labels, half, classes_without(candidate, labels, half))
+        test = association_test(candidate, labels, half, classes_without(candidate, labels))
         if not holds(test, test["p"]) or any(same_images(candidate, t, labels) for t in before):
             continue
         tried.append(candidate)
@@ -169,17 +191,16 @@ def _sources(
         yield _Source(candidate, images, candidate.closest[images])
 
 
-def _potent_source(candidate: Candidate, parts: Parts) -> _Source:
-    """The most potent part of each image that has one."""
-    best = parts.most_potent(candidate.label)
-    first = np.sort(np.unique(parts.images[best], return_index=True)[1])
-    best = best[first][:COMPARED]
-    return _Source(candidate, parts.images[best], parts.cells[best])
+def _strongest_parts(candidate: Candidate, parts: Parts) -> Iterator[_Source]:
+    """The parts that raise the class most; only few of them show what is rare."""
+    for count in (COMPARED, RARE):
+        some = parts.strongest(candidate.label)[:count]
+        yield _Source(candidate, parts.images[some], parts.cells[some])
 
 
-def _motif(source: _Source, strangers: np.ndarray, scene: Scene, half: np.ndarray) -> Motif | None:
+def _motif(source: _Source, strangers: np.ndarray, scene: Scene) -> Motif | None:
     """The motif that sets the images apart from those of other classes most; often none does."""
-    labels = scene.records.labels
+    labels, half = scene.records.labels, source.candidate.half
     others = strangers[half[strangers] & (labels[strangers] != source.candidate.label)]
     # Of a thing that classes share, those that carry it would hide it.
     others = others[~source.candidate.carries[others]]
@@ -223,22 +244,18 @@ def _sharpness(views: Sequence[np.ndarray]) -> np.ndarray:
 
 
 def _repeat(
-    source: Candidate,
-    search: _Search,
-    number: int,
-    strangers: np.ndarray,
-    half: np.ndarray,
+    source: Candidate, search: _Search, number: int, strangers: np.ndarray
 ) -> list[Candidate]:
     """The candidates that a pattern makes; none where it repeats no better than parts do."""
-    labels, label = search.records.labels, source.label
+    labels, label, half = search.records.labels, source.label, source.half
     own = source.surest(np.flatnonzero(labels == label))[:OWN]
     others = strangers[labels[strangers] != label][:OTHERS]
     search(own[half[own]][:SAMPLE], others[half[others]][:SAMPLE])
-    first = _candidate(source, search, number, half)
-    if first is None or exactness_of(first, labels, half) < HOPEFUL:
+    first = _candidate(source, search, number)
+    if first is None or exactness_found(first, labels) < HOPEFUL:
         return []
     search(own, others)
-    candidate = _candidate(source, search, number, half)
+    candidate = _candidate(source, search, number)
     if candidate is None:
         return []
     found, classes = [candidate], np.unique(labels)
@@ -246,10 +263,10 @@ def _repeat(
     for other in classes[classes != label].tolist():
         template = replace(source.template, label=other, shared=True)
         there = replace(candidate, label=other, template=template, extent=None)
-        test = association_test(there, labels, half, classes_without(there, labels, half))
+        test = association_test(there, labels, half, classes_without(there, labels))
         if holds(test, test["p"]):
             search(np.flatnonzero(labels == other)[:OWN])
-            again = _candidate(there, search, number, half, by_cells=False)
+            again = _candidate(there, search, number, by_cells=False)
             found += [] if again is None else [again]
     return found
 
@@ -286,32 +303,26 @@ class _Search:
 
 
 def _candidate(
-    source: Candidate,
-    search: _Search,
-    number: int,
-    half: np.ndarray,
-    *,
-    by_cells: bool = True,
+    source: Candidate, search: _Search, number: int, *, by_cells: bool = True
 ) -> Candidate | None:
-    """Who carries a pattern, by a limit set on the discovery half; ``None`` if too few do.
+    """Who carries a pattern, by a limit set where it was found; ``None`` if too few do.
 
     Args:
         source: the candidate that led to it.
         search: what is known of the images.
         number: of the pattern in the search.
-        half: the discovery half, (image,) of bool.
         by_cells: whether the cells of the source may tell of images that lack the pattern.
     """
     # Copies: the search goes on for other patterns.
     likeness, closest = search.likeness[number].copy(), search.closest[number].copy()
-    records = search.records
+    records, half = search.records, source.half
     own, known = records.labels == source.label, half & np.isfinite(likeness)
     inside, outside = likeness[known & own], likeness[known & ~own]
     if min(len(inside), len(outside)) < FEWEST:
         return None
     rare = commonest(inside, outside)
     members = inside[inside > rare + ABOVE / 2]
-    if len(members) < FEWEST:
+    if len(members) < LEAST:
         return None
     typical = float(np.median(members))
     limit = rare + BETWEEN * (typical - rare)
@@ -328,6 +339,7 @@ def _candidate(
         closest=closest,
         extent=_extent(closest[own & (membership >= 0)], records.cell_grid, source.extent),
         template=replace(source.template, shared=shared),
+        half=half,
         likeness=likeness,
     )
 

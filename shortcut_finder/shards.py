@@ -17,15 +17,9 @@ import numpy as np
 import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
-import torch
-from torch import Tensor
 
 from shortcut_finder.errors import RunError
 from shortcut_finder.schema import write_whole
-
-# Cells are unit vectors stored as signed bytes. Components of wide layers stay below one half; a
-# cell with a larger one gets a smaller scale, which reading makes good.
-CELL_SCALE = 254.0
 
 # One entry per array kept for each image, with the type it is stored in.
 ARRAYS = {
@@ -33,7 +27,7 @@ ARRAYS = {
     "shown": np.int32,  # the classes those maps belong to, (4,)
     "logits": np.float16,  # (class,)
     "features": np.float16,  # pooled last features, (channel,)
-    "cells": np.int8,  # whitened unit descriptors times CELL_SCALE, (row, column, channel)
+    "cells": np.int8,  # whitened unit descriptors as signed bytes, (row, column, channel)
 }
 
 
@@ -117,13 +111,6 @@ def read_label_maps(folder: Path) -> dict[str, np.ndarray]:
         label_maps = shard.arrays["maps"][:, 0].astype(np.float32)
         maps.update(zip(shard.table["image"], label_maps, strict=True))
     return maps
-
-
-def stored_cells(units: Tensor) -> Tensor:
-    """Unit vectors as signed bytes, any leading axes and the channel last; see `unit_cells`."""
-    largest = units.abs().amax(dim=-1, keepdim=True)
-    scale = (127 / largest.clamp(min=1e-6)).clamp(max=CELL_SCALE)
-    return (units * scale).round().to(torch.int8)
 
 
 def unit_cells(stored: np.ndarray) -> np.ndarray:

@@ -89,15 +89,13 @@ def exactness(numbers: Mapping[str, float]) -> float:
     return float(np.clip((apart - SELDOM) / (NEVER - SELDOM), 0, 1))
 
 
-def exactness_of(candidate: Candidate, labels: np.ndarray, images: np.ndarray) -> float:
-    """`exactness` of a candidate that repeats a pattern, on some images."""
+def exactness_found(candidate: Candidate, labels: np.ndarray) -> float:
+    """`exactness` of a candidate that repeats a pattern, on the images that it was found on."""
     assert candidate.likeness is not None
-    return exactness(repetition(candidate, candidate.likeness, labels, images))
+    return exactness(repetition(candidate, candidate.likeness, labels, candidate.half))
 
 
-def rigidity_of(
-    candidate: Candidate, scene: Scene, half: np.ndarray
-) -> tuple[Rigidity, float, float]:
+def rigidity_of(candidate: Candidate, scene: Scene) -> tuple[Rigidity, float, float]:
     """Rigidity of the members, and of what is ordinary in such images.
 
     Returns:
@@ -106,7 +104,7 @@ def rigidity_of(
         and how far members pass these at the usual other place, 0 where they are not alike there.
     """
     own = scene.records.labels == candidate.label
-    members = np.flatnonzero(own & candidate.carries & ~half)
+    members = np.flatnonzero(own & candidate.carries & ~candidate.half)
     if len(members) < FEWEST:
         members = np.flatnonzero(own & candidate.carries)
     members = candidate.surest(members)[:COMPARED]

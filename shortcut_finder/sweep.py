@@ -26,8 +26,14 @@ from shortcut_finder.preprocessing import Preprocessing
 from shortcut_finder.properties import PROPERTIES, measure
 from shortcut_finder.schema import to_json, write_whole
 from shortcut_finder.settings import Settings
-from shortcut_finder.shards import plan_of, shard_path, stored_cells, write_shard
-from shortcut_finder.whitening import Whitening, fit_whitening, load_whitening, save_whitening
+from shortcut_finder.shards import plan_of, shard_path, write_shard
+from shortcut_finder.whitening import (
+    Whitening,
+    fit_whitening,
+    load_whitening,
+    save_whitening,
+    stored_cells,
+)
 
 # Images in a shard: what is lost at most when a scan is stopped, and what whitening is learned on.
 SHARD = 256

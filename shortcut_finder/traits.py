@@ -40,6 +40,7 @@ def property_findings(
     associations: Sequence[Association],
     judged: Sequence[Finding],
     records: Records,
+    half: np.ndarray,
     classes: tuple[str, ...],
 ) -> list[Finding]:
     """Findings for looks of the whole image, unless a finding already says why.
@@ -48,6 +49,7 @@ def property_findings(
         associations: the clearest first.
         judged: what was found in the pictures; a frame changes the border's properties.
         records: what the sweep kept.
+        half: the discovery half, (image,) of bool.
         classes: class names.
     """
     found: list[Finding] = []
@@ -58,7 +60,7 @@ def property_findings(
             other.label == classes[one.label] and _explains(other, one, own) for other in reasons
         )
         if not explained:
-            finding = _property_finding(one, own, records, classes[one.label])
+            finding = _property_finding(one, own, records, half, classes[one.label])
             found.append(finding)
             reasons.append(finding)
     return found
@@ -75,7 +77,9 @@ def _explains(reason: Finding, look: Association, own: np.ndarray) -> bool:
     return bool(everywhere or together(there, alike))
 
 
-def _property_finding(one: Association, own: np.ndarray, records: Records, label: str) -> Finding:
+def _property_finding(
+    one: Association, own: np.ndarray, records: Records, half: np.ndarray, label: str
+) -> Finding:
     # Colour may belong to the class; the range of its colours and the size of its files hardly can.
     beyond = one.made and one.excess > 0
     suspicion = min(0.38 + 1.2 * one.excess, 1.0) if beyond else max(0.3 * one.excess, FAINT)
@@ -117,18 +121,19 @@ def _property_finding(one: Association, own: np.ndarray, records: Records, label
         numbers={"p": one.p, **{f"median {s.trait}": s.members for s in one.shifts}},
         place=np.zeros(records.cell_grid),
         typical=typical[np.argsort(-one.margin[typical], kind="stable")],
+        half=half,
         shifts=one.shifts,
     )
 
 
 def metadata_findings(
-    telling: Sequence[Telling], records: Records, classes: tuple[str, ...]
+    telling: Sequence[Telling], records: Records, half: np.ndarray, classes: tuple[str, ...]
 ) -> list[Finding]:
     """Findings for columns of the user's metadata that the label can be read off."""
-    return [_metadata_finding(one, records, classes[one.label]) for one in telling]
+    return [_metadata_finding(one, records, half, classes[one.label]) for one in telling]
 
 
-def _metadata_finding(one: Telling, records: Records, label: str) -> Finding:
+def _metadata_finding(one: Telling, records: Records, half: np.ndarray, label: str) -> Finding:
     exclusive = one.share / max(one.share + one.elsewhere, 1e-9)
     excess = one.share - one.elsewhere
     suspicion = exclusive * excess
@@ -162,6 +167,7 @@ def _metadata_finding(one: Telling, records: Records, label: str) -> Finding:
         numbers={"p": one.p, "values": float(len(one.values))},
         place=np.zeros(records.cell_grid),
         typical=np.flatnonzero(carries),
+        half=half,
     )
 
 

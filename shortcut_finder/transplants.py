@@ -2,8 +2,8 @@
 
 What a model has learned to take for a class turns other images into it wherever it stands, and far
 more of them than parts of objects do (Chou et al. 2020, SentiNet). So these parts show what a cue
-looks like where neither features nor maps tell it from the object. Only images of the discovery
-half take part; what is found is tested on the others.
+looks like where neither features nor maps tell it from the object. Only images of one half take
+part; what is found is tested on the others.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ import numpy as np
 from tqdm import tqdm
 
 from shortcut_finder.evidence import usual_of_others
+from shortcut_finder.experiments import answers_for
 from shortcut_finder.laboratory import BATCH, Lab, Predict
 from shortcut_finder.motifs import cut_out
 from shortcut_finder.parts import Parts
@@ -28,9 +29,12 @@ FIRST, FURTHER, PROMISING = 2, 6, 1 / 4
 # Images of other classes that parts are pasted onto, a class.
 STRANGERS = 24
 # Images of a class that parts are taken from: at least, at most, and in between as many as all
-# passes of the model allow: so many, or this part of the images of the dataset where that is more.
+# passes of the model for one half allow: so many, or this part of the images of the dataset where
+# that is more.
 FEWEST, MOST = 12, 100
-PASSES, BUDGET = 3000, 0.3
+PASSES, BUDGET = 1500, 0.15
+# Part of these that are the images the model is surest of: a rare cue that it relies on is in them.
+SUREST = 0.5
 # A part is potent when it turns so many images more than all but this share of the parts of the
 # usual other class, and that many at least.
 USUAL, BEYOND, LEAST = 0.95, 0.125, 0.3
@@ -51,7 +55,7 @@ def transplant(
 
     Args:
         scene: what the sweep kept, and the pictures behind it.
-        half: the discovery half, (image,) of bool.
+        half: images that parts are taken from and pasted onto, (image,) of bool.
         predict: logits, (image, output), of pixels, uint8 (image, row, column, channel).
         batch: images a forward pass.
         seed: for who takes part, and for the places.
@@ -71,12 +75,19 @@ def transplant(
         others = rng.permutation(np.flatnonzero(half & (records.labels != label)))
         chosen = records.logits[others].argmax(axis=1) == output
         strangers = lab.readable(others[~chosen], STRANGERS)
-        donors = lab.readable(own, count)
+        sure = answers_for(records.logits[own], output).log_odds
+        donors = lab.readable(_surest_first(own, sure, int(SUREST * count)), count)
         if len(donors) and len(strangers):
             made.append(_pasted(donors, strangers, output, lab, rng))
         lab.forget()
     images, labels, cells, turned, gain = map(np.concatenate, zip(*made, strict=True))
     return Parts(images, labels, cells, turned, gain, potent_parts(labels, turned))
+
+
+def _surest_first(images: np.ndarray, sure: np.ndarray, count: int) -> np.ndarray:
+    """So many images that the model is surest of, and after them the others as they come."""
+    surest = np.argsort(-sure, kind="stable")[:count]
+    return np.concatenate([images[surest], np.delete(images, surest)])
 
 
 def potent_parts(labels: np.ndarray, turned: np.ndarray) -> np.ndarray:

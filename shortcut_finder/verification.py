@@ -38,7 +38,6 @@ MEASURED = 40
 def verify(
     findings: Sequence[Finding],
     scene: Scene,
-    tested: np.ndarray,
     predict: Predict,
     *,
     batch: int | None = None,
@@ -50,7 +49,6 @@ def verify(
     Args:
         findings: in any order.
         scene: what the sweep kept, and the pictures behind it.
-        tested: images that no finding was found on, (image,) of bool.
         predict: logits, (image, output), of pixels, uint8 (image, row, column, channel).
         batch: images a forward pass.
         seed: for who takes part, and for random places.
@@ -61,7 +59,7 @@ def verify(
     bar = tqdm(findings, desc="verify", unit=" findings", disable=not progress)
     for number, finding in enumerate(bar):
         rng = np.random.default_rng([seed, 3, number])
-        made.append(_verified(finding, cast_for(finding, lab, tested, rng), lab, rng))
+        made.append(_verified(finding, cast_for(finding, lab, rng), lab, rng))
     rates = controlled([one.experiments for one in made])
     return [
         decided(finding, replace(one, experiments=experiments), scene.records)

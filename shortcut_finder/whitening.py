@@ -21,6 +21,9 @@ RIDGE = 1e-2
 WIDTH = 128
 # Cells the covariance is estimated on; more change nothing that can be measured.
 SAMPLE = 50_000
+# Cells are unit vectors stored as signed bytes. Components of wide layers stay below one half; a
+# cell with a larger one gets a smaller scale, which reading makes good.
+CELL_SCALE = 254.0
 
 
 @dataclass(frozen=True, eq=False)
@@ -77,6 +80,13 @@ def fit_whitening(cells: np.ndarray, seed: int) -> Whitening:
         rotation = np.linalg.qr(rng.standard_normal((channels, channels)))[0]
         matrix = matrix @ rotation[:, :WIDTH]
     return _from_arrays(mean, matrix)
+
+
+def stored_cells(units: Tensor) -> Tensor:
+    """Unit vectors as signed bytes, any leading axes, the channel last; see `shards.unit_cells`."""
+    largest = units.abs().amax(dim=-1, keepdim=True)
+    scale = (127 / largest.clamp(min=1e-6)).clamp(max=CELL_SCALE)
+    return (units * scale).round().to(torch.int8)
 
 
 def save_whitening(path: Path, whitening: Whitening) -> None:

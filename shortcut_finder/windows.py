@@ -30,6 +30,8 @@ SIDE, WINDOW, STEP = 64, 8, 4
 # these, the largest, tell where to look closer, and how much of the mean variance is added to each,
 # so that noise is not made large.
 LEARNED, COMPONENTS, ROUGH, REGULAR = 20_000, 128, 64, 0.5
+# Part of the windows of an image, those with the strongest edges, that are compared.
+EDGY = 0.6
 # Size of a white window below which it counts as that large, as part of the usual one: what is
 # ordinary throughout is like nothing.
 PLAIN = 0.5
@@ -62,15 +64,18 @@ class Whitening:
     floor: float
 
     def describe(self, view: np.ndarray) -> _Described:
-        """All windows of a picture, from `Scene.view`."""
+        """The windows of a picture, from `Scene.view`, that are compared."""
         gradients = _gradients(view)
-        rows = _rows(gradients)
-        sizes = np.sqrt(box_sums(np.square(gradients).sum(axis=0)[None], WINDOW)[0])
-        white = (rows @ self.basis) / np.maximum(sizes.reshape(-1, 1), self.floor)
+        every = np.sqrt(box_sums(np.square(gradients).sum(axis=0)[None], WINDOW)[0])
+        few = int(np.ceil(EDGY * every.size))
+        kept = np.sort(np.argpartition(-every.ravel(), few - 1)[:few])
+        places = np.divmod(kept, every.shape[1])
+        sizes, rows = every[places], _windows(gradients)[places].reshape(few, -1)
+        white = (rows @ self.basis) / np.maximum(sizes, self.floor)[:, None]
         lengths = np.linalg.norm(white, axis=1)
         white /= np.maximum(lengths, PLAIN * np.sqrt(white.shape[1]))[:, None]
-        strength = lengths.reshape(sizes.shape) * np.sqrt(sizes)
-        return _Described(white, np.where(sizes > self.floor, strength, 0.0))
+        strength = np.where(sizes > self.floor, lengths * np.sqrt(sizes), 0.0)
+        return _Described(white, np.stack(places, axis=1), strength, every.shape)
 
     def describe_all(self, numbers: np.ndarray, scene: Scene) -> dict[int, _Described]:
         """Those of some images, given by number, that can be read now."""
@@ -86,25 +91,26 @@ class Whitening:
         """
         found = self.describe(view)
         like, at = _best(vectors, [found])
-        rows, columns = found.strength.shape
-        y, x = np.divmod(at[:, 0], columns)
-        across = (x + WINDOW / 2) / (columns + WINDOW - 1)
-        down = (y + WINDOW / 2) / (rows + WINDOW - 1)
-        middles = zip(across.tolist(), down.tolist(), strict=True)
-        return [*zip(like[:, 0].tolist(), middles, strict=True)]
+        middles = (found.places[at[:, 0]] + WINDOW / 2) / (np.array(found.shape) + WINDOW - 1)
+        places = ((x, y) for y, x in middles.tolist())
+        return [*zip(like[:, 0].tolist(), places, strict=True)]
 
 
 @dataclass(frozen=True, eq=False)
 class _Described:
-    """The windows of a picture.
+    """The windows of a picture that are compared.
 
     Attributes:
         white: vectors of unit length at most, (window, component).
-        strength: of the edges of each, times how unusual they are, (row, column); 0 for flat ones.
+        places: row and column of the first pixel of each, (window, 2).
+        strength: of the edges of each, times how unusual they are, (window,); 0 for flat ones.
+        shape: rows and columns that a window may begin at.
     """
 
     white: np.ndarray
+    places: np.ndarray
     strength: np.ndarray
+    shape: tuple[int, int]
 
     @functools.cached_property
     def rough(self) -> np.ndarray:
@@ -114,10 +120,9 @@ class _Described:
     @property
     def sources(self) -> np.ndarray:
         """Vectors of the windows that others are searched for, (window, component)."""
-        strength = np.zeros_like(self.strength)
-        strength[::STEP, ::STEP] = self.strength[::STEP, ::STEP]
-        best = np.argsort(-strength.ravel(), kind="stable")[:STRONGEST]
-        return self.white[best[strength.ravel()[best] > 0]]
+        apart = np.flatnonzero((self.places % STEP == 0).all(axis=1) & (self.strength > 0))
+        best = np.argsort(-self.strength[apart], kind="stable")[:STRONGEST]
+        return self.white[apart[best]]
 
 
 @dataclass(frozen=True, eq=False)
@@ -144,11 +149,13 @@ def learn_whitening(views: Sequence[np.ndarray], rng: np.random.Generator) -> Wh
     each, drawn = max(1, LEARNED // len(views)), []
     floor = floor_of(_gradients(views[0])[:, :WINDOW, :WINDOW], FAINT)
     for view in views:
-        rows = _rows(_gradients(view))
-        rows = rows[rng.choice(len(rows), min(each, len(rows)), replace=False)]
-        drawn.append(rows / np.maximum(np.linalg.norm(rows, axis=1, keepdims=True), floor))
-    rows = np.concatenate(drawn).astype(np.float64)
-    variance, components = np.linalg.eigh(rows.T @ rows / len(rows))
+        windows = _windows(_gradients(view))
+        count = windows.shape[0] * windows.shape[1]
+        chosen = rng.choice(count, min(each, count), replace=False)
+        rows = windows[np.divmod(chosen, windows.shape[1])].reshape(len(chosen), -1)
+        drawn.append(_unit(rows, floor))
+    rows = np.concatenate(drawn)
+    variance, components = np.linalg.eigh((rows.T @ rows / len(rows)).astype(np.float64))
     variance, components = variance[::-1].clip(0), components[:, ::-1]
     kept = min(COMPONENTS, len(variance))
     scale = np.sqrt(variance[:kept] + REGULAR * max(variance.mean(), 1e-9))
@@ -323,8 +330,7 @@ def _gradients(view: np.ndarray) -> np.ndarray:
     return gradients_of(np.asarray(small)[None])[0]
 
 
-def _rows(gradients: np.ndarray) -> np.ndarray:
-    """Every window as a row, (window, 2 x channel x row x column)."""
+def _windows(gradients: np.ndarray) -> np.ndarray:
+    """Every window, (row, column, 2 x channel, row, column)."""
     windows = np.lib.stride_tricks.sliding_window_view(gradients, (WINDOW, WINDOW), axis=(1, 2))
-    flat = windows.transpose(1, 2, 0, 3, 4)
-    return np.ascontiguousarray(flat).reshape(flat.shape[0] * flat.shape[1], -1)
+    return windows.transpose(1, 2, 0, 3, 4)

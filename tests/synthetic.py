@@ -15,7 +15,7 @@ import pandas as pd
 import torch
 from PIL import Image
 
-from shortcut_finder.candidates import gather_candidates
+from shortcut_finder.candidates import Candidate, gather_candidates
 from shortcut_finder.findings import Judged, judge
 from shortcut_finder.groups import (
     Matches,
@@ -27,9 +27,10 @@ from shortcut_finder.groups import (
 from shortcut_finder.parts import Parts
 from shortcut_finder.preprocessing import Preprocessing
 from shortcut_finder.records import Records, read_records
-from shortcut_finder.repeats import repeats
-from shortcut_finder.shards import shard_path, stored_cells, write_shard
+from shortcut_finder.repeats import with_motifs, with_windows
+from shortcut_finder.shards import shard_path, write_shard
 from shortcut_finder.views import Scene
+from shortcut_finder.whitening import stored_cells
 
 GRID = (8, 8)
 WIDTH = 48
@@ -37,6 +38,16 @@ PIXELS = 8
 CLASSES = ("ant", "bee", "cat")
 FIXED_CELL = 9
 SIDE = GRID[0] * PIXELS
+
+
+def repeats(
+    candidates: Sequence[Candidate], parts: Parts | None, scene: Scene, half: np.ndarray, seed: int
+) -> list[Candidate]:
+    """What repeats to the pixel: by motifs, and by windows."""
+    return [
+        *with_motifs(candidates, parts, scene, half, seed),
+        *with_windows(scene, half, seed),
+    ]
 
 
 @dataclass(frozen=True)
@@ -92,13 +103,17 @@ class World:
     def matches(self, templates: Sequence[Template]) -> Matches:
         return match_templates(self.folder, templates, len(self.labels), GRID)
 
-    def judged(self, seed: int = 0) -> Judged:
-        templates = self.templates(seed)
-        half = self.half(seed)
-        found = gather_candidates(templates, self.matches(templates), self.records)
-        scene = self.scene()
-        found += repeats(found, None, scene, half, seed)
-        return judge(found, scene, half, self.classes)
+    def judged(self, seed: int = 0, *, windows: bool = False) -> Judged:
+        """Findings of cells and motifs, and of windows, which take longest, where asked for."""
+        half, scene = self.half(seed), self.scene()
+        found = self.gathered(self.templates(seed), half)
+        found += with_motifs(found, None, scene, half, seed)
+        found += with_windows(scene, half, seed) if windows else []
+        return judge(found, scene, self.classes)
+
+    def gathered(self, templates: Sequence[Template], half: np.ndarray) -> list[Candidate]:
+        halves = [half] * len(templates)
+        return gather_candidates(templates, self.matches(templates), self.records, halves)
 
     def scene(self) -> Scene:
         order = self.order

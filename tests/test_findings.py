@@ -12,7 +12,7 @@ from PIL import Image
 from synthetic import FIXED_CELL, GRID, SIDE, Thing, World, make_world, texture
 
 from shortcut_finder import findings, suspicion
-from shortcut_finder.candidates import Candidate, gather_candidates, reach
+from shortcut_finder.candidates import Candidate, reach
 from shortcut_finder.errors import UnreadableImage
 from shortcut_finder.findings import (
     Finding,
@@ -104,12 +104,12 @@ def test_two_things_in_two_classes_are_two_findings(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("seed", range(4))
 def test_clean_random_data_has_nothing_above_low(tmp_path: Path, seed: int) -> None:
-    assert loud(make_world(tmp_path, [], seed=seed).judged()) == []
+    assert loud(make_world(tmp_path, [], seed=seed).judged(windows=True)) == []
 
 
 @pytest.mark.parametrize("place", [None, FIXED_CELL])
 def test_what_all_classes_carry_alike_is_no_finding(tmp_path: Path, place: int | None) -> None:
-    assert loud(make_world(tmp_path, [Thing(None, 0.3, place)]).judged()) == []
+    assert loud(make_world(tmp_path, [Thing(None, 0.3, place)]).judged(windows=True)) == []
 
 
 def test_a_look_that_repeats_without_repeating_to_the_pixel_is_low(tmp_path: Path) -> None:
@@ -124,7 +124,7 @@ def test_permuted_labels_find_nothing(tmp_path: Path) -> None:
     for seed in range(3):
         labels = np.random.default_rng(seed).permutation(world.records.labels)
         shuffled = replace(world, records=replace(world.records, labels=labels))
-        assert loud(shuffled.judged()) == []
+        assert loud(shuffled.judged(windows=True)) == []
 
 
 def test_same_seed_same_findings(fixed: tuple[World, Judged]) -> None:
@@ -169,7 +169,7 @@ def test_what_is_all_over_some_images_of_a_class_is_a_background(
 def test_what_is_all_over_nearly_all_of_a_class_may_be_its_look(tmp_path: Path) -> None:
     world = make_world(tmp_path, [Thing(1, 0.5, rigid=False)], counts=COUNTS)
     templates = world.templates()
-    candidate = gather_candidates(templates, world.matches(templates), world.records)[0]
+    candidate = world.gathered(templates, world.half())[0]
 
     def suspected(share: float, all_over: float) -> float:
         test = {"share": share, "elsewhere": 0.0, "all_over": all_over, "rigidity": 0.0}
@@ -235,11 +235,11 @@ def test_templates_of_the_same_images_are_one_finding(tmp_path: Path) -> None:
     world = make_world(tmp_path, [Thing(1, 0.4)], counts=COUNTS)
     best = max(world.templates(), key=lambda template: template.strength)
     twice = [best, replace(best, vector=best.vector.copy())]
-    found = gather_candidates(twice, world.matches(twice), world.records)
+    found = world.gathered(twice, world.half())
     assert len(found) == 2
     order = list(world.order)
     scene = Scene(world.records, lambda n: world.pictures[order[n]], Preprocessing(SIDE, SIDE))
-    judged = judge(found, scene, world.half(), world.classes)
+    judged = judge(found, scene, world.classes)
     assert len(judged.findings) == 1
     assert judged.tested == 2
 
@@ -263,9 +263,9 @@ def test_pictures_that_are_gone_by_now_are_left_out(fixed: tuple[World, Judged])
         raise UnreadableImage("gone")
 
     templates = world.templates()
-    found = gather_candidates(templates, world.matches(templates), world.records)
+    found = world.gathered(templates, world.half())
     scene = Scene(world.records, read, Preprocessing(SIDE, SIDE))
-    judged = judge(found, scene, world.half(), world.classes)
+    judged = judge(found, scene, world.classes)
     assert not any("almost exactly" in finding.sentence for finding in judged.findings)
     # That it keeps to a spot is told by its cells alone.
     assert [finding.parts["spot"] > 0.8 for finding in loud(judged)] == [True]
@@ -285,7 +285,7 @@ def test_what_keeps_to_a_spot_is_loud_whatever_it_looks_like(tmp_path: Path) -> 
         "moving": Thing(1, 0.3, rigid=False),
         "most": Thing(1, 0.7, 9, rigid=False),
     }.items():
-        assert loud(make_world(tmp_path / name, [thing], counts=COUNTS).judged()) == []
+        assert loud(make_world(tmp_path / name, [thing], counts=COUNTS).judged(windows=True)) == []
 
 
 def test_a_handful_of_members_must_repeat_more_plainly() -> None:
@@ -309,7 +309,7 @@ def test_in_doubt_about_its_place_a_thing_goes_to_the_experiments_both_ways(
 ) -> None:
     world, _ = fixed
     templates = world.templates()
-    found = gather_candidates(templates, world.matches(templates), world.records)
+    found = world.gathered(templates, world.half())
     candidate = next(one for one in found if one.extent is not None)
 
     def looked(candidate: Candidate, suspected: float, p_surer: float = 1.0) -> findings._Looked:
@@ -383,7 +383,9 @@ def test_the_list_ends_where_half_of_what_comes_in_would_be_strangers(
     # Sure ones, weaker ones the others seldom match, and what both match alike.
     own = np.concatenate([np.full(20, 1.0), np.full(20, -0.5), np.full(60, -1.0)])
     other = np.concatenate([np.full(8, -0.5), np.full(92, -1.0)])
-    one = Candidate(0, np.concatenate([own, other]), np.zeros(200, dtype=int), None, template)
+    one = Candidate(
+        0, np.concatenate([own, other]), np.zeros(200, dtype=int), None, template, labels < 0
+    )
     found = reach(one, labels, np.array([1]))
     assert np.flatnonzero(found.carries).tolist() == list(range(40))
     assert found.membership[:20] == pytest.approx(1.0)
@@ -396,8 +398,8 @@ def test_the_list_ends_where_half_of_what_comes_in_would_be_strangers(
 def test_no_candidate_no_finding(fixed: tuple[World, Judged]) -> None:
     world, _ = fixed
     scene = Scene(world.records, lambda number: world.pictures[number], Preprocessing(SIDE, SIDE))
-    assert judge([], scene, world.half(), world.classes).findings == ()
-    assert gather_candidates([], world.matches([]), world.records) == []
+    assert judge([], scene, world.classes).findings == ()
+    assert world.gathered([], world.half()) == []
 
 
 def test_a_thing_in_a_few_images_of_a_tiny_class_is_no_finding(tmp_path: Path) -> None:

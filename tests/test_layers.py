@@ -66,6 +66,7 @@ LEVEL = {module: level for level, row in enumerate(LAYERS) for module in row}
 TORCH = {
     "model",
     "weights",
+    "whitening",
     "huggingface",
     "surgery",
     "adapt",

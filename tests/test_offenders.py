@@ -43,6 +43,7 @@ def finding(
         key=key, label="a", number=0, kind=kind, region=region, share=0.31, elsewhere=0.02, q=0.01,
         suspicion=0.9, severity="high", sentence="", advice="", carries=scores > 0, score=scores,
         boxes=boxes, parts={}, numbers={}, place=np.zeros((2, 2)), typical=np.array([0]),
+        half=scores < 0,
     )  # fmt: skip
 
 

@@ -7,13 +7,14 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from synthetic import Thing, World, make_world
+from synthetic import Thing, World, make_world, repeats
 
-from shortcut_finder.candidates import Candidate, gather_candidates
+from shortcut_finder import analysis
+from shortcut_finder.candidates import Candidate
 from shortcut_finder.errors import UnreadableImage
 from shortcut_finder.findings import judge
 from shortcut_finder.parts import Parts
-from shortcut_finder.repeats import commonest, repeats
+from shortcut_finder.repeats import commonest, with_motifs, with_windows
 
 ANT = 0
 COUNTS = (120, 120, 120)
@@ -24,9 +25,19 @@ def moving(tmp_path_factory: pytest.TempPathFactory) -> World:
     return make_world(tmp_path_factory.mktemp("world"), [Thing(ANT, 0.3)], counts=COUNTS)
 
 
+@pytest.fixture(scope="module")
+def in_cells(moving: World) -> list[Candidate]:
+    return gathered(moving)
+
+
+@pytest.fixture(scope="module")
+def repeated(moving: World, in_cells: list[Candidate]) -> list[Candidate]:
+    return repeats(in_cells, None, moving.scene(), moving.half(), 0)
+
+
 def gathered(world: World, parts: Parts | None = None) -> list[Candidate]:
     templates = world.templates(parts=parts)
-    return gather_candidates(templates, world.matches(templates), world.records)
+    return world.gathered(templates, world.half())
 
 
 def searched(world: World, parts: Parts | None = None) -> list[Candidate]:
@@ -34,13 +45,15 @@ def searched(world: World, parts: Parts | None = None) -> list[Candidate]:
     return repeats(found, parts, world.scene(), world.half(), 0)
 
 
-def by_motif(found: list[Candidate]) -> list[Candidate]:
-    """Without those that windows led to, of which cells know nothing."""
-    return [one for one in found if not one.template.unseen]
+def by_motif(world: World, parts: Parts | None = None) -> list[Candidate]:
+    """Without what windows lead to."""
+    return with_motifs(gathered(world, parts), parts, world.scene(), world.half(), 0)
 
 
-def test_exactly_the_images_with_the_stamp_repeat_it(moving: World) -> None:
-    found = searched(moving)
+def test_exactly_the_images_with_the_stamp_repeat_it(
+    moving: World, repeated: list[Candidate]
+) -> None:
+    found = repeated
     assert {one.label for one in found} == {ANT}
     carries = moving.named(found[0].carries & (moving.records.labels == ANT))
     assert carries == moving.carriers[0]
@@ -58,47 +71,79 @@ def test_random_images_make_no_candidate(tmp_path: Path) -> None:
     assert searched(make_world(tmp_path, [], counts=COUNTS)) == []
 
 
-def test_potent_parts_lead_to_what_cells_do_not_show(tmp_path: Path) -> None:
+@pytest.fixture(scope="module")
+def hidden(moving: World, tmp_path_factory: pytest.TempPathFactory) -> World:
     """The stamp is in the pictures and not in the cells: only the model's answers tell of it."""
-    world = make_world(tmp_path, [Thing(ANT, 0.3)], counts=COUNTS)
-    blind = make_world(tmp_path / "blind", [], counts=COUNTS)
-    half = blind.half()
+    blind = make_world(tmp_path_factory.mktemp("blind"), [], counts=COUNTS)
     # The same pictures and labels in the same order; cells without the thing.
-    assert np.array_equal(world.order, blind.order)
-    hidden = World(
-        blind.folder, blind.labels, world.carriers, world.pictures, blind.records, blind.classes
-    )
-    assert by_motif(searched(hidden)) == []
-    own = half & (hidden.records.labels == ANT)
-    images = np.flatnonzero(own & np.isin(hidden.order, list(world.carriers[0])))
-    places = [place_of_stamp(world, int(image)) for image in images]
-    rest = np.flatnonzero(own & ~np.isin(hidden.order, list(world.carriers[0])))
+    assert np.array_equal(moving.order, blind.order)
+    return replace(blind, pictures=moving.pictures, carriers=moving.carriers)
+
+
+def parts_on(
+    half: np.ndarray, world: World, in_cells: list[Candidate], stamped: int | None = None
+) -> Parts:
+    """Parts of images of a half; so many of those with the stamp, which gains most."""
+    own = half & (world.records.labels == ANT)
+    carries = np.isin(world.order, list(world.carriers[0]))
+    images, rest = np.flatnonzero(own & carries)[:stamped], np.flatnonzero(own & ~carries)
     every = np.concatenate([images, rest])
-    parts = Parts(
+    gains = [len(images), len(rest)]
+    return Parts(
         images=every,
         labels=np.full(len(every), ANT),
-        cells=np.array([*places, *([0] * len(rest))]),
-        turned=np.repeat([0.9, 0.0], [len(images), len(rest)]),
-        gain=np.zeros(len(every)),
-        potent=np.repeat([True, False], [len(images), len(rest)]),
+        cells=np.array([*places_of_stamp(in_cells, images), *([0] * len(rest))]),
+        turned=np.repeat([0.9 if stamped is None else 0.1, 0.0], gains),
+        gain=np.repeat([3.0, 1.0], gains),
+        potent=np.repeat([stamped is None, False], gains),
     )
-    found = by_motif(searched(hidden, parts))
+
+
+@pytest.mark.parametrize("stamped", [None, 4])
+def test_strong_parts_lead_to_what_cells_do_not_show(
+    moving: World, hidden: World, in_cells: list[Candidate], stamped: int | None
+) -> None:
+    """Few of them are enough, also where they turn next to no image over."""
+    found = by_motif(hidden, parts_on(hidden.half(), moving, in_cells, stamped))
     assert [one.label for one in found] == [ANT]
     carries = hidden.named(found[0].carries & (hidden.records.labels == ANT))
-    assert carries <= world.carriers[0]
-    assert len(carries) >= 0.85 * len(world.carriers[0])
+    assert carries <= moving.carriers[0]
+    assert len(carries) >= 0.85 * len(moving.carriers[0])
+
+
+def test_without_strong_parts_nothing_leads_there(hidden: World) -> None:
+    assert by_motif(hidden) == []
+
+
+def test_what_is_found_on_one_half_is_tested_on_the_other(
+    moving: World, hidden: World, in_cells: list[Candidate], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for other in ("with_windows", "find_associations"):
+        monkeypatch.setattr(analysis, other, lambda *_: [])
+    half, nothing = hidden.half(), np.zeros(0, dtype=np.int64)
+    none = Parts(nothing, nothing, nothing, np.zeros(0), np.zeros(0), np.zeros(0, dtype=bool))
+    parts = none, parts_on(~half, moving, in_cells)
+    scene, classes = hidden.scene(), hidden.classes
+    judged = analysis.find_shortcuts(hidden.folder, scene, half, classes, (), parts=parts)
+    first = judged.findings[0]
+    assert (first.label, first.severity) == (classes[ANT], "high")
+    assert np.array_equal(first.half, ~half)
+    # The share is of the images that it was not found on.
+    own = hidden.records.labels == ANT
+    assert first.share == pytest.approx(first.carries[half & own].mean())
+    assert first.share != pytest.approx(first.carries[~half & own].mean())
 
 
 def test_windows_lead_to_what_neither_cells_nor_the_model_show(tmp_path: Path) -> None:
     world = make_world(tmp_path, [Thing(ANT, 0.2)], counts=COUNTS)
     blind = make_world(tmp_path / "blind", [], counts=COUNTS)
     hidden = replace(blind, pictures=world.pictures, carriers=world.carriers)
-    (found,) = searched(hidden)
+    (found,) = with_windows(hidden.scene(), hidden.half(), 0)
     assert found.label == ANT
     carries = hidden.named(found.carries & (hidden.records.labels == ANT))
     assert carries <= world.carriers[0]
     assert len(carries) >= 0.85 * len(world.carriers[0])
-    judged = judge([found], hidden.scene(), hidden.half(), hidden.classes)
+    judged = judge([found], hidden.scene(), hidden.classes)
     assert [one.severity for one in judged.findings] == ["high"]
     # No cell tells how far it reaches.
     assert judged.findings[0].template is None
@@ -108,39 +153,38 @@ def test_a_window_that_most_of_a_class_carries_anywhere_may_be_its_object(tmp_pa
     world = make_world(tmp_path, [Thing(ANT, 0.9)], counts=COUNTS)
     blind = make_world(tmp_path / "blind", [], counts=COUNTS)
     hidden = replace(blind, pictures=world.pictures, carriers=world.carriers)
-    found = [one for one in searched(hidden) if one.template.unseen]
-    judged = judge(found, hidden.scene(), hidden.half(), hidden.classes)
+    found = with_windows(hidden.scene(), hidden.half(), 0)
+    judged = judge(found, hidden.scene(), hidden.classes)
     assert {one.severity for one in judged.findings} == {"low"}
 
 
-def place_of_stamp(world: World, image: int) -> int:
-    """The cell where cells of the image are most like those that carry the thing."""
-    for candidate in gathered(world):
-        if candidate.label == ANT and candidate.carries[image]:
-            return int(candidate.closest[image])
-    raise AssertionError("no candidate carries it")
+def places_of_stamp(candidates: list[Candidate], images: np.ndarray) -> list[int]:
+    """The cell where cells of each image are most like those that carry the thing."""
+    own = [one for one in candidates if one.label == ANT]
+    return [next(int(one.closest[image]) for one in own if one.carries[image]) for image in images]
 
 
-def test_what_repeats_is_loud_and_what_does_not_is_not(moving: World) -> None:
-    half, scene = moving.half(), moving.scene()
-    found = gathered(moving)
-    quiet = judge(found, scene, half, moving.classes)
+def test_what_repeats_is_loud_and_what_does_not_is_not(
+    moving: World, in_cells: list[Candidate], repeated: list[Candidate]
+) -> None:
+    scene = moving.scene()
+    quiet = judge(in_cells, scene, moving.classes)
     assert {one.severity for one in quiet.findings} == {"low"}
-    loud = judge([*found, *repeats(found, None, scene, half, 0)], scene, half, moving.classes)
+    loud = judge([*in_cells, *repeated], scene, moving.classes)
     assert loud.findings[0].severity == "high"
     assert loud.findings[0].numbers["likeness"] > loud.findings[0].numbers["likeness_elsewhere"]
 
 
 def test_a_thing_at_one_place_keeps_its_place(tmp_path: Path) -> None:
     world = make_world(tmp_path, [Thing(ANT, 0.3, place=27)], counts=COUNTS)
-    found = searched(world)
+    found = by_motif(world)
     assert found
     assert found[0].extent is not None
     rows, columns = np.nonzero(found[0].extent)
     assert max(abs(rows - 27 // 8).max(), abs(columns - 27 % 8).max()) <= 2
 
 
-def test_images_that_cannot_be_read_are_not_known(moving: World) -> None:
+def test_images_that_cannot_be_read_are_not_known(moving: World, in_cells: list[Candidate]) -> None:
     scene = moving.scene()
     gone = int(np.flatnonzero(moving.records.labels == ANT)[0])
 
@@ -149,7 +193,7 @@ def test_images_that_cannot_be_read_are_not_known(moving: World) -> None:
             raise UnreadableImage("gone")
         return scene.read(number)
 
-    found = repeats(gathered(moving), None, replace(scene, read=read), moving.half(), 0)
+    found = with_motifs(in_cells, None, replace(scene, read=read), moving.half(), 0)
     assert not found[0].known[gone]
     assert not found[0].carries[gone]
 

@@ -20,10 +20,10 @@ from shortcut_finder.shards import (
     read_shard,
     read_shards,
     shard_path,
-    stored_cells,
     unit_cells,
     write_shard,
 )
+from shortcut_finder.whitening import stored_cells
 
 NASTY = ['a/it\'s "x".png', "b/<script>.png", "b/日本 🌻.png"]
 

@@ -26,6 +26,7 @@ from shortcut_finder.traits import metadata_findings, property_findings, with_co
 PER_CLASS = 80
 CLASSES = tuple(SHAPES)[:4]
 LABELS = np.repeat(np.arange(len(CLASSES)), PER_CLASS)
+HALF = discovery_half(LABELS, 0)
 
 
 def traits_of(picture: Image.Image) -> dict[str, float]:
@@ -47,8 +48,8 @@ def records_of(table: pd.DataFrame, labels: np.ndarray = LABELS) -> Records:
 
 
 def found(table: pd.DataFrame, judged: tuple[Finding, ...] = ()) -> list[Finding]:
-    associations = find_associations(table, LABELS, discovery_half(LABELS, 0))
-    return property_findings(associations, judged, records_of(table), CLASSES)
+    associations = find_associations(table, LABELS, HALF)
+    return property_findings(associations, judged, records_of(table), HALF, CLASSES)
 
 
 def tint(picture: Image.Image) -> Image.Image:
@@ -168,8 +169,8 @@ def test_one_cue_is_one_finding_though_it_moves_many_properties(
 
 def test_a_column_that_is_the_label_is_a_finding_that_names_it() -> None:
     table = pd.DataFrame({"source": np.where(LABELS == 2, "north", "south")})
-    telling = telling_columns(metadata_columns(table), LABELS, discovery_half(LABELS, 0))
-    (one,) = metadata_findings(telling, records_of(table), CLASSES)
+    telling = telling_columns(metadata_columns(table), LABELS, HALF)
+    (one,) = metadata_findings(telling, records_of(table), HALF, CLASSES)
     assert (one.kind, one.region, one.label, one.severity) == (
         "metadata", "source", CLASSES[2], "high",
     )  # fmt: skip

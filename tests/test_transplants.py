@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -73,6 +74,22 @@ def test_passes_of_the_model_are_limited(world: World) -> None:
     assert sum(seen) <= len(parts.images) * (FIRST + FURTHER / 3)
 
 
+def test_half_of_the_donors_are_those_the_model_is_surest_of(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("shortcut_finder.transplants.MOST", 12)
+    own = np.flatnonzero(world.half() & (world.records.labels == ANT))
+    logits = world.records.logits.copy()
+    surest = np.random.default_rng(3).permutation(own)[:6]
+    logits[surest, ANT] = 5.0
+    scene = world.scene()
+    scene = Scene(replace(scene.records, logits=logits), scene.read, scene.preprocessing)
+    parts = transplant(scene, world.half(), reads_edges)  # type: ignore[arg-type]
+    donors = np.unique(parts.images[parts.labels == ANT])
+    assert len(donors) == 12
+    assert set(surest.tolist()) <= set(donors.tolist())
+
+
 def test_parts_do_not_overlap(world: World) -> None:
     parts = asked(world)
     rows, columns = np.divmod(parts.cells, world.records.cell_grid[1])
@@ -97,4 +114,4 @@ def test_nothing_is_tried_where_all_is_of_one_class(tmp_path: Path) -> None:
     world = make_world(tmp_path, [], counts=(20, 0, 0))
     parts = asked(world)
     assert len(parts.images) == 0
-    assert parts.most_potent(ANT).tolist() == []
+    assert parts.strongest(ANT).tolist() == []

@@ -75,9 +75,7 @@ def prepared(world: World, model: Model, unreadable: frozenset[int] = frozenset(
 
 
 def verified(world: World, model: Model, findings: list[Finding], **options) -> list[Finding]:
-    tested = ~world.half()
-    scene = prepared(world, model)
-    return verify(findings, scene, tested, model, progress=False, **options)
+    return verify(findings, prepared(world, model), model, progress=False, **options)
 
 
 def world_probability(world: World, image: int) -> float:
@@ -144,7 +142,7 @@ def test_a_finding_costs_no_more_passes_than_it_needs(fixed: tuple[World, Findin
         return RELIES(pixels)
 
     scene = prepared(world, RELIES)
-    (found,) = verify([finding], scene, ~world.half(), counting, progress=False)
+    (found,) = verify([finding], scene, counting, progress=False)
     made = {one.name: one for one in found.verification.experiments}
     controls = len(made["paste"].arms) + (made["paste"].own is not None)
     # What images are without the thing is not asked again for those that were masked.
@@ -485,6 +483,6 @@ def test_images_that_are_gone_are_left_out(fixed: tuple[World, Finding]) -> None
     world, finding = fixed
     gone = frozenset(range(0, len(world.labels), 3))
     scene = prepared(world, RELIES, gone)
-    (found,) = verify([finding], scene, ~world.half(), RELIES, progress=False)
+    (found,) = verify([finding], scene, RELIES, progress=False)
     assert not {shot.image for shot in found.verification.shots} & gone
     assert found.verdict == "confirmed"

@@ -56,9 +56,9 @@ def test_the_place_of_a_window_is_where_it_lies() -> None:
     rng = np.random.default_rng(0)
     views = [rng.integers(0, 256, (64, 64, 3)).astype(np.uint8) for _ in range(12)]
     whitening = learn_whitening(views, rng)
-    row, column = 40, 9
     windows = whitening.describe(views[0])
-    vector = windows.white[row * windows.strength.shape[1] + column]
+    row, column = windows.places[7]
+    vector = windows.white[7]
     ((like, (x, y)),) = whitening.match(vector[None] / np.linalg.norm(vector), views[0])
     assert (x * 64 - 4, y * 64 - 4) == pytest.approx((column, row))
     assert like > max(match[0] for v in views[1:] for match in whitening.match(vector[None], v))

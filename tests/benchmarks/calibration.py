@@ -25,7 +25,7 @@ from shortcut_finder.candidates import classes_without, gather_candidates
 from shortcut_finder.groups import discovery_half, find_templates, match_templates
 from shortcut_finder.preprocessing import Preprocessing
 from shortcut_finder.records import read_records
-from shortcut_finder.repeats import repeats
+from shortcut_finder.repeats import with_motifs, with_windows
 from shortcut_finder.views import Scene
 
 CASE = Case(images=120, seed=8000)
@@ -56,11 +56,13 @@ def permuted_p(folder: Path, scene: Scene, seed: int) -> tuple[float, bool] | No
     if not templates:
         return None
     matches = match_templates(folder, templates, len(drawn.labels), drawn.cell_grid)
-    candidates = gather_candidates(templates, matches, drawn)
-    motifs = repeats(candidates, None, replace(scene, records=drawn), half, seed)
+    candidates = gather_candidates(templates, matches, drawn, [half] * len(templates))
+    drawn_scene = replace(scene, records=drawn)
+    motifs = with_motifs(candidates, None, drawn_scene, half, seed)
+    motifs += with_windows(drawn_scene, half, seed)
     candidates = motifs or candidates
     chosen = candidates[int(rng.integers(len(candidates)))]
-    lacking = classes_without(chosen, drawn.labels, half)
+    lacking = classes_without(chosen, drawn.labels)
     if not len(lacking):
         return None
     tested = ~half & chosen.known & np.isin(drawn.labels, [chosen.label, *lacking])

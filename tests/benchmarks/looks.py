@@ -82,10 +82,11 @@ def findings(
     table: pd.DataFrame, labels: np.ndarray, classes: tuple[str, ...], seed: int
 ) -> list[Finding]:
     """The property findings, strongest first."""
-    associations = find_associations(table, labels, discovery_half(labels, seed))
+    half = discovery_half(labels, seed)
+    associations = find_associations(table, labels, half)
     nothing = np.zeros((len(labels), 1, 1))
     records = Records(table, labels, labels, nothing, nothing, nothing, nothing, (1, 1))
-    return property_findings(associations, [], records, classes)
+    return property_findings(associations, [], records, half, classes)
 
 
 def loud(found: list[Finding]) -> list[Finding]:

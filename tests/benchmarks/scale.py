@@ -34,7 +34,8 @@ from shortcut_finder.dataset import ImageDataset
 from shortcut_finder.preprocessing import Preprocessing
 from shortcut_finder.properties import PROPERTIES
 from shortcut_finder.reading import ReadImage
-from shortcut_finder.shards import shard_path, stored_cells, write_shard
+from shortcut_finder.shards import shard_path, write_shard
+from shortcut_finder.whitening import stored_cells
 
 SIZES = (5_000, 50_000)
 CLASSES = tuple(f"class {number}" for number in range(10))

@@ -109,8 +109,16 @@ HELD_OUT = _numbered(
         Case(control="rigid object", model="residual"),
         Case(control="random labels", model="reflect"),
         Case(control="untrained", model="residual"),
+        *(
+            _one(kind, place, 0.05, model="strided", images=200)
+            for kind, place in (
+                ("logo", "random"), ("date", "random"), ("strip", "edge"), ("date", "edge"),
+                ("logo", "edge"), ("strip", "random"), ("patch", "edge"), ("logo", "random"),
+                ("date", "random"),
+            )
+        ),
     ],
-    first=8300,
+    first=8600,
 )  # fmt: skip
 
 

@@ -56,9 +56,8 @@ from shortcut_finder.model import Classifier  # noqa: E402
 from shortcut_finder.preprocessing import Preprocessing  # noqa: E402
 from shortcut_finder.reading import decode  # noqa: E402
 from shortcut_finder.settings import Settings  # noqa: E402
-from shortcut_finder.shards import stored_cells  # noqa: E402
 from shortcut_finder.sweep import decoded_batches, sweep, sweep_order  # noqa: E402
-from shortcut_finder.whitening import Whitening, fit_whitening  # noqa: E402
+from shortcut_finder.whitening import Whitening, fit_whitening, stored_cells  # noqa: E402
 
 SIDE = 224
 # Target layer of each network, for the packages that must be told.
