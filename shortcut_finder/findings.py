@@ -21,7 +21,7 @@ from shortcut_finder.candidates import (
     same_images,
     together,
 )
-from shortcut_finder.evidence import false_discovery_rate, usual_of_others
+from shortcut_finder.evidence import false_discovery_rate, phi, usual_of_others
 from shortcut_finder.experiments import VERDICTS, Verification, answers_for, surer_p
 from shortcut_finder.groups import Template, background_cells, matching_cells
 from shortcut_finder.metadata import Companion
@@ -66,6 +66,8 @@ WHOLE = ("property", "metadata")
 WIDE = 0.25
 # Width of a rim around the cells of a thing, in cells.
 MARGIN = 0.25
+# Correlation of two candidates' members within a class from which they are the same.
+THE_SAME = 0.9
 # Below this share of common grey variance an exact repetition is seen through.
 TRANSLUCENT = 0.35
 
@@ -189,7 +191,8 @@ def judge(candidates: Sequence[Candidate], scene: Scene, classes: tuple[str, ...
             )
         else:
             looked.append(_extended(one, scene, without))
-    findings = [_finding(one, scene.records, classes) for one in _distinct(looked, scene.records)]
+    whole = [_framed(one, looked, scene.records) for one in looked]
+    findings = [_finding(one, scene.records, classes) for one in _distinct(whole, scene.records)]
     return Judged(tuple(findings), tuple(dict.fromkeys(notes)), len(candidates))
 
 
@@ -278,6 +281,24 @@ def _extended(one: _Looked, scene: Scene, lacking: np.ndarray) -> _Looked:
         # More of the class may carry it than the template was sure of.
         weight = weigh(one.candidate, test, scene.records)
     return replace(one, candidate=listed, test=test, weight=weight)
+
+
+def _framed(one: _Looked, looked: Sequence[_Looked], records: Records) -> _Looked:
+    """What repeats in the very images that are alike all around the border is that frame."""
+    candidate = one.candidate
+    if candidate.likeness is None or is_all_over(one.weight):
+        return one
+    own = records.labels == candidate.label
+    for other in (other.candidate for other in looked):
+        if other.label != candidate.label or region_of(other, records.cell_grid) != "frame":
+            continue
+        assert other.extent is not None
+        inside = candidate.extent is not None and not (candidate.extent & other.extent).any()
+        same = phi(candidate.carries[own].astype(float), other.carries[own].astype(float))
+        if same >= THE_SAME and not inside:
+            whole = replace(candidate, extent=other.extent, template=other.template)
+            return replace(one, candidate=whole)
+    return one
 
 
 def _distinct(looked: Sequence[_Looked], records: Records) -> list[_Looked]:

@@ -125,14 +125,17 @@ def _may_be_object(finding: Finding, verification: Verification) -> bool:
     """Whether nothing tells a thing inside from the class's object.
 
     Nearly all images of the class carry it, or the class's own parts do as much as it does. Colours
-    of nearly all images may be the object's, too.
+    of nearly all images may be the object's, too. Of a handful of images one cannot say whether it
+    comes on top of the object, but what repeats exactly and turns most images over is none.
     """
     if finding.kind == "property":
         return finding.share >= NEARLY_ALL
     if finding.cells:
         # Its pasted background may hold the object, as that of the class's other images does.
         return verification.decisive is None or verification.decisive.beyond_own < BEYOND_OWN
-    return _inside(finding) and (verification.surplus is None or verification.within_own)
+    told = verification.surplus is not None
+    told = told or (verification.overturns and not _looks_natural(finding))
+    return _inside(finding) and (not told or verification.within_own)
 
 
 def _artificial(finding: Finding, verification: Verification) -> bool:

@@ -23,6 +23,7 @@ from shortcut_finder.findings import (
     worth_listing,
 )
 from shortcut_finder.preprocessing import Preprocessing
+from shortcut_finder.rigidity import Rigidity
 from shortcut_finder.views import Scene
 
 COUNTS = (100, 100, 100)
@@ -431,3 +432,30 @@ def test_one_ordinary_group_a_class_is_listed(fixed: tuple[World, Judged]) -> No
     plain = replace(fixed[1].findings[0], severity="low")
     listed = worth_listing([plain, plain, replace(plain, label="cat")])
     assert [(one.key, one.label) for one in listed] == [("F1", "bee"), ("F2", "cat")]
+
+
+@pytest.mark.parametrize(
+    ("same", "moving", "region"),
+    [(True, True, "frame"), (True, False, "centre"), (False, True, "anywhere")],
+)
+def test_what_repeats_where_a_frame_stands_is_the_frame(
+    fixed: tuple[World, Judged], same: bool, moving: bool, region: str
+) -> None:
+    """In the very same images, and not in the middle of them."""
+    world, judged = fixed
+    template, labels = judged.findings[0].template, world.records.labels
+    assert template is not None
+    ring, middle = np.ones(GRID, dtype=bool), np.zeros(GRID, dtype=bool)
+    ring[1:-1, 1:-1] = False
+    middle[3:5, 3:5] = True
+    carries = np.where(np.arange(len(labels)) % 2 == 0, 1.0, -1.0)
+    others = carries if same else np.where(np.arange(len(labels)) % 3 == 0, 1.0, -1.0)
+    nowhere, none = np.zeros(len(labels), dtype=int), labels < 0
+    frame = Candidate(0, carries, nowhere, ring, template, none)
+    motif = Candidate(0, others, nowhere, None if moving else middle, template, none, others)
+    looked = [
+        findings._Looked(one, {}, {"all_over": 0.0}, Rigidity(0, 0, 0, np.zeros((1, 1))))
+        for one in (motif, frame)
+    ]
+    framed = findings._framed(looked[0], looked, world.records)
+    assert suspicion.region_of(framed.candidate, GRID) == region

@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
+import torch
 from PIL import Image
 from versions import GRID, SIZE, TAG, finding, picture, write_images, write_run
 
@@ -14,7 +15,8 @@ from shortcut_finder.cleaning import clean
 from shortcut_finder.placing import resembling
 from shortcut_finder.recall import recalled
 from shortcut_finder.run import Run
-from shortcut_finder.shards import ARRAYS, shard_path, stored_cells, write_shard
+from shortcut_finder.shards import ARRAYS, shard_path, write_shard
+from shortcut_finder.whitening import stored_cells
 
 PER_CLASS, CARRIERS, WIDTH = 40, 16, 24
 
@@ -41,7 +43,7 @@ def run_with_cells(home: Path, *, fixed: bool) -> tuple[Run, list[str]]:
             cells[number, row, column] += thing
     cells /= np.linalg.norm(cells, axis=-1, keepdims=True)
     arrays = {name: np.zeros((len(cells), 1)) for name in ARRAYS}
-    arrays["cells"] = stored_cells(cells)
+    arrays["cells"] = stored_cells(torch.from_numpy(cells)).numpy()
     (run.folder / "shards").mkdir()
     write_shard(shard_path(run.folder / "shards", 0), run.images[["image"]], arrays)
     placed = np.array([boxes[name] for name in run.offenders["image"]])

@@ -364,6 +364,22 @@ def test_what_moves_and_does_not_repeat_may_be_the_usual_look_of_a_class(
     assert found.verdict == verdict
 
 
+@pytest.mark.parametrize(("rigidity", "verdict"), [(0.9, "confirmed"), (0.1, "suspect")])
+def test_of_a_handful_only_what_repeats_exactly_is_confirmed(
+    rigidity: float, verdict: str, moving: tuple[World, Finding]
+) -> None:
+    """Whether it comes on top of the object cannot be told from four images."""
+    world, finding = moving
+    tested = np.flatnonzero(finding.carries & (world.records.labels == BEE) & ~finding.half)
+    half = finding.half.copy()
+    half[tested[4:]] = True
+    few = replace(finding, half=half, parts={**finding.parts, "rigidity": rigidity})
+    (found,) = verified(world, RELIES, [few])
+    assert found.verification.surplus is None
+    assert found.verification.overturns
+    assert found.verdict == verdict
+
+
 @pytest.mark.parametrize(
     ("region", "rigidity", "artificial"),
     [("anywhere", 0.4, False), ("centre", 0.4, False), ("anywhere", 0.6, True), ("frame", 0, True)],
