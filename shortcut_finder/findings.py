@@ -23,11 +23,18 @@ from shortcut_finder.candidates import (
 )
 from shortcut_finder.evidence import false_discovery_rate, phi, usual_of_others
 from shortcut_finder.experiments import VERDICTS, Verification, answers_for, surer_p
-from shortcut_finder.groups import Template, background_cells, matching_cells
+from shortcut_finder.groups import Template, background_cells, cells_around, matching_cells
 from shortcut_finder.metadata import Companion
 from shortcut_finder.preprocessing import Box
 from shortcut_finder.records import Records
-from shortcut_finder.regions import ANYWHERE, CORNERS, EDGES, cell_centres, cell_counts
+from shortcut_finder.regions import (
+    ANYWHERE,
+    CORNERS,
+    EDGES,
+    cell_centres,
+    cell_counts,
+    cells_at,
+)
 from shortcut_finder.rigidity import Rigidity
 from shortcut_finder.sentences import advice_for, sentence_of, sharing_classes
 from shortcut_finder.settings import SEVERITIES
@@ -68,6 +75,8 @@ WIDE = 0.25
 MARGIN = 0.25
 # Correlation of two candidates' members within a class from which they are the same.
 THE_SAME = 0.9
+# Side of a window that repeats, as part of the frame's.
+PATTERN = 0.125
 # Below this share of common grey variance an exact repetition is seen through.
 TRANSLUCENT = 0.35
 
@@ -509,12 +518,17 @@ def located(
     for (n, one), cells in zip(moving, covered, strict=True):
         found[n] = replace(one, boxes=_around(one.boxes, cells))
     for n, one in enumerate(found):
+        members = np.sort(one.typical[:LOCATED])
+        others = np.flatnonzero((labels != one.number) & ~one.carries)
+        others = others[np.linspace(0, len(others) - 1, min(LOCATED, len(others))).astype(int)]
         if is_all_over(one.parts):
-            members = np.sort(one.typical[:LOCATED])
-            others = np.flatnonzero((labels != one.number) & ~one.carries)
-            others = others[np.linspace(0, len(others) - 1, min(LOCATED, len(others))).astype(int)]
             cells = background_cells(folder, members, others, grid)
             found[n] = replace(one, boxes=lambda _image: WHOLE_FRAME, cells=cells)
+        elif one.extent is None and one.template is None and len(others):
+            corners = np.array([one.boxes(int(image)) for image in members])
+            middles = cells_at((corners[:, :2] + corners[:, 2:]) / 2, grid)
+            around = cells_around(folder, members, middles, others, grid)
+            found[n] = replace(one, boxes=_around(one.boxes, around))
     return found
 
 
@@ -555,11 +569,15 @@ def _strength(finding: Finding) -> tuple[int, int, float]:
 
 
 def _boxes(candidate: Candidate, grid: tuple[int, int]) -> Callable[[int], Box]:
-    """Where each image carries it: the whole thing at a fixed place, two cells around a match."""
+    """Where each image carries it: the whole thing at a fixed place, two cells around a match.
+
+    What repeats to the pixel is a window wide at least.
+    """
     if candidate.extent is not None:
         bounds = bounds_of(candidate.extent)
         return lambda _image: bounds
-    reach_x, reach_y = 1.25 / grid[1], 1.25 / grid[0]
+    least = 0.0 if candidate.likeness is None else PATTERN / 2
+    reach_y, reach_x = (max(1.25 / length, 0.5 / length + least) for length in grid)
 
     def around(image: int) -> Box:
         x, y = cell_centres(candidate.closest[[image]], grid)[0].tolist()

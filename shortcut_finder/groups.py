@@ -626,6 +626,40 @@ def matching_cells(
     return found
 
 
+def cells_around(
+    folder: Path,
+    members: np.ndarray,
+    middles: np.ndarray,
+    others: np.ndarray,
+    grid: tuple[int, int],
+) -> dict[int, np.ndarray]:
+    """The cells of members that look like the cell in the middle of a thing that they carry.
+
+    Args:
+        folder: the shards.
+        members: numbers of the images, in order.
+        middles: that cell of each, (member,).
+        others: numbers of the images to compare with, in order.
+        grid: rows and columns of cells.
+
+    Returns:
+        By number of the image, the cells that hang together with the middle, (row, column) of bool;
+        only images whose middle stands out from the cells of other images.
+    """
+    chosen = np.union1d(members, others)
+    cells = _read_cells(folder, chosen)
+    inside, outside = (cells[np.searchsorted(chosen, some)] for some in (members, others))
+    middle = inside[np.arange(len(members)), middles].mean(axis=0)
+    vector = middle - outside.mean(axis=(0, 1))
+    limit = np.quantile(outside @ vector, 1 - TAIL)
+    alike = (inside @ vector >= limit).reshape(-1, *grid)
+    return {
+        image: _connected(covered, int(at))
+        for image, covered, at in zip(members.tolist(), alike, middles, strict=True)
+        if covered.flat[at]
+    }
+
+
 def background_cells(
     folder: Path, members: np.ndarray, others: np.ndarray, grid: tuple[int, int]
 ) -> dict[int, np.ndarray]:
