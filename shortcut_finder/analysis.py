@@ -31,7 +31,7 @@ from shortcut_finder.dataset import ImageDataset, load_dataset
 from shortcut_finder.errors import RunError, SettingsError
 from shortcut_finder.evidence import association_p, divide, weigh_regions
 from shortcut_finder.findings import Finding, Judged, judge, located, ranked, worth_listing
-from shortcut_finder.groups import discovery_half, find_templates, match_templates
+from shortcut_finder.groups import Template, discovery_half, find_templates, match_templates
 from shortcut_finder.laboratory import Predict
 from shortcut_finder.metadata import Column, metadata_columns, telling_columns
 from shortcut_finder.objects import Outlines, cover_cells, take_outlines
@@ -238,32 +238,37 @@ def find_shortcuts(
         seed: for the samples.
         progress: show a bar on stderr.
     """
-    records, (own, others) = scene.records, parts or (None, None)
+    records = scene.records
+    folds: list[tuple[np.ndarray, Parts | None]] = [(half, None)]
+    if parts:
+        folds = [*zip((half, ~half), parts, strict=True)]
+    templates: list[Template] = []
+    halves: list[np.ndarray] = []
     with tqdm(total=6, desc="analyse", unit=" steps", disable=not progress) as bar:
-        templates = find_templates(folder, records, half, seed, own)
-        halves = [half] * len(templates)
-        if others is not None:
-            templates += find_templates(folder, records, ~half, seed, others, potent_only=True)
-            halves += [~half] * (len(templates) - len(halves))
+        for images, tried in folds:
+            again = images is not half
+            found = find_templates(folder, records, images, seed, tried, potent_only=again)
+            templates += found
+            halves += [images] * len(found)
         bar.update()
         matches = match_templates(folder, templates, len(records.labels), records.cell_grid)
         bar.update()
         candidates = gather_candidates(templates, matches, records, halves)
         bar.update()
-        for images, tried in ((half, own), (~half, others)):
-            found_here = [one for one in candidates if one.half is images]
-            candidates += with_motifs(found_here, tried, scene, images, seed)
+        for images, tried in folds:
+            here = [one for one in candidates if one.half is images]
+            candidates += with_motifs(here, tried, scene, images, seed)
         bar.update()
         candidates += with_windows(scene, half, seed)
         bar.update()
         judged = judge(candidates, scene, classes)
-        found = located(judged.findings, records.labels, folder, records.cell_grid)
+        placed = located(judged.findings, records.labels, folder, records.cell_grid)
         bar.update()
     associations = find_associations(records.table, records.labels, half)
     properties = property_findings(associations, judged.findings, records, half, classes)
     telling = telling_columns(columns, records.labels, half)
     findings = [
-        *with_companions([*found, *properties], records.labels, classes, columns),
+        *with_companions([*placed, *properties], records.labels, classes, columns),
         *metadata_findings(telling, records, half, classes),
     ]
     return Judged(ranked(findings), judged.notes, judged.tested)

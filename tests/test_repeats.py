@@ -128,6 +128,9 @@ def test_what_is_found_on_one_half_is_tested_on_the_other(
     first = judged.findings[0]
     assert (first.label, first.severity) == (classes[ANT], "high")
     assert np.array_equal(first.half, ~half)
+    # What the cells of the potent parts of that half have in common goes along.
+    assert first.template is not None
+    assert first.template.potent
     # The share is of the images that it was not found on.
     own = hidden.records.labels == ANT
     assert first.share == pytest.approx(first.carries[half & own].mean())
