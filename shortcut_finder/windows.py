@@ -31,7 +31,7 @@ SIDE, WINDOW, STEP = 64, 8, 4
 # so that noise is not made large.
 LEARNED, COMPONENTS, ROUGH, REGULAR = 20_000, 128, 64, 0.5
 # Part of the windows of an image, those with the strongest edges, that are compared.
-EDGY = 0.6
+EDGY = 0.8
 # Size of a white window below which it counts as that large, as part of the usual one: what is
 # ordinary throughout is like nothing.
 PLAIN = 0.5
