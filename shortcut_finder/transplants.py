@@ -75,9 +75,12 @@ def transplant(
         others = rng.permutation(np.flatnonzero(half & (records.labels != label)))
         chosen = records.logits[others].argmax(axis=1) == output
         strangers = lab.readable(others[~chosen], STRANGERS)
-        sure = answers_for(records.logits[own], output).log_odds
-        donors = lab.readable(_surest_first(own, sure, int(SUREST * count)), count)
-        if len(donors) and len(strangers):
+        if len(own) and len(strangers):
+            sure = answers_for(records.logits[own], output).log_odds
+            donors = lab.readable(_surest_first(own, sure, int(SUREST * count)), count)
+        else:
+            donors = own[:0]
+        if len(donors):
             made.append(_pasted(donors, strangers, output, lab, rng))
         lab.forget()
     images, labels, cells, turned, gain = map(np.concatenate, zip(*made, strict=True))
