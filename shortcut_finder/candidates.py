@@ -97,22 +97,26 @@ def _membership(template: Template, similarity: np.ndarray) -> np.ndarray:
     return (similarity - template.limit) / span
 
 
-def together(one: np.ndarray, other: np.ndarray) -> bool:
+def together(one: np.ndarray, other: np.ndarray, least: float = TOGETHER) -> bool:
     """Whether two things stand in the same images, given which carry them, (image,) of bool.
+
+    From a correlation of ``least`` on.
 
     Example:
         >>> together(np.array([True, True, False]), np.array([True, False, False]))
         True
     """
-    return phi(one.astype(float), other.astype(float)) >= TOGETHER
+    return phi(one.astype(float), other.astype(float)) >= least
 
 
-def same_images(one: Candidate, other: Candidate, labels: np.ndarray) -> bool:
+def same_images(
+    one: Candidate, other: Candidate, labels: np.ndarray, least: float = TOGETHER
+) -> bool:
     """Whether two candidates of a class stand in the same images: pieces of one thing."""
     if one.label != other.label:
         return False
     own = labels == one.label
-    return together(one.carries[own], other.carries[own])
+    return together(one.carries[own], other.carries[own], least)
 
 
 def classes_without(candidate: Candidate, labels: np.ndarray) -> np.ndarray:

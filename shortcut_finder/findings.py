@@ -21,7 +21,7 @@ from shortcut_finder.candidates import (
     same_images,
     together,
 )
-from shortcut_finder.evidence import false_discovery_rate, phi, usual_of_others
+from shortcut_finder.evidence import false_discovery_rate, usual_of_others
 from shortcut_finder.experiments import VERDICTS, Verification, answers_for, surer_p
 from shortcut_finder.groups import Template, background_cells, cells_around, matching_cells
 from shortcut_finder.metadata import Companion
@@ -297,14 +297,11 @@ def _framed(one: _Looked, looked: Sequence[_Looked], records: Records) -> _Looke
     candidate = one.candidate
     if candidate.likeness is None or is_all_over(one.weight):
         return one
-    own = records.labels == candidate.label
     for other in (other.candidate for other in looked):
-        if other.label != candidate.label or region_of(other, records.cell_grid) != "frame":
+        if other.extent is None or region_of(other, records.cell_grid) != "frame":
             continue
-        assert other.extent is not None
         inside = candidate.extent is not None and not (candidate.extent & other.extent).any()
-        same = phi(candidate.carries[own].astype(float), other.carries[own].astype(float))
-        if same >= THE_SAME and not inside:
+        if not inside and same_images(candidate, other, records.labels, THE_SAME):
             whole = replace(candidate, extent=other.extent, template=other.template)
             return replace(one, candidate=whole)
     return one
@@ -518,13 +515,16 @@ def located(
     for (n, one), cells in zip(moving, covered, strict=True):
         found[n] = replace(one, boxes=_around(one.boxes, cells))
     for n, one in enumerate(found):
+        spread = is_all_over(one.parts)
+        if not spread and (one.extent is not None or one.template):
+            continue
         members = np.sort(one.typical[:LOCATED])
         others = np.flatnonzero((labels != one.number) & ~one.carries)
         others = others[np.linspace(0, len(others) - 1, min(LOCATED, len(others))).astype(int)]
-        if is_all_over(one.parts):
+        if spread:
             cells = background_cells(folder, members, others, grid)
             found[n] = replace(one, boxes=lambda _image: WHOLE_FRAME, cells=cells)
-        elif one.extent is None and one.template is None and len(others):
+        elif len(others):
             corners = np.array([one.boxes(int(image)) for image in members])
             middles = cells_at((corners[:, :2] + corners[:, 2:]) / 2, grid)
             around = cells_around(folder, members, middles, others, grid)

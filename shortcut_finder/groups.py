@@ -165,15 +165,15 @@ def find_templates(
     *,
     potent_only: bool = False,
 ) -> list[Template]:
-    """Templates of every class, from the images of the discovery half alone.
+    """Templates of every class, from the images of one half alone.
 
     Args:
         folder: the shards.
         records: what the sweep keeps of every image.
-        half: the discovery half, (image,) of bool.
+        half: that half, (image,) of bool.
         seed: for the samples.
-        parts: what parts of images do to the model, of the discovery half, where that was tried;
-            potent ones make a template of their own.
+        parts: what parts of its images do to the model, where that was tried; potent ones make a
+            template of their own.
         potent_only: whether to leave it at those.
     """
     rng = np.random.default_rng([seed, 2])

@@ -1,8 +1,8 @@
 """Repeats: candidates whose images carry a motif, to the pixel, where cells alone are too coarse.
 
 A motif is sought where those parts of a class lie that raise it most and where the members of each
-candidate match it, on one half. One that images of other classes do not have is then
-looked for anywhere in the images.
+candidate match it, on one half. One that images of other classes do not have is then looked for
+anywhere in the images.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ from shortcut_finder.gradients import sharpness
 from shortcut_finder.groups import ASUNDER, TAIL, counts_around, two_heaps, unseen_template
 from shortcut_finder.motifs import Match, Motif, find_motifs, match_motif
 from shortcut_finder.parts import Parts
-from shortcut_finder.regions import cell_centres, cell_counts
+from shortcut_finder.regions import cell_centres, cell_counts, cells_at
 from shortcut_finder.suspicion import exactness_found
 from shortcut_finder.views import Scene
 from shortcut_finder.windows import recurring_windows
@@ -193,8 +193,8 @@ def _sources(
 
 def _strongest_parts(candidate: Candidate, parts: Parts) -> Iterator[_Source]:
     """The parts that raise the class most; only few of them show what is rare."""
-    for count in (COMPARED, RARE):
-        some = parts.strongest(candidate.label)[:count]
+    strongest = parts.strongest(candidate.label)
+    for some in (strongest[:COMPARED], strongest[:RARE]):
         yield _Source(candidate, parts.images[some], parts.cells[some])
 
 
@@ -290,16 +290,15 @@ class _Search:
 
     def __call__(self, *images: np.ndarray) -> None:
         """Search further images; those that cannot be read stay unknown."""
-        rows, columns = self.records.cell_grid
         for image in map(int, np.concatenate(images)):
             if self._asked[image]:
                 continue
             self._asked[image] = True
             view = self._scene.view(image)
-            for number, (like, (x, y)) in enumerate([] if view is None else self._match(view)):
-                row, column = min(int(y * rows), rows - 1), min(int(x * columns), columns - 1)
-                self.likeness[number, image] = like
-                self.closest[number, image] = row * columns + column
+            if view is not None:
+                likeness, middles = zip(*self._match(view), strict=True)
+                self.likeness[:, image] = likeness
+                self.closest[:, image] = cells_at(np.array(middles), self.records.cell_grid)
 
 
 def _candidate(

@@ -75,13 +75,11 @@ def transplant(
         others = rng.permutation(np.flatnonzero(half & (records.labels != label)))
         chosen = records.logits[others].argmax(axis=1) == output
         strangers = lab.readable(others[~chosen], STRANGERS)
-        if len(own) and len(strangers):
+        if len(strangers):
             sure = answers_for(records.logits[own], output).log_odds
             donors = lab.readable(_surest_first(own, sure, int(SUREST * count)), count)
-        else:
-            donors = own[:0]
-        if len(donors):
-            made.append(_pasted(donors, strangers, output, lab, rng))
+            if len(donors):
+                made.append(_pasted(donors, strangers, output, lab, rng))
         lab.forget()
     images, labels, cells, turned, gain = map(np.concatenate, zip(*made, strict=True))
     return Parts(images, labels, cells, turned, gain, potent_parts(labels, turned))

@@ -133,8 +133,8 @@ def _may_be_object(finding: Finding, verification: Verification) -> bool:
     if finding.cells:
         # Its pasted background may hold the object, as that of the class's other images does.
         return verification.decisive is None or verification.decisive.beyond_own < BEYOND_OWN
-    told = verification.surplus is not None
-    told = told or (verification.overturns and not _looks_natural(finding))
+    stamped = verification.overturns and not _looks_natural(finding)
+    told = verification.surplus is not None or stamped
     return _inside(finding) and (not told or verification.within_own)
 
 
