@@ -30,8 +30,6 @@ SIDE, WINDOW, STEP = 64, 8, 4
 # these, the largest, tell where to look closer, and how much of the mean variance is added to each,
 # so that noise is not made large.
 LEARNED, COMPONENTS, ROUGH, REGULAR = 20_000, 128, 64, 0.5
-# Part of the windows of an image, those with the strongest edges, that are compared.
-EDGY = 0.8
 # Size of a white window below which it counts as that large, as part of the usual one: what is
 # ordinary throughout is like nothing.
 PLAIN = 0.5
@@ -64,18 +62,15 @@ class Whitening:
     floor: float
 
     def describe(self, view: np.ndarray) -> _Described:
-        """The windows of a picture, from `Scene.view`, that are compared."""
+        """The windows of a picture, from `Scene.view`."""
         gradients = _gradients(view)
         every = np.sqrt(box_sums(np.square(gradients).sum(axis=0)[None], WINDOW)[0])
-        few = int(np.ceil(EDGY * every.size))
-        kept = np.sort(np.argpartition(-every.ravel(), few - 1)[:few])
-        places = np.divmod(kept, every.shape[1])
-        sizes, rows = every[places], _windows(gradients)[places].reshape(few, -1)
+        sizes, rows = every.ravel(), _windows(gradients).reshape(every.size, -1)
         white = (rows @ self.basis) / np.maximum(sizes, self.floor)[:, None]
         lengths = np.linalg.norm(white, axis=1)
         white /= np.maximum(lengths, PLAIN * np.sqrt(white.shape[1]))[:, None]
         strength = np.where(sizes > self.floor, lengths * np.sqrt(sizes), 0.0)
-        return _Described(white, np.stack(places, axis=1), strength, every.shape)
+        return _Described(white, strength, every.shape)
 
     def describe_all(self, numbers: np.ndarray, scene: Scene) -> dict[int, _Described]:
         """Those of some images, given by number, that can be read now."""
@@ -91,24 +86,23 @@ class Whitening:
         """
         found = self.describe(view)
         like, at = _best(vectors, [found])
-        middles = (found.places[at[:, 0]] + WINDOW / 2) / (np.array(found.shape) + WINDOW - 1)
+        begun = np.stack(np.divmod(at[:, 0], found.shape[1]), axis=1)
+        middles = (begun + WINDOW / 2) / (np.array(found.shape) + WINDOW - 1)
         places = ((x, y) for y, x in middles.tolist())
         return [*zip(like[:, 0].tolist(), places, strict=True)]
 
 
 @dataclass(frozen=True, eq=False)
 class _Described:
-    """The windows of a picture that are compared.
+    """The windows of a picture, row by row.
 
     Attributes:
         white: vectors of unit length at most, (window, component).
-        places: row and column of the first pixel of each, (window, 2).
         strength: of the edges of each, times how unusual they are, (window,); 0 for flat ones.
         shape: rows and columns that a window may begin at.
     """
 
     white: np.ndarray
-    places: np.ndarray
     strength: np.ndarray
     shape: tuple[int, int]
 
@@ -120,7 +114,8 @@ class _Described:
     @property
     def sources(self) -> np.ndarray:
         """Vectors of the windows that others are searched for, (window, component)."""
-        apart = np.flatnonzero((self.places % STEP == 0).all(axis=1) & (self.strength > 0))
+        row, column = np.divmod(np.arange(len(self.strength)), self.shape[1])
+        apart = np.flatnonzero((row % STEP == 0) & (column % STEP == 0) & (self.strength > 0))
         best = np.argsort(-self.strength[apart], kind="stable")[:STRONGEST]
         return self.white[apart[best]]
 

@@ -57,7 +57,7 @@ def test_the_place_of_a_window_is_where_it_lies() -> None:
     views = [rng.integers(0, 256, (64, 64, 3)).astype(np.uint8) for _ in range(12)]
     whitening = learn_whitening(views, rng)
     windows = whitening.describe(views[0])
-    row, column = windows.places[7]
+    row, column = divmod(7, windows.shape[1])
     vector = windows.white[7]
     ((like, (x, y)),) = whitening.match(vector[None] / np.linalg.norm(vector), views[0])
     assert (x * 64 - 4, y * 64 - 4) == pytest.approx((column, row))
