@@ -192,9 +192,13 @@ def _sources(
 
 
 def _strongest_parts(candidate: Candidate, parts: Parts) -> Iterator[_Source]:
-    """The parts that raise the class most; only few of them show what is rare."""
+    """The parts that raise the class most; only few of them show what is rare.
+
+    Where none is potent, what most of them show is the class's object.
+    """
     strongest = parts.strongest(candidate.label)
-    for some in (strongest[:COMPARED], strongest[:RARE]):
+    for count in (COMPARED, RARE) if candidate.template.potent else (RARE,):
+        some = strongest[:count]
         yield _Source(candidate, parts.images[some], parts.cells[some])
 
 

@@ -14,7 +14,7 @@ from shortcut_finder.candidates import Candidate
 from shortcut_finder.errors import UnreadableImage
 from shortcut_finder.findings import judge
 from shortcut_finder.parts import Parts
-from shortcut_finder.repeats import commonest, with_motifs, with_windows
+from shortcut_finder.repeats import _strongest_parts, commonest, with_motifs, with_windows
 
 ANT = 0
 COUNTS = (120, 120, 120)
@@ -113,6 +113,21 @@ def test_strong_parts_lead_to_what_cells_do_not_show(
 
 def test_without_strong_parts_nothing_leads_there(hidden: World) -> None:
     assert by_motif(hidden) == []
+
+
+@pytest.mark.parametrize(("potent", "looked_at"), [(True, [12, 5]), (False, [5])])
+def test_a_dozen_parts_are_looked_at_only_where_parts_turn_images_over(
+    hidden: World, potent: bool, looked_at: list[int]
+) -> None:
+    """Otherwise most of the dozen strongest show the class's object."""
+    numbers = np.flatnonzero(hidden.half() & (hidden.records.labels == ANT))[:20]
+    gain = np.linspace(2, 1, len(numbers))
+    cells, labels = np.zeros(20, dtype=np.int64), np.full(20, ANT)
+    parts = Parts(numbers, labels, cells, gain / 2, gain, np.full(20, potent))
+    source = gathered(hidden)[0]
+    source = replace(source, template=replace(source.template, label=ANT, potent=potent), label=ANT)
+    sources = _strongest_parts(source, parts)
+    assert [one.images.tolist() for one in sources] == [numbers[:n].tolist() for n in looked_at]
 
 
 def test_what_is_found_on_one_half_is_tested_on_the_other(
