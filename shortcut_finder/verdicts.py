@@ -46,7 +46,9 @@ def _verdict(finding: Finding, verification: Verification) -> tuple[str, str]:
     if _is_object(finding, verification):
         # What repeats exactly stays worth a look, unless it moves as objects do in all of a class.
         seldom = finding.extent is not None or finding.share < NEARLY_ALL
-        worth = finding.severity != "low" and seldom and not _looks_natural(finding)
+        # Where objects stand, parts of drawn ones all but repeat.
+        plain = finding.suspicion >= BEYOND_DOUBT or not _inside(finding)
+        worth = finding.severity != "low" and seldom and plain and not _looks_natural(finding)
         return "suspect", "medium" if worth else "low"
     if _relied_on(finding, verification) and _artificial(finding, verification):
         if _may_be_object(finding, verification):

@@ -309,15 +309,20 @@ def with_rival(world: World) -> World:
 
 
 @pytest.mark.parametrize(
-    ("place", "share", "severity"),
-    [("fixed", 0.3, "medium"), ("moving", 0.3, "medium"), ("moving", 0.9, "low")],
+    ("place", "share", "suspicion", "severity"),
+    [
+        ("fixed", 0.3, 0.9, "medium"),
+        ("moving", 0.3, 0.9, "medium"),
+        ("moving", 0.3, 0.7, "low"),
+        ("moving", 0.9, 0.9, "low"),
+    ],
 )
 def test_what_the_class_is_recognised_by_is_no_shortcut(
-    place: str, share: float, severity: str, request: pytest.FixtureRequest
+    place: str, share: float, suspicion: float, severity: str, request: pytest.FixtureRequest
 ) -> None:
-    """What repeats exactly stays worth a look, unless it moves as objects do in all of a class."""
+    """What repeats without doubt stays worth a look, unless it is in all of a class, anywhere."""
     world, finding = request.getfixturevalue(place)
-    finding = replace(finding, region="centre", share=share)
+    finding = replace(finding, region="centre", share=share, suspicion=suspicion)
     (found,) = verified(with_rival(world), EITHER, [finding])
     assert found.verification.holds
     assert (found.verdict, found.severity) == ("suspect", severity)
