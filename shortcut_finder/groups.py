@@ -643,15 +643,17 @@ def cells_around(
         grid: rows and columns of cells.
 
     Returns:
-        By number of the image, the cells that hang together with the middle, (row, column) of bool;
-        only images whose middle stands out from the cells of other images.
+        By number of the image, the cells that hang together with the middle, (row, column) of bool:
+        nearer to the middles than to the cells of other images; only images whose own middle is.
     """
     chosen = np.union1d(members, others)
     cells = _read_cells(folder, chosen)
     inside, outside = (cells[np.searchsorted(chosen, some)] for some in (members, others))
     middle = inside[np.arange(len(members)), middles].mean(axis=0)
     vector = middle - outside.mean(axis=(0, 1))
-    limit = np.quantile(outside @ vector, 1 - TAIL)
+    usual, seldom = (outside @ vector).mean(), np.quantile(outside @ vector, 1 - TAIL)
+    # What a cell sees reaches beyond it, so that those beside the thing are a little like it, too.
+    limit = max(seldom, (usual + middle @ vector) / 2)
     alike = (inside @ vector >= limit).reshape(-1, *grid)
     return {
         image: _connected(covered, int(at))

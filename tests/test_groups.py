@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import pytest
 from synthetic import FIXED_CELL, GRID, Thing, World, make_world, unit
 
@@ -12,13 +13,14 @@ from shortcut_finder import groups
 from shortcut_finder.groups import (
     Template,
     background_cells,
+    cells_around,
     discovery_half,
     match_templates,
     matching_cells,
     place_concentration,
     place_likeness,
 )
-from shortcut_finder.shards import read_shards, unit_cells
+from shortcut_finder.shards import ARRAYS, read_shards, shard_path, unit_cells, write_shard
 
 
 def members(world: World, template: Template) -> set[int]:
@@ -219,3 +221,23 @@ def test_the_cells_of_a_background_are_those_that_other_images_have_not(tmp_path
     # The fourth row, and the usual tenth of everything else.
     assert covered[3].min() > 0.95
     assert np.delete(covered, 3, axis=0).max() < 0.4
+
+
+def test_cells_beside_a_thing_do_not_belong_to_it(tmp_path: Path) -> None:
+    """They see a little of it: more than nearly all cells of other images do, but not half."""
+    rng, places = np.random.default_rng(0), GRID[0] * GRID[1]
+    look, cells = unit(rng.normal(size=48)), unit(rng.normal(size=(80, places, 48)))
+    carriers, others, middle = np.arange(40), np.arange(40, 80), 27
+    for beside, like in ((0, 1.0), (1, 1.0), (-1, 0.4)):
+        noise = rng.normal(size=(40, 48))
+        noise = unit(noise - (noise @ look)[:, None] * look)
+        cells[:40, middle + beside] = like * look + np.sqrt(1 - like**2) * noise
+    table = pd.DataFrame({"index": np.arange(80), "image": [f"{n}.png" for n in range(80)]})
+    stored = np.round(cells * 127).astype(np.int8).reshape(80, *GRID, 48)
+    arrays = dict.fromkeys(ARRAYS, np.zeros((80, 1)))
+    write_shard(shard_path(tmp_path, 0), table, {**arrays, "cells": stored})
+    found = cells_around(tmp_path, carriers, np.full(40, middle), others, GRID)
+    assert list(found) == carriers.tolist()
+    share = np.mean([covered.ravel() for covered in found.values()], axis=0)
+    assert share[[middle, middle + 1]].min() == 1
+    assert share[middle - 1] < 0.2
