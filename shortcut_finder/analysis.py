@@ -37,6 +37,7 @@ from shortcut_finder.metadata import Column, metadata_columns, telling_columns
 from shortcut_finder.objects import Outlines, cover_cells, take_outlines
 from shortcut_finder.offenders import rank_offenders
 from shortcut_finder.parts import Parts
+from shortcut_finder.placing import to_the_pixel
 from shortcut_finder.properties import PROPERTIES
 from shortcut_finder.records import Records, read_records
 from shortcut_finder.region_findings import (
@@ -169,7 +170,8 @@ def scan(
                 progress=progress,
             )
             judged = replace(judged, findings=ranked(found))
-    judged = replace(judged, findings=worth_listing(judged.findings))
+    listed = (to_the_pixel(one, scene) for one in worth_listing(judged.findings))
+    judged = replace(judged, findings=tuple(listed))
     image_table = _image_table(records, images, classifier, where.shares, judged.findings)
     run = Run(
         folder=folder,

@@ -387,7 +387,7 @@ def _places(run: Run, carriers: pd.DataFrame, read: Reader) -> dict[str, tuple[P
     for _, rows in carriers.groupby("finding", sort=True):
         ordered = rows.sort_values(["score", "image"], ascending=[False, True])
         boxes = _boxes(run, ordered)
-        exact = placed_boxes(_pictures(list(boxes), read), boxes)
+        exact = placed_boxes(boxes, read)
         for image, box in boxes.items():
             places[image] = (*places.get(image, ()), exact.get(image, box))
     return places

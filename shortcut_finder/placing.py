@@ -6,15 +6,27 @@ images are aligned, and where they all agree is the thing.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, replace
+from typing import TypeVar
 
 import numpy as np
 from PIL import Image
 from scipy import ndimage
 
+from shortcut_finder.errors import UnreadableImage
+from shortcut_finder.findings import Finding
 from shortcut_finder.rigidity import grey_image, locate, measure_rigidity
+from shortcut_finder.suspicion import EXACT, is_all_over
+from shortcut_finder.views import Scene
 
 PixelBox = tuple[int, int, int, int]
+Name = TypeVar("Name", bound=Hashable)
+
+# Kinds of findings that have a place in the image, and images of one that are placed to the pixel,
+# those that carry it most surely.
+PLACED, MOST = ("patch", "corner", "overlay"), 2000
 
 # Images that are aligned to learn what the thing looks like.
 COMPARED = 24
@@ -31,42 +43,110 @@ LARGEST = 0.8
 EDGE = 2
 
 
+@dataclass(frozen=True, eq=False)
+class _Seen:
+    """One image, and where in it the thing should be.
+
+    Attributes:
+        size: width and height of the picture.
+        grey: grey levels, scaled down, (row, column).
+        box: where to look, in pixels of the picture.
+    """
+
+    size: tuple[int, int]
+    grey: np.ndarray
+    box: PixelBox
+
+    @property
+    def scale(self) -> float:
+        """Pixels of the grey levels for one of the picture."""
+        return float(self.grey.shape[1] / self.size[0])
+
+
 def placed_boxes(
-    pictures: Mapping[str, Image.Image], boxes: Mapping[str, PixelBox]
-) -> dict[str, PixelBox]:
+    boxes: Mapping[Name, PixelBox], read: Callable[[Name], Image.Image]
+) -> dict[Name, PixelBox]:
     """Boxes around a repeated thing, to the pixel.
 
     Args:
-        pictures: upright pictures by image, likeliest member first.
-        boxes: where the thing was found in each, in pixels of the picture.
+        boxes: where the thing was found in each image, in pixels of the upright picture, likeliest
+            member first.
+        read: the upright picture of an image; those that raise `UnreadableImage` are left out.
 
     Returns:
         A box for every image in which the thing could be placed; none at all where the images do
         not repeat it exactly.
     """
-    names = [name for name in pictures if name in boxes]
-    if len(names) < FEWEST:
+    learned = _seen(list(boxes)[:COMPARED], boxes, read)
+    if len(learned) < FEWEST:
         return {}
-    greys = [grey_image(pictures[name]) for name in names]
-    scales = [g.shape[1] / pictures[n].width for g, n in zip(greys, names, strict=True)]
-    centres = np.array([_centre(pictures[name], boxes[name]) for name in names])
-    medoid = measure_rigidity(greys[:COMPARED], centres[:COMPARED]).medoid
-    # Not beyond the border, where the thing's own mirror image would be as good a match.
-    within = np.array([boxes[name] for name in names]) * np.array(scales)[:, None]
-    likeness, found = locate(medoid, greys, centres, within)
+    centres = np.array([_centre(one.size, one.box) for one in learned.values()])
+    medoid = measure_rigidity([one.grey for one in learned.values()], centres).medoid
+    likeness, found = _located(medoid, list(learned.values()))
     sure = np.flatnonzero(likeness >= SURE)
     if len(sure) < FEWEST:
         return {}
-    extent = _extent([greys[n] for n in sure[:COMPARED]], found[sure[:COMPARED]], 2 * len(medoid))
+    greys = [one.grey for one in learned.values()]
+    extent = _extent([greys[n] for n in sure], found[sure], 2 * len(medoid))
     if extent is None:
         return {}
     placed = {}
-    for number in sure:
-        x, y = found[number]
-        box = np.array((x + extent[0], y + extent[1], x + extent[2], y + extent[3]))
-        sides = box / scales[number] + (-EDGE, -EDGE, EDGE, EDGE)
-        placed[names[number]] = _inside(sides, pictures[names[number]])
+    for name in boxes:
+        for one in _seen([name], boxes, read).values():
+            (like,), (middle,) = _located(medoid, [one])
+            if like >= SURE:
+                corners = np.tile(middle, 2) + extent
+                sides = corners / one.scale + (-EDGE, -EDGE, EDGE, EDGE)
+                placed[name] = _inside(sides, one.size)
     return placed
+
+
+def _seen(
+    names: Iterable[Name], boxes: Mapping[Name, PixelBox], read: Callable[[Name], Image.Image]
+) -> dict[Name, _Seen]:
+    """Those images that can be read now."""
+    found = {}
+    for name in names:
+        with suppress(UnreadableImage):
+            picture = read(name)
+            found[name] = _Seen(picture.size, grey_image(picture), boxes[name])
+    return found
+
+
+def _located(medoid: np.ndarray, images: Sequence[_Seen]) -> tuple[np.ndarray, np.ndarray]:
+    """How like the medoid each image is, and the middle of the thing, x and y in grey pixels.
+
+    Not beyond the border, where the thing's own mirror image would be as good a match.
+    """
+    centres = np.array([_centre(one.size, one.box) for one in images])
+    within = np.array([np.array(one.box) * one.scale for one in images])
+    return locate(medoid, [one.grey for one in images], centres, within)
+
+
+def to_the_pixel(finding: Finding, scene: Scene) -> Finding:
+    """The finding with boxes to the pixel where it repeats exactly, as it was elsewhere.
+
+    Args:
+        finding: at any place; what has none, such as a look or a frame, is left as it is.
+        scene: what the sweep kept, and the pictures behind it.
+    """
+    whole = finding.kind not in PLACED or finding.cells or is_all_over(finding.parts)
+    if whole or finding.parts.get("rigidity", 0.0) < EXACT:
+        return finding
+    members = np.flatnonzero(finding.carries)
+    members = members[np.argsort(-finding.score[members], kind="stable")][:MOST]
+    sizes = scene.records.table[["width", "height"]].to_numpy(dtype=np.int64)
+    listed = {
+        number: scene.preprocessing.to_original(finding.boxes(number), *sizes[number].tolist())
+        for number in members.tolist()
+    }
+    exact = {
+        number: scene.preprocessing.to_input(box, *sizes[number].tolist())
+        for number, box in placed_boxes(listed, scene.read).items()
+    }
+    if not exact:
+        return finding
+    return replace(finding, boxes=lambda number: exact.get(number) or finding.boxes(number))
 
 
 def resembling(
@@ -87,32 +167,29 @@ def resembling(
     if len(accepted) < FEWEST or not others:
         return set(others)
     greys = [grey_image(picture) for picture in accepted.values()][:COMPARED]
-    centres = np.array([_centre(picture, boxes[name]) for name, picture in accepted.items()])
+    centres = np.array([_centre(picture.size, boxes[name]) for name, picture in accepted.items()])
     medoid = measure_rigidity(greys, centres[:COMPARED]).medoid
     usual = float(np.median(locate(medoid, greys, centres[:COMPARED])[0]))
     if usual < SURE:
         return set(others)
-    where = np.array([_centre(picture, boxes[name]) for name, picture in others.items()])
+    where = np.array([_centre(picture.size, boxes[name]) for name, picture in others.items()])
     likeness, _ = locate(medoid, [grey_image(picture) for picture in others.values()], where)
     return {name for name, like in zip(others, likeness, strict=True) if like >= ALIKE * usual}
 
 
-def _centre(picture: Image.Image, box: PixelBox) -> tuple[float, float]:
-    """Middle of a box as fractions x, y of the picture."""
-    x, y = (box[0] + box[2]) / 2 / picture.width, (box[1] + box[3]) / 2 / picture.height
+def _centre(size: tuple[int, int], box: PixelBox) -> tuple[float, float]:
+    """Middle of a box as fractions x, y of a picture of that width and height."""
+    x, y = (box[0] + box[2]) / 2 / size[0], (box[1] + box[3]) / 2 / size[1]
     return min(max(x, 0.0), 1 - 1e-6), min(max(y, 0.0), 1 - 1e-6)
 
 
-def _inside(sides: np.ndarray, picture: Image.Image) -> PixelBox:
+def _inside(sides: np.ndarray, size: tuple[int, int]) -> PixelBox:
+    """Whole pixels within a picture of that width and height, one at least."""
     x0, y0 = np.floor(sides[:2]).astype(int)
     x1, y1 = np.ceil(sides[2:]).astype(int)
-    left, top = int(np.clip(x0, 0, picture.width - 1)), int(np.clip(y0, 0, picture.height - 1))
-    return (
-        left,
-        top,
-        int(np.clip(x1, left + 1, picture.width)),
-        int(np.clip(y1, top + 1, picture.height)),
-    )
+    left, top = (int(np.clip(at, 0, end - 1)) for at, end in zip((x0, y0), size, strict=True))
+    right, bottom = int(np.clip(x1, left + 1, size[0])), int(np.clip(y1, top + 1, size[1]))
+    return left, top, right, bottom
 
 
 def _extent(

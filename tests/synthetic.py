@@ -212,6 +212,7 @@ def make_world(
     for number, start in enumerate(range(0, count, shard)):
         part = order[start : start + shard]
         table = pd.DataFrame({"index": part, "image": [f"{index:04d}.png" for index in part]})
+        table = table.assign(width=SIDE, height=SIDE)
         arrays = {
             "maps": maps[part],
             "shown": np.repeat(labels[part][:, None], 4, axis=1),

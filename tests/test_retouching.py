@@ -172,7 +172,7 @@ def test_a_repeated_thing_is_placed_to_the_pixel() -> None:
         off = rng.integers(-5, 6, 2)
         pictures[str(number)] = image
         boxes[str(number)] = (x + off[0] - 8, y + off[1] - 8, x + off[0] + 33, y + off[1] + 21)
-    placed = placed_boxes(pictures, boxes)
+    placed = placed_boxes(boxes, pictures.__getitem__)
     assert len(placed) >= 11
     for name, box in placed.items():
         # All of it, and hardly more.
@@ -194,7 +194,7 @@ def test_a_thing_at_the_border_is_not_taken_for_its_mirror_image_beyond() -> Non
         x, y = (int(value) for value in rng.integers(0, 3, 2))
         image.paste(tag, (64 - 9 - x, y))
         pictures[str(number)], truth[str(number)] = image, (64 - 9 - x, y, 64 - x, y + 9)
-    placed = placed_boxes(pictures, dict.fromkeys(pictures, (50, 0, 64, 18)))
+    placed = placed_boxes(dict.fromkeys(pictures, (50, 0, 64, 18)), pictures.__getitem__)
     assert len(placed) == len(pictures)
     for name, box in placed.items():
         assert np.abs(np.subtract(box, truth[name])).max() <= 4
@@ -204,7 +204,8 @@ def test_things_that_do_not_repeat_are_not_placed() -> None:
     rng = np.random.default_rng(0)
     noise = rng.integers(0, 256, (12, 32, 32, 3), dtype=np.uint8)
     pictures = {str(n): Image.fromarray(one).resize((128, 128)) for n, one in enumerate(noise)}
-    assert placed_boxes(pictures, dict.fromkeys(pictures, (40, 40, 80, 80))) == {}
+    boxes = dict.fromkeys(pictures, (40, 40, 80, 80))
+    assert placed_boxes(boxes, pictures.__getitem__) == {}
 
 
 @pytest.mark.parametrize("wide", [3, 6, 10])
