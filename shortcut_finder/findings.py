@@ -348,6 +348,7 @@ def _stands_for(kept: _Looked, one: _Looked, labels: np.ndarray) -> bool:
     if not same_images(kept.candidate, one.candidate, labels):
         return False
     differ = (kept.candidate.extent is None) != (one.candidate.extent is None)
+    differ = differ and not (is_all_over(kept.weight) and is_all_over(one.weight))
     return not (differ and one.promising and kept.weight["suspicion"] < BEYOND_DOUBT)
 
 
@@ -435,10 +436,10 @@ def _surer_p(candidate: Candidate, records: Records) -> float:
 
 def _kind(one: _Looked, region: str) -> str:
     extent = one.candidate.extent
-    if region == "frame":
-        return "frame"
     if is_all_over(one.weight):
         return "background"
+    if region == "frame":
+        return "frame"
     # Of what moves cells tell the place too coarsely to compare what shines through.
     if one.exact and extent is not None and one.found.opacity < TRANSLUCENT:
         return "overlay"

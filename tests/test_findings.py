@@ -8,7 +8,7 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
-from PIL import Image
+from PIL import Image, ImageDraw
 from synthetic import FIXED_CELL, GRID, SIDE, Thing, World, make_world, texture
 
 from shortcut_finder import findings, suspicion
@@ -324,9 +324,11 @@ def test_in_doubt_about_its_place_a_thing_goes_to_the_experiments_both_ways(
     found = world.gathered(templates, world.half())
     candidate = next(one for one in found if one.extent is not None)
 
-    def looked(candidate: Candidate, suspected: float, p_surer: float = 1.0) -> findings._Looked:
+    def looked(
+        candidate: Candidate, suspected: float, p_surer: float = 1.0, all_over: float = 0.0
+    ) -> findings._Looked:
         test = {"p_surer": p_surer, "share": 0.3, "elsewhere": 0.0}
-        weight = {"suspicion": suspected, "rigidity": 0.0}
+        weight = {"suspicion": suspected, "rigidity": 0.0, "all_over": all_over}
         return findings._Looked(candidate, test, weight, SimpleNamespace(duplicates=0.0))
 
     def kept(*looks: findings._Looked) -> list[findings._Looked]:
@@ -340,6 +342,10 @@ def test_in_doubt_about_its_place_a_thing_goes_to_the_experiments_both_ways(
     moves = looked(replace(candidate, extent=None), 0.6)
     assert kept(moves, looked(candidate, 0.05)) == [moves]
     assert kept(looked(candidate, 0.6), still)[1:] == []
+    # What is all over the images has no place to be in doubt about.
+    moves = looked(replace(candidate, extent=None), 0.6, all_over=1.0)
+    assert kept(moves, looked(candidate, 0.05, p_surer=1e-9, all_over=1.0)) == [moves]
+    assert findings._kind(moves, "frame") == "background"
 
 
 def test_inside_the_frame_only_a_motif_says_that_a_thing_repeats() -> None:
@@ -470,3 +476,26 @@ def test_what_repeats_where_a_frame_stands_is_the_frame(
     ]
     framed = findings._framed(looked[0], looked, world.records)
     assert suspicion.region_of(framed.candidate, GRID) == region
+
+
+@pytest.mark.parametrize("framed", [True, False])
+def test_a_frame_repeats_all_around(fixed: tuple[World, Judged], framed: bool) -> None:
+    """What is alike in one corner alone is none, wherever cells see it."""
+    world, _ = fixed
+    found = [one for one in world.gathered(world.templates(), world.half()) if one.label == 1]
+    candidate = max(found, key=lambda one: (one.extent is not None, one.template.strength))
+    ring = np.ones(GRID, dtype=bool)
+    ring[2:-2, 2:-2] = False
+    candidate = replace(candidate, extent=ring)
+    pictures = list(world.pictures)
+    for number in world.carriers[0] if framed else ():
+        pictures[number] = pictures[number].copy()
+        draw = ImageDraw.Draw(pictures[number])
+        for wide, shade in ((5, 240), (3, 10)):
+            draw.rectangle((0, 0, SIDE - 1, SIDE - 1), outline=(shade,) * 3, width=wide)
+    scene = replace(world, pictures=pictures).scene()
+    rigid = suspicion.rigidity_of(candidate, scene)[0].gradient
+    assert (rigid > suspicion.ORDINARY) == framed
+    # In the corner itself it repeats.
+    corner = replace(candidate, extent=np.pad([[True]], ((1, 6), (1, 6))))
+    assert suspicion.rigidity_of(corner, scene)[0].gradient > suspicion.ORDINARY
