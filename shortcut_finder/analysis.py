@@ -160,6 +160,8 @@ def scan(
         judged = _with_regions(
             judged, where, scene, half, images.classes, columns, explain, settings.seed
         )
+        exact = (to_the_pixel(one, scene) for one in judged.findings)
+        judged = replace(judged, findings=tuple(exact))
         if settings.verify:
             found = verify(
                 judged.findings,
@@ -170,8 +172,7 @@ def scan(
                 progress=progress,
             )
             judged = replace(judged, findings=ranked(found))
-    listed = (to_the_pixel(one, scene) for one in worth_listing(judged.findings))
-    judged = replace(judged, findings=tuple(listed))
+    judged = replace(judged, findings=worth_listing(judged.findings))
     image_table = _image_table(records, images, classifier, where.shares, judged.findings)
     run = Run(
         folder=folder,

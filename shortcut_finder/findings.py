@@ -111,6 +111,7 @@ class Finding:
         template: what its cells look like; ``None`` for what has no place.
         cells: for what is all over the frame, the cells it covers by number of the image, each
             (row, column) of bool; empty for everything else.
+        exact: whether its boxes are drawn to the pixel, so that they say more than its cells.
         verdict: ``confirmed``, ``present`` or ``suspect``.
         reliance: effect of the thing on the label's probability beyond its controls, with the ends
             of its 95% interval, each in [-1, 1]; NaN where it was not measured.
@@ -142,6 +143,7 @@ class Finding:
     extent: np.ndarray | None = None
     template: Template | None = None
     cells: Mapping[int, np.ndarray] = field(default_factory=dict)
+    exact: bool = False
     verdict: str = "suspect"
     reliance: tuple[float, float, float] = (np.nan, np.nan, np.nan)
     verification: Verification | None = None

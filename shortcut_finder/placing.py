@@ -146,7 +146,8 @@ def to_the_pixel(finding: Finding, scene: Scene) -> Finding:
     }
     if not exact:
         return finding
-    return replace(finding, boxes=lambda number: exact.get(number) or finding.boxes(number))
+    boxes = finding.boxes
+    return replace(finding, exact=True, boxes=lambda number: exact.get(number) or boxes(number))
 
 
 def resembling(

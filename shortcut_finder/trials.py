@@ -141,7 +141,7 @@ def place_trials(finding: Finding, cast: Cast, lab: Lab, rng: np.random.Generato
 def mask_of(finding: Finding, image: int, lab: Lab) -> np.ndarray:
     """The pixels of the model's input that the thing covers in an image."""
     size = lab.scene.preprocessing
-    cells = finding.cells.get(image, finding.extent)
+    cells = finding.cells.get(image, None if finding.exact else finding.extent)
     if cells is not None:
         return cells_mask(cells, size.height, size.width)
     return box_mask(finding.boxes(image), size.height, size.width)

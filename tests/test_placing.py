@@ -42,6 +42,7 @@ def test_boxes_of_what_repeats_exactly_are_drawn_to_the_pixel(
     boxes = found.boxes
     found = replace(found, boxes=lambda n: tuple((np.array(boxes(n)) + around).clip(0, 1)))
     placed = to_the_pixel(found, world.scene())
+    assert placed.exact
     carriers = [n for n in np.flatnonzero(found.carries) if world.order[n] in world.carriers[0]]
     truth = np.array([stamp_of(world, n) for n in carriers])
     off, before = (

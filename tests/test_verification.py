@@ -20,9 +20,10 @@ from shortcut_finder.associations import FAMILIES
 from shortcut_finder.errors import UnreadableImage
 from shortcut_finder.experiments import FEWEST_PAIRS, Arm, Experiment, Verification
 from shortcut_finder.findings import Finding, located
-from shortcut_finder.laboratory import PAIRS
+from shortcut_finder.interventions import box_mask, cells_mask
+from shortcut_finder.laboratory import PAIRS, Lab
 from shortcut_finder.preprocessing import Preprocessing
-from shortcut_finder.trials import LOOKS
+from shortcut_finder.trials import LOOKS, mask_of
 from shortcut_finder.verification import MEASURED, verify
 from shortcut_finder.views import Scene
 
@@ -289,6 +290,18 @@ def test_a_thing_at_changing_places_in_all_of_a_class_may_be_its_object(tmp_path
     assert found.verification.holds
     assert (found.verdict, found.severity) == ("suspect", "medium")
     assert "cannot be told from the class's object" in found.sentence
+
+
+@pytest.mark.parametrize("exact", [True, False])
+def test_what_is_placed_to_the_pixel_is_pasted_and_filled_to_the_pixel(
+    fixed: tuple[World, Finding], exact: bool
+) -> None:
+    world, finding = fixed
+    assert finding.extent is not None
+    tight = replace(finding, exact=exact, boxes=lambda _image: (0.25, 0.25, 0.5, 0.375))
+    mask = mask_of(tight, 0, Lab(world.scene(), RELIES, 8))
+    box = box_mask((0.25, 0.25, 0.5, 0.375), SIDE, SIDE)
+    assert np.array_equal(mask, box if exact else cells_mask(finding.extent, SIDE, SIDE))
 
 
 EITHER = bee_by(lambda pixels: 6 * np.maximum(stamped(pixels), stamped(pixels, 5)) - 2)
