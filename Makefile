@@ -10,8 +10,9 @@ INSTALLED := $(VENV)/installed
 demo: $(INSTALLED)
 	$(BIN)/shortcut-finder demo --out demo-run
 
+# One process a core, each with one thread.
 test: $(INSTALLED)
-	$(BIN)/python -m pytest
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n auto --dist loadscope
 
 test-slow: $(INSTALLED)
 	$(BIN)/python -m pytest -m slow
