@@ -14,6 +14,8 @@ SIDE = 128
 # A ring belongs to the frame where members differ from each other by less than this part of what
 # other images do.
 ALIKE = 0.6
+# Added inside, in those parts: JPEG spreads the colours of the frame's edge.
+EDGE = 2
 
 
 def frame_width(members: Sequence[Image.Image], others: Sequence[Image.Image]) -> float:
@@ -32,7 +34,7 @@ def frame_width(members: Sequence[Image.Image], others: Sequence[Image.Image]) -
     # The outermost pixels may be worn; inside, the first ring that differs ends the frame.
     start = int(np.argmax(alike))
     end = start + int(np.argmin(np.append(alike[start:], False)))
-    return min((end + 1) / SIDE, 0.25)
+    return min((end + 1 + EDGE) / SIDE, 0.25)
 
 
 def _spread(pictures: Sequence[Image.Image]) -> np.ndarray:

@@ -12,7 +12,7 @@ from PIL import Image, ImageCms, PngImagePlugin
 from versions import SIZE, TAG, picture
 
 from shortcut_finder.errors import UnreadableImage
-from shortcut_finder.frames import frame_width
+from shortcut_finder.frames import EDGE, frame_width
 from shortcut_finder.placing import placed_boxes
 from shortcut_finder.reading import decode
 from shortcut_finder.retouching import filled, retouched
@@ -219,7 +219,7 @@ def test_the_width_of_a_frame_is_measured(wide: int) -> None:
     plain = [picture(100 + seed) for seed in range(12)]
     width = frame_width(framed, plain)
     # As a part of each side; the sides differ.
-    assert wide / SIZE[0] <= width <= wide / SIZE[1] + 2.5 / 128
+    assert wide / SIZE[0] + EDGE / 128 <= width <= wide / SIZE[1] + (2.5 + EDGE) / 128
     assert frame_width(plain[:6], plain[6:]) == 0
 
 
