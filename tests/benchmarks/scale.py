@@ -46,7 +46,8 @@ KINDS = 200_000
 SIDE = 224
 STAGES = (
     "read_records", "weigh_regions", "find_templates", "match_templates", "gather_candidates",
-    "repeats", "judge", "find_associations", "metadata_columns", "telling_columns",
+    "with_motifs", "with_windows", "judge", "find_associations", "metadata_columns",
+    "telling_columns",
     "with_companions",
     "_image_table", "_detail", "rank_offenders", "find_confusions",
 )  # fmt: skip
@@ -77,7 +78,8 @@ def write_shards(folder: Path, images: int) -> None:
         for row in np.flatnonzero(carriers[part]):
             near = look + 0.03 * rng.normal(size=WIDTH)
             place = tuple(rng.integers(0, CELLS))
-            cells[row][place] = stored_cells(near / np.linalg.norm(near))
+            near = torch.from_numpy(near / np.linalg.norm(near))
+            cells[row][place] = stored_cells(near).numpy()
         table = pd.DataFrame(rng.normal(size=(len(part), len(PROPERTIES))), columns=PROPERTIES)
         table = table.assign(width=SIDE, height=SIDE)
         table.insert(0, "index", part)

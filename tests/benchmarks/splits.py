@@ -118,7 +118,7 @@ HELD_OUT = _numbered(
             )
         ),
     ],
-    first=8600,
+    first=8900,
 )  # fmt: skip
 
 
