@@ -432,13 +432,17 @@ class Verification:
 
     @property
     def overturns(self) -> bool:
-        """Whether it turns over more images than anything it is held against, by far.
+        """Whether it turns over more images than anything it is held against, by far."""
+        return self.turned >= OVERTURNED and self.beyond_own >= BEYOND_OWN
+
+    @property
+    def overturns_plainly(self) -> bool:
+        """The same where it need not repeat exactly.
 
         Where nothing is left of the class without it, it must say well more than the class's parts.
         """
         object_like = self.surplus is not None and self.surplus.is_plainly_object
-        least = WELL_BEYOND if object_like else BEYOND_OWN
-        return self.turned >= OVERTURNED and self.beyond_own >= least
+        return self.overturns and self.beyond_own >= (WELL_BEYOND if object_like else BEYOND_OWN)
 
     @property
     def within_own(self) -> bool:

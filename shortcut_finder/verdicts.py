@@ -97,9 +97,12 @@ def _behaves(finding: Finding, verification: Verification) -> bool:
     """
     if finding.share >= COMMON:
         return False
-    if finding.region == ANYWHERE and _looks_natural(finding) and finding.share >= USUAL:
+    natural = _looks_natural(finding)
+    if finding.region == ANYWHERE and natural and finding.share >= USUAL:
         return False
-    if finding.region == ANYWHERE and verification.overturns:
+    if finding.region == ANYWHERE and (
+        verification.overturns_plainly if natural else verification.overturns
+    ):
         return True
     wide = finding.extent is not None and finding.extent.mean() >= WIDE and _inside(finding)
     return verification.behaves and not wide

@@ -191,4 +191,5 @@ def test_where_nothing_is_left_of_the_class_a_part_must_say_well_more(
     own = pasted_arm("own", answers(spread(3.0, 1)), answers(spread(-3.0, 5)), answers(spread(-4)))
     made = replace(made, own=replace(own, flips=0.0, low=(BEYOND_OWN + WELL_BEYOND) / 2))
     found = Verification(experiments=(made,), surplus=Surplus(0.1, left, 0.5))
-    assert found.overturns == overturns
+    assert found.overturns
+    assert found.overturns_plainly == overturns

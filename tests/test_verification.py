@@ -18,7 +18,15 @@ from synthetic import CLASSES, FIXED_CELL, GRID, SIDE, Thing, World, make_world,
 from shortcut_finder import verdicts
 from shortcut_finder.associations import FAMILIES
 from shortcut_finder.errors import UnreadableImage
-from shortcut_finder.experiments import FEWEST_PAIRS, Arm, Experiment, Verification
+from shortcut_finder.experiments import (
+    BEYOND_OWN,
+    FEWEST_PAIRS,
+    WELL_BEYOND,
+    Arm,
+    Experiment,
+    Surplus,
+    Verification,
+)
 from shortcut_finder.findings import Finding, located
 from shortcut_finder.interventions import box_mask, cells_mask
 from shortcut_finder.laboratory import PAIRS, Lab
@@ -520,3 +528,17 @@ def test_images_that_are_gone_are_left_out(fixed: tuple[World, Finding]) -> None
     (found,) = verify([finding], scene, RELIES, progress=False)
     assert not {shot.image for shot in found.verification.shots} & gone
     assert found.verdict == "confirmed"
+
+
+@pytest.mark.parametrize(("rigidity", "behaves"), [(0.9, True), (0.1, False)])
+def test_what_repeats_exactly_may_leave_nothing_of_its_class(
+    rigidity: float, behaves: bool, moving: tuple[World, Finding]
+) -> None:
+    """A part of the object, such as the rim of a drawn mug, does so, too, but differs."""
+    finding = replace(moving[1], parts={**moving[1].parts, "rigidity": rigidity}, share=0.2)
+    arm = Arm("flat colour", "control", 0.1, 0.0, 0.6, 0.5, 0.7, 3.0, 1e-9)
+    own = replace(arm, low=(BEYOND_OWN + WELL_BEYOND) / 2)
+    made = Experiment("paste", "random places", PAIRS, 0.1, 0.9, 0.8, (arm,), 1e-9, own)
+    shown = Verification("", (made,), surplus=Surplus(0.1, 1e-9, 0.5))
+    assert shown.overturns
+    assert verdicts._behaves(finding, shown) == behaves
