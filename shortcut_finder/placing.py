@@ -6,9 +6,10 @@ images are aligned, and where they all agree is the thing.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
+from itertools import chain, islice
 from typing import TypeVar
 
 import numpy as np
@@ -62,6 +63,11 @@ class _Seen:
         """Pixels of the grey levels for one of the picture."""
         return float(self.grey.shape[1] / self.size[0])
 
+    @property
+    def centre(self) -> tuple[float, float]:
+        """Middle of the box as fractions x, y of the picture."""
+        return _centre(self.size, self.box)
+
 
 def placed_boxes(
     boxes: Mapping[Name, PixelBox], read: Callable[[Name], Image.Image]
@@ -77,40 +83,37 @@ def placed_boxes(
         A box for every image in which the thing could be placed; none at all where the images do
         not repeat it exactly.
     """
-    learned = _seen(list(boxes)[:COMPARED], boxes, read)
+    images = _seen(boxes, read)
+    learned = dict(islice(images, COMPARED))
     if len(learned) < FEWEST:
         return {}
-    centres = np.array([_centre(one.size, one.box) for one in learned.values()])
-    medoid = measure_rigidity([one.grey for one in learned.values()], centres).medoid
+    greys = [one.grey for one in learned.values()]
+    medoid = measure_rigidity(greys, np.array([one.centre for one in learned.values()])).medoid
     likeness, found = _located(medoid, list(learned.values()))
     sure = np.flatnonzero(likeness >= SURE)
     if len(sure) < FEWEST:
         return {}
-    greys = [one.grey for one in learned.values()]
     extent = _extent([greys[n] for n in sure], found[sure], 2 * len(medoid))
     if extent is None:
         return {}
     placed = {}
-    for name in boxes:
-        for one in _seen([name], boxes, read).values():
-            (like,), (middle,) = _located(medoid, [one])
-            if like >= SURE:
-                corners = np.tile(middle, 2) + extent
-                sides = corners / one.scale + (-EDGE, -EDGE, EDGE, EDGE)
-                placed[name] = _inside(sides, one.size)
+    for name, one in chain(learned.items(), images):
+        (like,), (middle,) = _located(medoid, [one])
+        if like >= SURE:
+            corners = np.tile(middle, 2) + extent
+            sides = corners / one.scale + (-EDGE, -EDGE, EDGE, EDGE)
+            placed[name] = _inside(sides, one.size)
     return placed
 
 
 def _seen(
-    names: Iterable[Name], boxes: Mapping[Name, PixelBox], read: Callable[[Name], Image.Image]
-) -> dict[Name, _Seen]:
-    """Those images that can be read now."""
-    found = {}
-    for name in names:
+    boxes: Mapping[Name, PixelBox], read: Callable[[Name], Image.Image]
+) -> Iterator[tuple[Name, _Seen]]:
+    """Those images that can be read now, one at a time."""
+    for name, box in boxes.items():
         with suppress(UnreadableImage):
             picture = read(name)
-            found[name] = _Seen(picture.size, grey_image(picture), boxes[name])
-    return found
+            yield name, _Seen(picture.size, grey_image(picture), box)
 
 
 def _located(medoid: np.ndarray, images: Sequence[_Seen]) -> tuple[np.ndarray, np.ndarray]:
@@ -118,7 +121,7 @@ def _located(medoid: np.ndarray, images: Sequence[_Seen]) -> tuple[np.ndarray, n
 
     Not beyond the border, where the thing's own mirror image would be as good a match.
     """
-    centres = np.array([_centre(one.size, one.box) for one in images])
+    centres = np.array([one.centre for one in images])
     within = np.array([np.array(one.box) * one.scale for one in images])
     return locate(medoid, [one.grey for one in images], centres, within)
 

@@ -114,8 +114,10 @@ class _Described:
     @property
     def sources(self) -> np.ndarray:
         """Vectors of the windows that others are searched for, (window, component)."""
-        row, column = np.divmod(np.arange(len(self.strength)), self.shape[1])
-        apart = np.flatnonzero((row % STEP == 0) & (column % STEP == 0) & (self.strength > 0))
+        strength = self.strength.reshape(self.shape)
+        lattice = np.zeros_like(strength, dtype=bool)
+        lattice[::STEP, ::STEP] = strength[::STEP, ::STEP] > 0
+        apart = np.flatnonzero(lattice)
         best = np.argsort(-self.strength[apart], kind="stable")[:STRONGEST]
         return self.white[apart[best]]
 

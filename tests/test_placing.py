@@ -9,19 +9,73 @@ import numpy as np
 import pytest
 from PIL import Image
 from synthetic import FIXED_CELL, PIXELS, SIDE, Thing, World, make_world
+from versions import TAG, picture
 
 from shortcut_finder.errors import UnreadableImage
 from shortcut_finder.findings import Finding
-from shortcut_finder.placing import to_the_pixel
+from shortcut_finder.placing import placed_boxes, to_the_pixel
 from shortcut_finder.suspicion import EXACT
 
 STAMP = 16
+
+
+def test_a_repeated_thing_is_placed_to_the_pixel() -> None:
+    rng = np.random.default_rng(0)
+    pictures, boxes, truth = {}, {}, {}
+    tag = picture(0, tag=True).crop((TAG[0], TAG[1], TAG[2] + 1, TAG[3] + 1))
+    for number in range(12):
+        image = picture(number).resize((128, 128))
+        x, y = (int(value) for value in rng.integers(8, 90, 2))
+        image.paste(tag, (x, y))
+        truth[str(number)] = (x, y, x + tag.width, y + tag.height)
+        off = rng.integers(-5, 6, 2)
+        pictures[str(number)] = image
+        boxes[str(number)] = (x + off[0] - 8, y + off[1] - 8, x + off[0] + 33, y + off[1] + 21)
+    placed = placed_boxes(boxes, pictures.__getitem__)
+    assert len(placed) >= 11
+    for name, box in placed.items():
+        # All of it, and hardly more.
+        assert all(box[n] <= truth[name][n] + 1 for n in (0, 1))
+        assert all(box[n] >= truth[name][n] - 1 for n in (2, 3))
+        assert np.abs(np.subtract(box, truth[name])).max() <= 7
+
+
+def test_a_thing_at_the_border_is_not_taken_for_its_mirror_image_beyond() -> None:
+    rng = np.random.default_rng(2)
+    # The same from left and right, with a rim.
+    half = rng.integers(0, 2, (7, 4))
+    pattern = np.pad(np.concatenate([half, half[:, 2::-1]], axis=1), 1, constant_values=1)
+    colours = np.where(pattern[..., None] == 1, (60, 40, 220), (20, 120, 60))
+    tag = Image.fromarray(colours.astype(np.uint8))
+    pictures, truth = {}, {}
+    for number in range(24):
+        image = picture(number).resize((64, 64))
+        x, y = (int(value) for value in rng.integers(0, 3, 2))
+        image.paste(tag, (64 - 9 - x, y))
+        pictures[str(number)], truth[str(number)] = image, (64 - 9 - x, y, 64 - x, y + 9)
+    placed = placed_boxes(dict.fromkeys(pictures, (50, 0, 64, 18)), pictures.__getitem__)
+    assert len(placed) == len(pictures)
+    for name, box in placed.items():
+        assert np.abs(np.subtract(box, truth[name])).max() <= 4
+
+
+def test_things_that_do_not_repeat_are_not_placed() -> None:
+    rng = np.random.default_rng(0)
+    noise = rng.integers(0, 256, (12, 32, 32, 3), dtype=np.uint8)
+    pictures = {str(n): Image.fromarray(one).resize((128, 128)) for n, one in enumerate(noise)}
+    boxes = dict.fromkeys(pictures, (40, 40, 80, 80))
+    assert placed_boxes(boxes, pictures.__getitem__) == {}
 
 
 def world_of(folder: Path, place: int | None, *, rigid: bool = True) -> tuple[World, Finding]:
     thing = Thing(1, 0.4, place, rigid=rigid)
     world = make_world(folder, [thing], counts=(60, 100, 60))
     return world, world.judged().findings[0]
+
+
+@pytest.fixture(scope="module")
+def moving(tmp_path_factory: pytest.TempPathFactory) -> tuple[World, Finding]:
+    return world_of(tmp_path_factory.mktemp("moving"), None)
 
 
 def stamp_of(world: World, number: int) -> np.ndarray:
@@ -53,8 +107,10 @@ def test_boxes_of_what_repeats_exactly_are_drawn_to_the_pixel(
     assert off.mean() < before.mean()
 
 
-def test_images_that_cannot_be_read_keep_the_boxes_of_their_cells(tmp_path: Path) -> None:
-    world, found = world_of(tmp_path, None)
+def test_images_that_cannot_be_read_keep_the_boxes_of_their_cells(
+    moving: tuple[World, Finding],
+) -> None:
+    world, found = moving
     scene = world.scene()
     gone = int(np.flatnonzero(found.carries)[0])
 
@@ -66,11 +122,6 @@ def test_images_that_cannot_be_read_keep_the_boxes_of_their_cells(tmp_path: Path
     placed = to_the_pixel(found, replace(scene, read=read))
     assert placed.boxes(gone) == found.boxes(gone)
     assert placed is not found
-
-
-@pytest.fixture(scope="module")
-def moving(tmp_path_factory: pytest.TempPathFactory) -> tuple[World, Finding]:
-    return world_of(tmp_path_factory.mktemp("moving"), None)
 
 
 def test_what_does_not_repeat_keeps_its_boxes(

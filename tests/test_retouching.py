@@ -13,7 +13,6 @@ from versions import SIZE, TAG, picture
 
 from shortcut_finder.errors import UnreadableImage
 from shortcut_finder.frames import EDGE, frame_width
-from shortcut_finder.placing import placed_boxes
 from shortcut_finder.reading import decode
 from shortcut_finder.retouching import filled, retouched
 from shortcut_finder.reweighting import independent_weights
@@ -157,55 +156,7 @@ def test_damaged_files_are_refused_in_plain_words(name: str) -> None:
             retouched(content, [BOX])
 
 
-# --- where and how large --------------------------------------------------------------------------
-
-
-def test_a_repeated_thing_is_placed_to_the_pixel() -> None:
-    rng = np.random.default_rng(0)
-    pictures, boxes, truth = {}, {}, {}
-    tag = picture(0, tag=True).crop((TAG[0], TAG[1], TAG[2] + 1, TAG[3] + 1))
-    for number in range(12):
-        image = picture(number).resize((128, 128))
-        x, y = (int(value) for value in rng.integers(8, 90, 2))
-        image.paste(tag, (x, y))
-        truth[str(number)] = (x, y, x + tag.width, y + tag.height)
-        off = rng.integers(-5, 6, 2)
-        pictures[str(number)] = image
-        boxes[str(number)] = (x + off[0] - 8, y + off[1] - 8, x + off[0] + 33, y + off[1] + 21)
-    placed = placed_boxes(boxes, pictures.__getitem__)
-    assert len(placed) >= 11
-    for name, box in placed.items():
-        # All of it, and hardly more.
-        assert all(box[n] <= truth[name][n] + 1 for n in (0, 1))
-        assert all(box[n] >= truth[name][n] - 1 for n in (2, 3))
-        assert np.abs(np.subtract(box, truth[name])).max() <= 7
-
-
-def test_a_thing_at_the_border_is_not_taken_for_its_mirror_image_beyond() -> None:
-    rng = np.random.default_rng(2)
-    # The same from left and right, with a rim.
-    half = rng.integers(0, 2, (7, 4))
-    pattern = np.pad(np.concatenate([half, half[:, 2::-1]], axis=1), 1, constant_values=1)
-    colours = np.where(pattern[..., None] == 1, (60, 40, 220), (20, 120, 60))
-    tag = Image.fromarray(colours.astype(np.uint8))
-    pictures, truth = {}, {}
-    for number in range(24):
-        image = picture(number).resize((64, 64))
-        x, y = (int(value) for value in rng.integers(0, 3, 2))
-        image.paste(tag, (64 - 9 - x, y))
-        pictures[str(number)], truth[str(number)] = image, (64 - 9 - x, y, 64 - x, y + 9)
-    placed = placed_boxes(dict.fromkeys(pictures, (50, 0, 64, 18)), pictures.__getitem__)
-    assert len(placed) == len(pictures)
-    for name, box in placed.items():
-        assert np.abs(np.subtract(box, truth[name])).max() <= 4
-
-
-def test_things_that_do_not_repeat_are_not_placed() -> None:
-    rng = np.random.default_rng(0)
-    noise = rng.integers(0, 256, (12, 32, 32, 3), dtype=np.uint8)
-    pictures = {str(n): Image.fromarray(one).resize((128, 128)) for n, one in enumerate(noise)}
-    boxes = dict.fromkeys(pictures, (40, 40, 80, 80))
-    assert placed_boxes(boxes, pictures.__getitem__) == {}
+# --- how wide a frame is --------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("wide", [3, 6, 10])

@@ -47,8 +47,7 @@ SIDE = 224
 STAGES = (
     "read_records", "weigh_regions", "find_templates", "match_templates", "gather_candidates",
     "with_motifs", "with_windows", "judge", "find_associations", "metadata_columns",
-    "telling_columns",
-    "with_companions",
+    "telling_columns", "with_companions",
     "_image_table", "_detail", "rank_offenders", "find_confusions",
 )  # fmt: skip
 
