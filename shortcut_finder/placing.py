@@ -27,7 +27,7 @@ Name = TypeVar("Name", bound=Hashable)
 
 # Kinds of findings that have a place in the image, and images of one that are placed to the pixel,
 # those that carry it most surely.
-PLACED, MOST = ("patch", "corner", "overlay"), 2000
+PLACED, MOST = ("patch", "corner", "edge", "overlay"), 2000
 
 # Images that are aligned to learn what the thing looks like.
 COMPARED = 24
@@ -40,6 +40,8 @@ ALIKE = 0.6
 AGREE = 0.5
 # A thing larger than this part of the window cannot be told from its surroundings.
 LARGEST = 0.8
+# Gaps in it that are closed, in pixels; as much is lost along the border of the window.
+CLOSED = 2
 # Added around the thing: its edges are blurred by scaling and by JPEG blocks, in pixels.
 EDGE = 2
 
@@ -199,7 +201,7 @@ def _inside(sides: np.ndarray, size: tuple[int, int]) -> PixelBox:
 def _extent(
     greys: Sequence[np.ndarray], middles: np.ndarray, size: int
 ) -> tuple[int, int, int, int] | None:
-    """Box around the thing relative to its middle, in pixels; None where it has no clear edge."""
+    """Box around the thing relative to its middle, in pixels; None where it has no clear end."""
     windows = np.stack([_window(g, m, size) for g, m in zip(greys, middles, strict=True)])
     # Beyond the border there is nothing to agree on.
     with np.errstate(invalid="ignore"):
@@ -211,7 +213,7 @@ def _extent(
     if len(usual) == 0:
         return None
     agree = ndimage.median_filter(np.nan_to_num(spread, nan=np.inf), 3) < AGREE * np.median(usual)
-    parts, count = ndimage.label(ndimage.binary_closing(agree, iterations=2))
+    parts, count = ndimage.label(ndimage.binary_closing(agree, iterations=CLOSED))
     if count == 0:
         return None
     middle = slice(size // 2 - size // 8, size // 2 + size // 8)
@@ -220,6 +222,10 @@ def _extent(
     )
     rows, columns = np.nonzero(parts == largest)
     if len(rows) < size or len(rows) > LARGEST * size * size:
+        return None
+    # Of what goes on beyond the window one does not see where it ends.
+    ends = (rows.min(), columns.min(), size - 1 - rows.max(), size - 1 - columns.max())
+    if min(ends) <= CLOSED:
         return None
     half = size // 2
     return (

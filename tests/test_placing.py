@@ -67,6 +67,23 @@ def test_things_that_do_not_repeat_are_not_placed() -> None:
     assert placed_boxes(boxes, pictures.__getitem__) == {}
 
 
+@pytest.mark.parametrize(("wide", "placed"), [(40, True), (110, False)])
+def test_a_banner_that_goes_on_beyond_the_window_is_not_cut_off(wide: int, placed: bool) -> None:
+    rng = np.random.default_rng(3)
+    banner = np.kron(rng.integers(0, 256, (4, wide // 4, 3)), np.ones((4, 4, 1))).astype(np.uint8)
+    pictures = {}
+    for number in range(24):
+        coarse = Image.fromarray(rng.integers(0, 256, (8, 8, 3), dtype=np.uint8))
+        pictures[number] = coarse.resize((128, 128), Image.Resampling.BICUBIC)
+        pictures[number].paste(Image.fromarray(banner), ((128 - wide) // 2, 96))
+    left, right = (128 - wide) // 2, (128 + wide) // 2
+    boxes = dict.fromkeys(pictures, (left - 8, 88, right + 8, 120))
+    found = placed_boxes(boxes, pictures.__getitem__)
+    assert bool(found) == placed
+    for box in found.values():
+        assert np.abs(np.subtract(box, (left, 96, right, 112))).max() <= 7
+
+
 def world_of(folder: Path, place: int | None, *, rigid: bool = True) -> tuple[World, Finding]:
     thing = Thing(1, 0.4, place, rigid=rigid)
     world = make_world(folder, [thing], counts=(60, 100, 60))
@@ -134,6 +151,12 @@ def test_what_does_not_repeat_keeps_its_boxes(
     world, found = moving
     natural = replace(found, parts={**found.parts, "rigidity": EXACT - 0.1})
     assert to_the_pixel(natural, world.scene()) is natural
+
+
+@pytest.mark.parametrize("kind", ["patch", "corner", "edge", "overlay"])
+def test_every_kind_with_a_place_is_placed(moving: tuple[World, Finding], kind: str) -> None:
+    world, found = moving
+    assert to_the_pixel(replace(found, kind=kind), world.scene()).exact
 
 
 @pytest.mark.parametrize("kind", ["frame", "property", "metadata", "region", "background"])
