@@ -316,6 +316,11 @@ class Surplus:
         """Whether it does so beyond doubt."""
         return self.share < ADDED and self.p <= PLAIN
 
+    @property
+    def adds_nothing(self) -> bool:
+        """Whether it is so, and whole images are no surer than the others either."""
+        return self.is_plainly_object and self.p_added > PLAIN
+
 
 def surplus_of(whole: np.ndarray, filled: np.ndarray, others: np.ndarray) -> Surplus | None:
     """Compare images that carry a thing, with and without it, to images of the class that do not.
@@ -434,15 +439,6 @@ class Verification:
     def overturns(self) -> bool:
         """Whether it turns over more images than anything it is held against, by far."""
         return self.turned >= OVERTURNED and self.beyond_own >= BEYOND_OWN
-
-    @property
-    def overturns_plainly(self) -> bool:
-        """The same where it need not repeat exactly.
-
-        Where nothing is left of the class without it, it must say well more than the class's parts.
-        """
-        object_like = self.surplus is not None and self.surplus.is_plainly_object
-        return self.overturns and self.beyond_own >= (WELL_BEYOND if object_like else BEYOND_OWN)
 
     @property
     def within_own(self) -> bool:

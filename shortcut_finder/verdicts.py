@@ -7,7 +7,7 @@ from dataclasses import replace
 
 import numpy as np
 
-from shortcut_finder.experiments import BEYOND_OWN, Experiment, Verification
+from shortcut_finder.experiments import BEYOND_OWN, Experiment, Surplus, Verification
 from shortcut_finder.findings import LEAST, WIDE, Finding
 from shortcut_finder.records import Records
 from shortcut_finder.regions import ANYWHERE
@@ -95,17 +95,25 @@ def _behaves(finding: Finding, verification: Verification) -> bool:
     What most of a class carries may be what the class looks like: the few images without it are
     then the odd ones. And pasting most of the frame pastes the object.
     """
-    if finding.share >= COMMON:
+    if finding.share >= COMMON or _may_be_part(finding, verification.surplus):
         return False
-    natural = _looks_natural(finding)
-    if finding.region == ANYWHERE and natural and finding.share >= USUAL:
-        return False
-    if finding.region == ANYWHERE and (
-        verification.overturns_plainly if natural else verification.overturns
-    ):
+    if finding.region == ANYWHERE and verification.overturns:
         return True
     wide = finding.extent is not None and finding.extent.mean() >= WIDE and _inside(finding)
     return verification.behaves and not wide
+
+
+def _may_be_part(finding: Finding, surplus: Surplus | None) -> bool:
+    """Whether what does not repeat to the pixel may be a part of the object, whatever it says.
+
+    Much of the class carries it at changing places, or it stands where objects do, images with it
+    are no surer than the class's others, and nothing of the class is left without it.
+    """
+    if not _looks_natural(finding):
+        return False
+    if finding.region == ANYWHERE and finding.share >= USUAL:
+        return True
+    return _inside(finding) and surplus is not None and surplus.adds_nothing
 
 
 def _is_object(finding: Finding, verification: Verification) -> bool:

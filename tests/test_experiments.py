@@ -9,12 +9,10 @@ import pytest
 from scipy import stats
 
 from shortcut_finder.experiments import (
-    BEYOND_OWN,
     FEWEST_PAIRS,
     FLOOR,
     OVERTURNED,
     TURNED,
-    WELL_BEYOND,
     Answers,
     Experiment,
     Surplus,
@@ -183,13 +181,17 @@ def test_no_part_turns_over_as_many_as_an_addition_may(turned: float) -> None:
     assert not Verification(experiments=(within,)).overturns
 
 
-@pytest.mark.parametrize(("left", "overturns"), [(0.5, True), (1e-9, False)])
-def test_where_nothing_is_left_of_the_class_a_part_must_say_well_more(
-    left: float, overturns: bool
+@pytest.mark.parametrize(
+    ("share", "left", "added", "nothing"),
+    [
+        (0.1, 1e-9, 0.5, True),
+        # More than its class is recognised by, enough of it left, and surer with it than without.
+        (0.9, 1e-9, 0.5, False),
+        (0.1, 0.5, 0.5, False),
+        (0.1, 1e-9, 1e-5, False),
+    ],
+)
+def test_a_part_adds_nothing_and_leaves_nothing(
+    share: float, left: float, added: float, nothing: bool
 ) -> None:
-    made = paste_experiment(3.0, -3.0, -4.0)
-    own = pasted_arm("own", answers(spread(3.0, 1)), answers(spread(-3.0, 5)), answers(spread(-4)))
-    made = replace(made, own=replace(own, flips=0.0, low=(BEYOND_OWN + WELL_BEYOND) / 2))
-    found = Verification(experiments=(made,), surplus=Surplus(0.1, left, 0.5))
-    assert found.overturns
-    assert found.overturns_plainly == overturns
+    assert Surplus(share, left, added).adds_nothing == nothing

@@ -19,9 +19,7 @@ from shortcut_finder import verdicts
 from shortcut_finder.associations import FAMILIES
 from shortcut_finder.errors import UnreadableImage
 from shortcut_finder.experiments import (
-    BEYOND_OWN,
     FEWEST_PAIRS,
-    WELL_BEYOND,
     Arm,
     Experiment,
     Surplus,
@@ -530,15 +528,16 @@ def test_images_that_are_gone_are_left_out(fixed: tuple[World, Finding]) -> None
     assert found.verdict == "confirmed"
 
 
-@pytest.mark.parametrize(("rigidity", "behaves"), [(0.9, True), (0.1, False)])
-def test_what_repeats_exactly_may_leave_nothing_of_its_class(
-    rigidity: float, behaves: bool, moving: tuple[World, Finding]
+@pytest.mark.parametrize(
+    ("rigidity", "added", "behaves"), [(0.9, 0.5, True), (0.1, 0.5, False), (0.1, 1e-5, True)]
+)
+def test_what_differs_must_leave_or_add_something_whatever_it_says(
+    rigidity: float, added: float, behaves: bool, moving: tuple[World, Finding]
 ) -> None:
-    """A part of the object, such as the rim of a drawn mug, does so, too, but differs."""
+    """A part of the object, such as the rim of a drawn mug or a boat's sail, does neither."""
     finding = replace(moving[1], parts={**moving[1].parts, "rigidity": rigidity}, share=0.2)
-    arm = Arm("flat colour", "control", 0.1, 0.0, 0.6, 0.5, 0.7, 3.0, 1e-9)
-    own = replace(arm, low=(BEYOND_OWN + WELL_BEYOND) / 2)
-    made = Experiment("paste", "random places", PAIRS, 0.1, 0.9, 0.8, (arm,), 1e-9, own)
-    shown = Verification("", (made,), surplus=Surplus(0.1, 1e-9, 0.5))
+    arm = Arm("flat colour", "control", 0.1, 0.0, 0.8, 0.7, 0.9, 4.0, 1e-9)
+    made = Experiment("paste", "random places", PAIRS, 0.1, 0.9, 0.8, (arm,), 1e-9, arm)
+    shown = Verification("", (made,), surplus=Surplus(0.1, 1e-9, added))
     assert shown.overturns
     assert verdicts._behaves(finding, shown) == behaves
