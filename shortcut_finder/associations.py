@@ -6,11 +6,13 @@ whatever they show: where the colours end, how sharp the strongest edges are, ho
 quietest part has. And it sets images apart, where natural classes overlap.
 
 Each family of traits is learned on one half of the images and tested on the other, one class
-against the rest. An association counts as far as it goes beyond what natural classes reach.
+against the rest: all traits together, and one trait alone where a gap sets images apart. An
+association counts as far as it goes beyond what natural classes reach.
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -54,6 +56,9 @@ BINS = 8
 PRIOR = 10
 # Shares of the other classes' images that may look like a member.
 STRANGERS = (0.005, 0.02, 0.05, 0.1, 0.2)
+# Part of the other classes' images whose values show how fast a trait falls off, parts of a class
+# that a cut-off may lie between, and images of either kind that it takes to see anything.
+OUTER, STEPS, FEWEST = 0.1, 40, 5
 # Natural classes differ by less than this many standard deviations in how an image was made, and
 # in what it shows: of five kinds of flower, and of all pairs of them, none stands out.
 NATURAL_MADE, NATURAL_SHOWN = 1.3, 1.8
@@ -140,31 +145,35 @@ def find_associations(
         traits = _columns(table, family)
         for label in classes.tolist():
             tried += _cuts(traits, labels, half, label, name)
+            if family.made:
+                tried += _gap(traits, labels, half, label, name)
     q = false_discovery_rate(np.array([one.p for one in tried]))
-    kept: dict[tuple[int, str], Association] = {}
+    sure: dict[tuple[int, str], list[Association]] = {}
     near: dict[int, Association] = {}
     for one, value in zip(tried, q, strict=True):
         if value > Q_LIMIT or one.share < LIFT * one.elsewhere:
             continue
         # With two classes, "covid is wide" and "the others are narrow" are one statement.
         label = one.label if len(classes) > 2 else -1
-        if one.excess > 0:
-            best = kept.setdefault((label, one.family), replace(one, q=float(value)))
-            # The strictest cut-off may say most and still leave half of the members out.
-            clearer = one if _gain(one) > _gain(best) else best
-            most = max(one.excess, best.excess)
-            kept[label, one.family] = replace(clearer, q=float(value), excess=most)
-        elif one.made and one.excess > NEARLY and one.share >= MOST and value <= PLAIN:
+        sure.setdefault((label, one.family), []).append(replace(one, q=float(value)))
+        if one.made and NEARLY < one.excess <= 0 and one.share >= MOST and value <= PLAIN:
             best = near.setdefault(label, one)
             near[label] = replace(one if one.p < best.p else best, q=float(value))
-    told = {label for label, _ in kept}
-    all_kept = [*kept.values(), *(one for label, one in near.items() if label not in told)]
+    kept = {key: told for key, those in sure.items() if (told := _clearest(those)).excess > 0}
+    told_of = {label for label, _ in kept}
+    all_kept = [*kept.values(), *(one for label, one in near.items() if label not in told_of)]
     found = sorted(all_kept, key=lambda one: (not one.made, -one.excess))
     return [replace(one, shifts=_shifts(table, one, labels)) for one in found]
 
 
-def _gain(one: Association) -> float:
-    return one.share - 2 * one.elsewhere
+def _clearest(cuts: Sequence[Association]) -> Association:
+    """The cut-off that tells members best, with what the one that says most goes beyond nature by.
+
+    The strictest may say most and still leave half of the members out.
+    """
+    most = max(cuts, key=lambda one: one.excess)
+    same = [one for one in cuts if one.label == most.label]
+    return replace(max(same, key=lambda one: one.share - 2 * one.elsewhere), excess=most.excess)
 
 
 def _columns(table: pd.DataFrame, family: Family) -> np.ndarray:
@@ -184,8 +193,7 @@ def _cuts(
     own = labels == label
     # Each half is scored by what the other one taught.
     scores = np.where(half, look_alike(traits, own, ~half), look_alike(traits, own, half))
-    natural = NATURAL_MADE if FAMILIES[family].made else NATURAL_SHOWN
-    natural += NATURAL_PAIR * (len(np.unique(labels)) == 2)
+    apart = _apart(family, labels)
     found = []
     for strangers in STRANGERS:
         beyond = np.empty(len(labels))
@@ -204,7 +212,7 @@ def _cuts(
                 family=family,
                 share=members / max(size, 1),
                 elsewhere=float(carries[~half & ~own].mean()),
-                excess=_excess(members, size, place, rest, natural),
+                excess=_excess(members, size, _doubted(place - 1, rest), apart),
                 p=precedence_p(members, size, place, rest),
                 q=1.0,
                 carries=carries,
@@ -275,18 +283,122 @@ def precedence_p(members: int, size: int, place: int, others: int) -> float:
     return float(stats.nhypergeom.sf(members - 1, size + others, size, place))
 
 
-def _excess(members: int, size: int, place: int, others: int, apart: float) -> float:
+def _apart(family: str, labels: np.ndarray) -> float:
+    """By how many standard deviations natural classes may differ in a family of traits."""
+    natural = NATURAL_MADE if FAMILIES[family].made else NATURAL_SHOWN
+    return natural + NATURAL_PAIR * (len(np.unique(labels)) == 2)
+
+
+def _excess(members: int, size: int, strangers: float, apart: float) -> float:
     """How far a share passes what natural classes reach, of what is left; negative when not.
 
     Natural classes are two normal curves that lie ``apart`` (the binormal model of a ROC curve).
-    Both shares are taken at the unfavourable end of their doubt (Clopper and Pearson 1934).
+    Both shares are taken at the unfavourable end of their doubt (Clopper and Pearson 1934), that of
+    the ``strangers`` by the caller.
     """
-    strangers = float(stats.beta.ppf(1 - DOUBT, place, others - place + 1))
     natural = float(stats.norm.cdf(apart + stats.norm.ppf(strangers)))
     if members == 0 or natural >= 1:
         return -1.0
     low = float(stats.beta.ppf(DOUBT, members, size - members + 1))
     return (low - natural) / (1 - natural)
+
+
+def _doubted(count: int, images: int) -> float:
+    """The largest share that so many of the images leave possible."""
+    return float(stats.beta.ppf(1 - DOUBT, count + 1, images - count))
+
+
+def _gap(
+    traits: np.ndarray, labels: np.ndarray, half: np.ndarray, label: int, family: str
+) -> list[Association]:
+    """What a class has beyond cut-offs in one trait, chosen on one half and tested on the other.
+
+    Few images can lie beyond any cut-off by chance alone, however few they are. But where nothing
+    lies for a long way before the cut-off, next to none of the other images would.
+    """
+    own, apart = labels == label, _apart(family, labels)
+    best = (0.0, np.inf)
+    for values in (*traits.T, *-traits.T):
+        cuts = _cut_offs(values[half & own], values[half & ~own], apart)
+        if max(cuts, default=best) > best:
+            best = max(cuts)
+            # The strictest, and one that leaves out fewer.
+            limits = {best[1], min(limit for excess, limit in cuts if 2 * excess >= best[0])}
+            chosen = values
+    if best[0] <= 0:
+        return []
+    return [_beyond(chosen, limit, labels, half, label, family) for limit in sorted(limits)]
+
+
+def _cut_offs(inside: np.ndarray, outside: np.ndarray, apart: float) -> list[tuple[float, float]]:
+    """How far a class passes natural ones beyond each of some cut-offs, and the cut-offs.
+
+    Args:
+        inside: values of the class's images, (image,).
+        outside: values of the others, (image,).
+        apart: from `_apart`.
+    """
+    if min(len(inside), len(outside)) < FEWEST:
+        return []
+    every = np.unique(np.concatenate([inside, outside]))
+    steps = np.unique(np.quantile(inside, np.arange(1, STEPS) / STEPS, method="nearest"))
+    found = []
+    for step in steps[steps > np.quantile(outside, 1 - OUTER)]:
+        # Half-way into the gap before it.
+        limit = float(every[np.searchsorted(every, step) - 1] + step) / 2
+        members = int((inside > limit).sum())
+        found.append((_excess(members, len(inside), share_beyond(outside, limit), apart), limit))
+    return found
+
+
+def _beyond(
+    values: np.ndarray, limit: float, labels: np.ndarray, half: np.ndarray, label: int, family: str
+) -> Association:
+    """What the tested half says of a cut-off in one trait."""
+    own = labels == label
+    inside, outside = values[~half & own], values[~half & ~own]
+    members, strangers = int((inside > limit).sum()), int((outside > limit).sum())
+    table = (len(inside) + len(outside), members + strangers, len(inside))
+    beyond = values - limit
+    return Association(
+        label=label,
+        family=family,
+        share=members / max(len(inside), 1),
+        elsewhere=strangers / max(len(outside), 1),
+        excess=_excess(members, len(inside), share_beyond(outside, limit), _apart(family, labels)),
+        p=float(stats.hypergeom.sf(members - 1, *table)),
+        q=1.0,
+        carries=beyond > 0,
+        margin=beyond / max(float(beyond[own & (beyond > 0)].std()), 1e-9),
+    )
+
+
+def share_beyond(values: np.ndarray, limit: float) -> float:
+    """The largest share of images that may lie beyond a limit, by how fast their values fall off.
+
+    Beyond the outer tenth values fall off exponentially or faster (peaks over threshold, Pickands
+    1975), unless more images are seen there. Taken at the unfavourable end of all doubt.
+
+    Args:
+        values: (image,).
+        limit: in their units.
+
+    Example:
+        >>> values = np.random.default_rng(0).normal(size=100)
+        >>> [round(share_beyond(values, limit), 4) for limit in (0.0, 3.0, 6.0)]
+        [0.598, 0.0036, 0.0]
+    """
+    beyond = int((values > limit).sum())
+    if beyond == len(values):  # also of none
+        return 1.0
+    counted = _doubted(beyond, len(values))
+    start = float(np.quantile(values, 1 - OUTER))
+    over = values[values > start] - start
+    if len(over) < FEWEST or limit <= start:
+        return counted
+    scale = over.sum() / float(stats.gamma.ppf(DOUBT, len(over)))
+    falls = _doubted(len(over), len(values)) * float(np.exp((start - limit) / scale))
+    return min(counted, max(falls, beyond / len(values)))
 
 
 def _shifts(table: pd.DataFrame, one: Association, labels: np.ndarray) -> tuple[Shift, ...]:

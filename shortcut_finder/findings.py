@@ -377,17 +377,15 @@ def _tells_more(one: _Looked, looked: Sequence[_Looked], labels: np.ndarray) -> 
 def worth_listing(findings: Sequence[Finding]) -> tuple[Finding, ...]:
     """The findings without what was kept for the experiments alone and did not stand out there.
 
-    A mark changes the looks of whole images, too: a look that goes with what experiments confirmed
-    is left out.
+    What another finding of the same images explains is left out, too.
 
     Args:
         findings: strongest first.
     """
     kept: list[Finding] = []
     ordinary: Counter[str] = Counter()
-    confirmed = [f for f in findings if f.verdict == "confirmed" and f.kind not in WHOLE]
     for finding in findings:
-        if finding.kind == "property" and any(_goes_with(finding, one) for one in confirmed):
+        if any(_explains(other, finding) for other in findings):
             continue
         if finding.severity == "low" and finding.kind not in WHOLE:
             ordinary[finding.label] += 1
@@ -397,9 +395,20 @@ def worth_listing(findings: Sequence[Finding]) -> tuple[Finding, ...]:
     return ranked(kept)
 
 
-def _goes_with(one: Finding, other: Finding) -> bool:
-    """Whether two findings of a class stand in the same images."""
-    return one.label == other.label and together(one.carries, other.carries)
+def _explains(reason: Finding, other: Finding) -> bool:
+    """Whether one finding says why there is another one in the same images.
+
+    A mark changes the looks of whole images, too. And a look makes images alike all over the frame,
+    as what is all over them gives them a look: which it is, experiments on the look decide.
+    """
+    if reason.label != other.label or not together(reason.carries, other.carries):
+        return False
+    if other.kind == "property" and reason.kind not in WHOLE:
+        if is_all_over(reason.parts):
+            return reason.severity != "low" and other.verdict != "confirmed"
+        return reason.verdict == "confirmed"
+    spread = other.kind not in WHOLE and is_all_over(other.parts)
+    return spread and reason.kind == "property" and reason.verdict == "confirmed"
 
 
 def _seen(candidate: Candidate, test: dict[str, float], scene: Scene) -> _Seen:

@@ -13,7 +13,7 @@ from shortcut_finder.findings import Finding
 from shortcut_finder.metadata import Column, Companion, Telling, companions
 from shortcut_finder.records import Records
 from shortcut_finder.regions import ANYWHERE
-from shortcut_finder.suspicion import severity_of
+from shortcut_finder.suspicion import is_all_over, severity_of
 from shortcut_finder.texts import percent
 
 _ADVICE = {
@@ -69,8 +69,11 @@ def property_findings(
 def _explains(reason: Finding, look: Association, own: np.ndarray) -> bool:
     """Whether a finding explains a look of its class: in the same images, or in nearly all.
 
-    What stands inside the frame changes neither its border nor the file.
+    What stands inside the frame changes neither its border nor the file. Whether a look explains
+    what is alike all over the frame or the reverse, only experiments can tell.
     """
+    if is_all_over(reason.parts):
+        return False
     there, alike = reason.carries[own], look.carries[own]
     apart = look.family in OUTER and reason.region in (ANYWHERE, "centre")
     everywhere = there.mean() >= NEARLY_ALL and not apart

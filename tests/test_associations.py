@@ -7,6 +7,7 @@ from itertools import combinations
 import numpy as np
 import pandas as pd
 import pytest
+from scipy import stats
 from sklearn.metrics import average_precision_score
 
 from shortcut_finder.associations import (
@@ -15,6 +16,7 @@ from shortcut_finder.associations import (
     find_associations,
     look_alike,
     precedence_p,
+    share_beyond,
 )
 from shortcut_finder.groups import discovery_half
 from shortcut_finder.properties import PROPERTIES
@@ -70,6 +72,36 @@ def test_one_class_of_ten_is_enough() -> None:
     table, labels, _ = planted(0.5, "edge_sharpness", classes=10, per_class=60)
     (one,) = found(table, labels)
     assert (one.label, one.family) == (1, "sharpness")
+
+
+def test_a_gap_tells_in_a_small_set_of_two_classes() -> None:
+    """Counts alone leave it possible that as many of the other class lie beyond by nature."""
+    labels = np.arange(240) % 2
+    for seed in range(5):
+        table = nature(2, 120, seed)
+        carriers = np.random.default_rng(seed).permutation(np.flatnonzero(labels == 1))[:40]
+        table.loc[carriers, "edge_sharpness"] -= 7
+        (one,) = found(table, labels, seed)
+        assert (one.label, one.family) == (1, "sharpness")
+        assert one.shifts[0].trait == "edge_sharpness"
+        assert np.mean(one.carries[carriers]) >= 0.75
+        assert one.elsewhere < 0.05
+
+
+def test_no_more_can_lie_beyond_a_limit_than_values_fall_off_to() -> None:
+    values = np.random.default_rng(0).normal(size=200)
+    limits = np.linspace(-1, 8, 50)
+    shares = [share_beyond(values, limit) for limit in limits]
+    assert all(
+        share >= np.mean(values > limit) for share, limit in zip(shares, limits, strict=True)
+    )
+    far = limits > 3
+    assert (np.array(shares)[far] >= stats.norm.sf(limits[far])).all()
+    assert shares[-1] < 1e-4
+    # What is seen beyond counts, however fast the rest falls off.
+    strays = np.concatenate([values, [7.9, 7.95, 8.1]])
+    assert share_beyond(strays, 7.0) >= 3 / 203
+    assert share_beyond(np.zeros(200), 1.0) > 1e-3
 
 
 def test_a_value_that_repeats_to_the_bit_in_the_middle_of_the_range_is_found() -> None:

@@ -445,6 +445,32 @@ def test_a_look_that_goes_with_a_confirmed_thing_is_left_out(fixed: tuple[World,
     assert len(worth_listing([replace(thing, verdict="suspect"), look])) == 2
 
 
+@pytest.mark.parametrize(
+    ("look_shown", "spread_shown", "severity", "listed"),
+    [
+        ("confirmed", "confirmed", "high", ["property"]),
+        ("confirmed", "suspect", "high", ["property"]),
+        ("suspect", "confirmed", "high", ["background"]),
+        ("suspect", "present", "medium", ["background"]),
+        ("suspect", "present", "low", ["background", "property"]),
+    ],
+)
+def test_of_a_look_and_what_is_all_over_the_same_images_one_is_listed(
+    look_shown: str,
+    spread_shown: str,
+    severity: str,
+    listed: list[str],
+    fixed: tuple[World, Judged],
+) -> None:
+    found = fixed[1].findings[0]
+    parts = {**found.parts, "all_over": 1.0}
+    spread = replace(found, kind="background", verdict=spread_shown, severity=severity, parts=parts)
+    look = replace(
+        found, kind="property", region="sharpness", verdict=look_shown, severity="medium", parts={}
+    )
+    assert sorted(one.kind for one in worth_listing([spread, look])) == listed
+
+
 def test_one_ordinary_group_a_class_is_listed(fixed: tuple[World, Judged]) -> None:
     plain = replace(fixed[1].findings[0], severity="low")
     listed = worth_listing([plain, plain, replace(plain, label="cat")])
