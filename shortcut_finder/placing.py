@@ -42,6 +42,8 @@ AGREE = 0.5
 LARGEST = 0.8
 # Gaps in it that are closed, in pixels; as much is lost along the border of the window.
 CLOSED = 2
+# Images at the limit of membership score less than this part of what is usual.
+WEAK = 2 / 3
 # Added around the thing: its edges are blurred by scaling and by JPEG blocks, in pixels.
 EDGE = 2
 
@@ -131,6 +133,8 @@ def _located(medoid: np.ndarray, images: Sequence[_Seen]) -> tuple[np.ndarray, n
 def to_the_pixel(finding: Finding, scene: Scene) -> Finding:
     """The finding with boxes to the pixel where it repeats exactly, as it was elsewhere.
 
+    Images at the limit of membership that do not show it are no longer listed then.
+
     Args:
         finding: at any place; what has none, such as a look or a frame, is left as it is.
         scene: what the sweep kept, and the pictures behind it.
@@ -151,8 +155,17 @@ def to_the_pixel(finding: Finding, scene: Scene) -> Finding:
     }
     if not exact:
         return finding
-    boxes = finding.boxes
-    return replace(finding, exact=True, boxes=lambda number: exact.get(number) or boxes(number))
+    weak = finding.score[members] < WEAK * np.median(finding.score[members])
+    carries, boxes = finding.carries.copy(), finding.boxes
+    carries[members[weak & ~np.isin(members, list(exact))]] = False
+    return replace(
+        finding,
+        exact=True,
+        carries=carries,
+        score=np.where(carries, finding.score, 0.0),
+        typical=finding.typical[carries[finding.typical]],
+        boxes=lambda number: exact.get(number) or boxes(number),
+    )
 
 
 def resembling(

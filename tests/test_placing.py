@@ -166,3 +166,23 @@ def test_what_has_no_place_of_its_own_is_left_alone(
     world, found = moving
     whole = replace(found, kind=kind)
     assert to_the_pixel(whole, world.scene()) is whole
+
+
+def test_images_at_the_limit_that_do_not_show_the_thing_are_listed_no_more(tmp_path: Path) -> None:
+    world, found = world_of(tmp_path, FIXED_CELL)
+    own = world.records.labels == found.number
+    shows = np.isin(world.order, list(world.carriers[0]))
+    without, shown = np.flatnonzero(own & ~shows)[:4], np.flatnonzero(found.carries & shows)[:4]
+    usual = float(np.median(found.score[found.carries]))
+    score, carries = found.score.copy(), found.carries.copy()
+    carries[without] = True
+    score[without[:2]] = score[shown] = usual / 2
+    score[without[2:]] = usual
+    wrong = replace(found, carries=carries, score=score)
+    placed = to_the_pixel(wrong, world.scene())
+    assert not placed.carries[without[:2]].any()
+    assert not placed.score[without[:2]].any()
+    assert not np.isin(without[:2], placed.typical).any()
+    # Neither alone is enough: not being like a typical member, nor not showing it.
+    assert placed.carries[shown].all()
+    assert placed.carries[without[2:]].all()
