@@ -59,6 +59,8 @@ STRANGERS = (0.005, 0.02, 0.05, 0.1, 0.2)
 # Part of the other classes' images whose values show how fast a trait falls off, parts of a class
 # that a cut-off may lie between, and images of either kind that it takes to see anything.
 OUTER, STEPS, FEWEST = 0.1, 40, 5
+# Images of the other classes that cut-offs are chosen by, at most.
+HELD_AGAINST = 10_000
 # Natural classes differ by less than this many standard deviations in how an image was made, and
 # in what it shows: of five kinds of flower, and of all pairs of them, none stands out.
 NATURAL_MADE, NATURAL_SHOWN = 1.3, 1.8
@@ -212,7 +214,9 @@ def _cuts(
                 family=family,
                 share=members / max(size, 1),
                 elsewhere=float(carries[~half & ~own].mean()),
-                excess=_excess(members, size, _doubted(place - 1, rest), apart),
+                excess=float(
+                    _excess(np.array(members), size, _doubted(np.array(place - 1), rest), apart)
+                ),
                 p=precedence_p(members, size, place, rest),
                 q=1.0,
                 carries=carries,
@@ -289,23 +293,23 @@ def _apart(family: str, labels: np.ndarray) -> float:
     return natural + NATURAL_PAIR * (len(np.unique(labels)) == 2)
 
 
-def _excess(members: int, size: int, strangers: float, apart: float) -> float:
-    """How far a share passes what natural classes reach, of what is left; negative when not.
+def _excess(members: np.ndarray, size: int, strangers: np.ndarray, apart: float) -> np.ndarray:
+    """How far shares pass what natural classes reach, of what is left; negative when not.
 
     Natural classes are two normal curves that lie ``apart`` (the binormal model of a ROC curve).
     Both shares are taken at the unfavourable end of their doubt (Clopper and Pearson 1934), that of
     the ``strangers`` by the caller.
     """
-    natural = float(stats.norm.cdf(apart + stats.norm.ppf(strangers)))
-    if members == 0 or natural >= 1:
-        return -1.0
-    low = float(stats.beta.ppf(DOUBT, members, size - members + 1))
-    return (low - natural) / (1 - natural)
+    natural = stats.norm.cdf(apart + stats.norm.ppf(strangers))
+    possible = (members > 0) & (natural < 1)
+    low = stats.beta.ppf(DOUBT, np.maximum(members, 1), size - members + 1)
+    return np.where(possible, (low - natural) / np.where(natural < 1, 1 - natural, 1.0), -1.0)
 
 
-def _doubted(count: int, images: int) -> float:
-    """The largest share that so many of the images leave possible."""
-    return float(stats.beta.ppf(1 - DOUBT, count + 1, images - count))
+def _doubted(count: np.ndarray, images: int) -> np.ndarray:
+    """The largest shares that so many of the images leave possible; 1 where it is all of them."""
+    count = np.asarray(count)
+    return np.where(count < images, stats.beta.ppf(1 - DOUBT, count + 1, images - count), 1.0)
 
 
 def _gap(
@@ -317,20 +321,26 @@ def _gap(
     lies for a long way before the cut-off, next to none of the other images would.
     """
     own, apart = labels == label, _apart(family, labels)
-    best = (0.0, np.inf)
-    for values in (*traits.T, *-traits.T):
-        cuts = _cut_offs(values[half & own], values[half & ~own], apart)
-        if max(cuts, default=best) > best:
-            best = max(cuts)
-            # The strictest, and one that leaves out fewer.
-            limits = {best[1], min(limit for excess, limit in cuts if 2 * excess >= best[0])}
-            chosen = values
-    if best[0] <= 0:
+    others = np.flatnonzero(half & ~own)
+    others = others[:: max(1, len(others) // HELD_AGAINST)]
+    inside, outside = traits[half & own], traits[others]
+    if min(len(inside), len(outside)) < FEWEST:
         return []
-    return [_beyond(chosen, limit, labels, half, label, family) for limit in sorted(limits)]
+    best, chosen, limits = 0.0, (0, 1), np.empty(0)
+    for way in ((trait, sign) for trait in range(traits.shape[1]) for sign in (1, -1)):
+        trait, sign = way
+        excess, tried = _cut_offs(sign * inside[:, trait], sign * outside[:, trait], apart)
+        if excess.max(initial=0.0) > best:
+            best, chosen = float(excess.max()), way
+            # The strictest, and one that leaves out fewer.
+            limits = np.unique([tried[excess.argmax()], tried[excess >= best / 2].min()])
+    trait, sign = chosen
+    return [_beyond(sign * traits[:, trait], at, labels, half, label, family) for at in limits]
 
 
-def _cut_offs(inside: np.ndarray, outside: np.ndarray, apart: float) -> list[tuple[float, float]]:
+def _cut_offs(
+    inside: np.ndarray, outside: np.ndarray, apart: float
+) -> tuple[np.ndarray, np.ndarray]:
     """How far a class passes natural ones beyond each of some cut-offs, and the cut-offs.
 
     Args:
@@ -338,17 +348,13 @@ def _cut_offs(inside: np.ndarray, outside: np.ndarray, apart: float) -> list[tup
         outside: values of the others, (image,).
         apart: from `_apart`.
     """
-    if min(len(inside), len(outside)) < FEWEST:
-        return []
-    every = np.unique(np.concatenate([inside, outside]))
     steps = np.unique(np.quantile(inside, np.arange(1, STEPS) / STEPS, method="nearest"))
-    found = []
-    for step in steps[steps > np.quantile(outside, 1 - OUTER)]:
-        # Half-way into the gap before it.
-        limit = float(every[np.searchsorted(every, step) - 1] + step) / 2
-        members = int((inside > limit).sum())
-        found.append((_excess(members, len(inside), share_beyond(outside, limit), apart), limit))
-    return found
+    steps = steps[steps > np.quantile(outside, 1 - OUTER)]
+    every = np.sort(np.concatenate([inside, outside]))
+    # Half-way into the gap before each.
+    limits = (every[np.searchsorted(every, steps) - 1] + steps) / 2
+    members = (inside > limits[:, None]).sum(axis=1)
+    return _excess(members, len(inside), share_beyond(outside, limits), apart), limits
 
 
 def _beyond(
@@ -359,13 +365,15 @@ def _beyond(
     inside, outside = values[~half & own], values[~half & ~own]
     members, strangers = int((inside > limit).sum()), int((outside > limit).sum())
     table = (len(inside) + len(outside), members + strangers, len(inside))
+    most = share_beyond(outside, np.array([limit]))
+    (excess,) = _excess(np.array([members]), len(inside), most, _apart(family, labels))
     beyond = values - limit
     return Association(
         label=label,
         family=family,
         share=members / max(len(inside), 1),
         elsewhere=strangers / max(len(outside), 1),
-        excess=_excess(members, len(inside), share_beyond(outside, limit), _apart(family, labels)),
+        excess=float(excess),
         p=float(stats.hypergeom.sf(members - 1, *table)),
         q=1.0,
         carries=beyond > 0,
@@ -373,32 +381,35 @@ def _beyond(
     )
 
 
-def share_beyond(values: np.ndarray, limit: float) -> float:
-    """The largest share of images that may lie beyond a limit, by how fast their values fall off.
+def share_beyond(values: np.ndarray, limits: np.ndarray) -> np.ndarray:
+    """The largest share of images that may lie beyond limits, by how fast their values fall off.
 
     Beyond the outer tenth values fall off exponentially or faster (peaks over threshold, Pickands
     1975), unless more images are seen there. Taken at the unfavourable end of all doubt.
 
     Args:
         values: (image,).
-        limit: in their units.
+        limits: in their units, (limit,).
 
     Example:
         >>> values = np.random.default_rng(0).normal(size=100)
-        >>> [round(share_beyond(values, limit), 4) for limit in (0.0, 3.0, 6.0)]
+        >>> share_beyond(values, np.array([0.0, 3.0, 6.0])).round(4).tolist()
         [0.598, 0.0036, 0.0]
     """
-    beyond = int((values > limit).sum())
-    if beyond == len(values):  # also of none
-        return 1.0
+    if not len(values):
+        return np.ones(len(limits))
+    ordered = np.sort(values)
+    beyond = len(values) - np.searchsorted(ordered, limits, "right")
     counted = _doubted(beyond, len(values))
-    start = float(np.quantile(values, 1 - OUTER))
-    over = values[values > start] - start
-    if len(over) < FEWEST or limit <= start:
+    start = float(np.quantile(ordered, 1 - OUTER))
+    over = ordered[ordered > start] - start
+    if len(over) < FEWEST:
         return counted
     scale = over.sum() / float(stats.gamma.ppf(DOUBT, len(over)))
-    falls = _doubted(len(over), len(values)) * float(np.exp((start - limit) / scale))
-    return min(counted, max(falls, beyond / len(values)))
+    outer = _doubted(np.array(len(over)), len(values))
+    falls = outer * np.exp(np.minimum(start - limits, 0.0) / scale)
+    extrapolated = np.minimum(counted, np.maximum(falls, beyond / len(values)))
+    return np.where(limits > start, extrapolated, counted)
 
 
 def _shifts(table: pd.DataFrame, one: Association, labels: np.ndarray) -> tuple[Shift, ...]:
