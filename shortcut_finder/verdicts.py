@@ -16,6 +16,8 @@ from shortcut_finder.texts import percent
 
 # Share of a class from which what moves and does not repeat may be the usual look of its object.
 USUAL = 0.4
+# Objects seldom keep to the border: to this outermost part of each side, in so many of the images.
+BORDER, KEEPS = 0.15, 0.9
 # Part of the score of an image that depends on how much its label hangs on the thing.
 HANGING = 0.1
 
@@ -85,8 +87,23 @@ def _weight(suspicion: float, severity: str) -> float:
 
 
 def _inside(finding: Finding) -> bool:
-    """Whether it stands where objects do: at changing places, or in the middle of the frame."""
-    return finding.region in (ANYWHERE, "centre")
+    """Whether it stands where objects do: at changing places, or in the middle of the frame.
+
+    What changes its place along the border alone does not.
+    """
+    if finding.region == "centre":
+        return True
+    return finding.region == ANYWHERE and _at_border(finding.place) < KEEPS
+
+
+def _at_border(place: np.ndarray) -> float:
+    """Share of the places, (row, column), that lie along the border; 0 if there are none."""
+    down, across = (
+        np.abs(2 * (np.arange(length) + 0.5) / length - 1) >= 1 - 2 * BORDER
+        for length in place.shape
+    )
+    outer = down[:, None] | across
+    return float(place[outer].sum() / max(place.sum(), 1e-9))
 
 
 def _behaves(finding: Finding, verification: Verification) -> bool:

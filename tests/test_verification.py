@@ -541,3 +541,25 @@ def test_what_differs_must_leave_or_add_something_whatever_it_says(
     shown = Verification("", (made,), surplus=Surplus(0.1, 1e-9, added))
     assert shown.overturns
     assert verdicts._behaves(finding, shown) == behaves
+
+
+@pytest.mark.parametrize(
+    ("rows", "columns", "verdict"),
+    [
+        (slice(-2, None), slice(None), "confirmed"),
+        (slice(None), slice(0, 2), "confirmed"),
+        (slice(None), slice(None), "suspect"),
+        (slice(3, -3), slice(3, -3), "suspect"),
+    ],
+)
+def test_what_moves_along_the_border_alone_is_where_no_object_stands(
+    rows: slice, columns: slice, verdict: str, moving: tuple[World, Finding]
+) -> None:
+    place = np.zeros((16, 16))
+    place[rows, columns] = 1.0
+    # In nearly all images of the class, so that nothing is left to compare.
+    finding = replace(moving[1], place=place / place.sum(), share=0.95)
+    arm = Arm("blur", "fill", 0.1, 0.1, 0.4, 0.3, 0.5, 2.0, 1e-9)
+    made = Experiment("mask", "same place", PAIRS, 0.9, 0.1, 0.4, (arm,), 1e-9)
+    decided = verdicts.decided(finding, Verification("", (made,)), moving[0].records)
+    assert decided.verdict == verdict
