@@ -17,6 +17,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 import pandas as pd
+from numpy.typing import ArrayLike
 from scipy import stats
 
 from shortcut_finder.evidence import false_discovery_rate
@@ -59,7 +60,7 @@ STRANGERS = (0.005, 0.02, 0.05, 0.1, 0.2)
 # Part of the other classes' images whose values show how fast a trait falls off, parts of a class
 # that a cut-off may lie between, and images of either kind that it takes to see anything.
 OUTER, STEPS, FEWEST = 0.1, 40, 5
-# Images of the other classes that cut-offs are chosen by, at most.
+# Of more images of the other classes, every second or third... chooses the cut-offs.
 HELD_AGAINST = 10_000
 # Natural classes differ by less than this many standard deviations in how an image was made, and
 # in what it shows: of five kinds of flower, and of all pairs of them, none stands out.
@@ -214,9 +215,7 @@ def _cuts(
                 family=family,
                 share=members / max(size, 1),
                 elsewhere=float(carries[~half & ~own].mean()),
-                excess=float(
-                    _excess(np.array(members), size, _doubted(np.array(place - 1), rest), apart)
-                ),
+                excess=float(_excess(members, size, _doubted(place - 1, rest), apart)),
                 p=precedence_p(members, size, place, rest),
                 q=1.0,
                 carries=carries,
@@ -293,20 +292,21 @@ def _apart(family: str, labels: np.ndarray) -> float:
     return natural + NATURAL_PAIR * (len(np.unique(labels)) == 2)
 
 
-def _excess(members: np.ndarray, size: int, strangers: np.ndarray, apart: float) -> np.ndarray:
+def _excess(members: ArrayLike, size: int, strangers: ArrayLike, apart: float) -> np.ndarray:
     """How far shares pass what natural classes reach, of what is left; negative when not.
 
     Natural classes are two normal curves that lie ``apart`` (the binormal model of a ROC curve).
     Both shares are taken at the unfavourable end of their doubt (Clopper and Pearson 1934), that of
     the ``strangers`` by the caller.
     """
+    members = np.asarray(members)
     natural = stats.norm.cdf(apart + stats.norm.ppf(strangers))
     possible = (members > 0) & (natural < 1)
     low = stats.beta.ppf(DOUBT, np.maximum(members, 1), size - members + 1)
     return np.where(possible, (low - natural) / np.where(natural < 1, 1 - natural, 1.0), -1.0)
 
 
-def _doubted(count: np.ndarray, images: int) -> np.ndarray:
+def _doubted(count: ArrayLike, images: int) -> np.ndarray:
     """The largest shares that so many of the images leave possible; 1 where it is all of them."""
     count = np.asarray(count)
     return np.where(count < images, stats.beta.ppf(1 - DOUBT, count + 1, images - count), 1.0)
@@ -365,15 +365,14 @@ def _beyond(
     inside, outside = values[~half & own], values[~half & ~own]
     members, strangers = int((inside > limit).sum()), int((outside > limit).sum())
     table = (len(inside) + len(outside), members + strangers, len(inside))
-    most = share_beyond(outside, np.array([limit]))
-    (excess,) = _excess(np.array([members]), len(inside), most, _apart(family, labels))
+    (most,) = share_beyond(outside, np.array([limit]))
     beyond = values - limit
     return Association(
         label=label,
         family=family,
         share=members / max(len(inside), 1),
         elsewhere=strangers / max(len(outside), 1),
-        excess=float(excess),
+        excess=float(_excess(members, len(inside), most, _apart(family, labels))),
         p=float(stats.hypergeom.sf(members - 1, *table)),
         q=1.0,
         carries=beyond > 0,
@@ -406,7 +405,7 @@ def share_beyond(values: np.ndarray, limits: np.ndarray) -> np.ndarray:
     if len(over) < FEWEST:
         return counted
     scale = over.sum() / float(stats.gamma.ppf(DOUBT, len(over)))
-    outer = _doubted(np.array(len(over)), len(values))
+    outer = _doubted(len(over), len(values))
     falls = outer * np.exp(np.minimum(start - limits, 0.0) / scale)
     extrapolated = np.minimum(counted, np.maximum(falls, beyond / len(values)))
     return np.where(limits > start, extrapolated, counted)

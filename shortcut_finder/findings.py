@@ -407,8 +407,8 @@ def _explains(reason: Finding, other: Finding) -> bool:
         if is_all_over(reason.parts):
             return reason.severity != "low" and other.verdict != "confirmed"
         return reason.verdict == "confirmed"
-    spread = other.kind not in WHOLE and is_all_over(other.parts)
-    return spread and reason.kind == "property" and reason.verdict == "confirmed"
+    confirmed = reason.kind == "property" and reason.verdict == "confirmed"
+    return confirmed and is_all_over(other.parts)
 
 
 def _seen(candidate: Candidate, test: dict[str, float], scene: Scene) -> _Seen:

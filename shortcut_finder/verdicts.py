@@ -10,14 +10,14 @@ import numpy as np
 from shortcut_finder.experiments import BEYOND_OWN, Experiment, Surplus, Verification
 from shortcut_finder.findings import LEAST, WIDE, Finding
 from shortcut_finder.records import Records
-from shortcut_finder.regions import ANYWHERE
+from shortcut_finder.regions import ANYWHERE, BORDER, cell_centres
 from shortcut_finder.suspicion import BEYOND_DOUBT, COMMON, EXACT, HIGH, MEDIUM, NEARLY_ALL
 from shortcut_finder.texts import percent
 
 # Share of a class from which what moves and does not repeat may be the usual look of its object.
 USUAL = 0.4
-# Objects seldom keep to the border: to this outermost part of each side, in so many of the images.
-BORDER, KEEPS = 0.15, 0.9
+# Objects seldom keep to the border in so many of the images.
+KEEPS = 0.9
 # Part of the score of an image that depends on how much its label hangs on the thing.
 HANGING = 0.1
 
@@ -98,12 +98,9 @@ def _inside(finding: Finding) -> bool:
 
 def _at_border(place: np.ndarray) -> float:
     """Share of the places, (row, column), that lie along the border; 0 if there are none."""
-    down, across = (
-        np.abs(2 * (np.arange(length) + 0.5) / length - 1) >= 1 - 2 * BORDER
-        for length in place.shape
-    )
-    outer = down[:, None] | across
-    return float(place[outer].sum() / max(place.sum(), 1e-9))
+    centres = cell_centres(np.arange(place.size), (place.shape[0], place.shape[1]))
+    outer = np.minimum(centres, 1 - centres).min(axis=1) <= BORDER
+    return float(place.ravel()[outer].sum() / max(place.sum(), 1e-9))
 
 
 def _behaves(finding: Finding, verification: Verification) -> bool:
