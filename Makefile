@@ -5,7 +5,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 INSTALLED := $(VENV)/installed
 
-.PHONY: demo test test-slow check bench-plantings bench-watermark bench-clean bench-compare bench-scale bench-looks bench-sweep screenshots bench-detect bench-calibration clean
+.PHONY: demo test test-slow check bench-plantings bench-watermark bench-clean bench-compare bench-scale bench-looks bench-backgrounds bench-sweep screenshots bench-detect bench-calibration clean
 
 demo: $(INSTALLED)
 	$(BIN)/shortcut-finder demo --out demo-run
@@ -50,6 +50,11 @@ bench-scale: $(INSTALLED)
 # PHOTOS is any folder of class folders.
 bench-looks: $(INSTALLED)
 	$(BIN)/python tests/benchmarks/looks.py $(PHOTOS)
+
+# PHOTOS is any folder of class folders, OUT a folder that does not exist yet. OPTIONS: see the head
+# of the script.
+bench-backgrounds: $(INSTALLED)
+	$(BIN)/python tests/benchmarks/backgrounds.py $(PHOTOS) --out $(OUT) $(OPTIONS)
 
 # Wants a quiet machine, and about ten minutes of two cores. OPTIONS: see the head of the script.
 bench-sweep: $(INSTALLED)

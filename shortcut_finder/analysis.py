@@ -51,6 +51,7 @@ from shortcut_finder.repeats import with_motifs, with_windows
 from shortcut_finder.run import Run, save_run
 from shortcut_finder.schema import FINDING_COLUMNS, SCHEMA_VERSION
 from shortcut_finder.settings import Settings
+from shortcut_finder.surroundings import find_surroundings
 from shortcut_finder.traits import metadata_findings, property_findings, with_companions
 from shortcut_finder.transplants import transplant
 from shortcut_finder.verification import verify
@@ -163,8 +164,10 @@ def scan(
         exact = (to_the_pixel(one, scene) for one in judged.findings)
         judged = replace(judged, findings=tuple(exact))
         if settings.verify:
+            around = find_surroundings(folder / "shards", records, half, images.classes)
+            around = with_companions(around, records.labels, images.classes, columns)
             found = verify(
-                judged.findings,
+                ranked([*judged.findings, *around]),
                 scene,
                 predict,
                 batch=batch_size(classifier, settings),

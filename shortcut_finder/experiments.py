@@ -165,6 +165,14 @@ class Experiment:
         return self.own is not None and self.own.high < FLOOR
 
     @property
+    def rivals_own(self) -> bool:
+        """Whether it says more than half of what the class's own parts say, by all intervals.
+
+        That is, whether it is nearer to them than to its first control.
+        """
+        return self.own is not None and self.arms[0].low + self.own.low > 0
+
+    @property
     def rules_out(self) -> bool:
         """Whether some control leaves no effect worth the name, at the ends of intervals too."""
         return self.pairs >= FEWEST_PAIRS and any(arm.high < FLOOR for arm in self.arms)
@@ -444,6 +452,11 @@ class Verification:
     def within_own(self) -> bool:
         """Whether the class's own parts are seen to say as much."""
         return any(made.within_own for made in self.experiments)
+
+    @property
+    def rivals_own(self) -> bool:
+        """Whether the model relies on it, and more than half as much as on the class's parts."""
+        return any(made.holds and made.rivals_own for made in self.experiments)
 
     @property
     def ruled_out(self) -> bool:

@@ -31,6 +31,7 @@ from shortcut_finder.regions import (
     ANYWHERE,
     CORNERS,
     EDGES,
+    SURROUNDINGS,
     cell_centres,
     cell_counts,
     cells_at,
@@ -387,6 +388,8 @@ def worth_listing(findings: Sequence[Finding]) -> tuple[Finding, ...]:
     for finding in findings:
         if any(_explains(other, finding) for other in findings):
             continue
+        if finding.region == SURROUNDINGS and finding.verdict != "confirmed":
+            continue
         if finding.severity == "low" and finding.kind not in WHOLE:
             ordinary[finding.label] += 1
             if ordinary[finding.label] > ORDINARY_GROUPS:
@@ -403,8 +406,10 @@ def _explains(reason: Finding, other: Finding) -> bool:
     """
     if reason.label != other.label or not together(reason.carries, other.carries):
         return False
+    if other.region == SURROUNDINGS:
+        return reason.region != SURROUNDINGS and reason.verdict == "confirmed"
     if other.kind == "property" and reason.kind not in WHOLE:
-        if is_all_over(reason.parts):
+        if is_all_over(reason.parts) or reason.region == SURROUNDINGS:
             return reason.severity != "low" and other.verdict != "confirmed"
         return reason.verdict == "confirmed"
     confirmed = reason.kind == "property" and reason.verdict == "confirmed"

@@ -255,13 +255,13 @@ def _draw(indices: np.ndarray, size: int, rng: np.random.Generator) -> np.ndarra
 def _read_cells(folder: Path, chosen: np.ndarray) -> np.ndarray:
     """Unit cells of the images with these (sorted) numbers, (image, cell, width)."""
     parts = []
-    for start, cells in _cell_blocks(folder):
+    for start, cells in cell_blocks(folder):
         here = chosen[(chosen >= start) & (chosen < start + len(cells))] - start
         parts.append(unit_cells(cells[here]))
     return np.concatenate(parts)
 
 
-def _cell_blocks(folder: Path) -> Iterator[tuple[int, np.ndarray]]:
+def cell_blocks(folder: Path) -> Iterator[tuple[int, np.ndarray]]:
     """First image number and stored cells, (image, cell, width), of shard after shard."""
     start = 0
     for shard in read_shards(folder, ["cells"]):
@@ -577,7 +577,7 @@ def match_templates(
     vectors = np.stack([template.vector for template in templates])
     fixed = [number for number, template in enumerate(templates) if template.field is not None]
     fields = np.array([field.ravel() for one in templates if (field := one.field) is not None])
-    for start, stored in _cell_blocks(folder):
+    for start, stored in cell_blocks(folder):
         cells = unit_cells(stored)
         # One flat product with cells last: a batch of small ones takes twice the time.
         answers = vectors @ cells.reshape(-1, cells.shape[-1]).T
@@ -611,7 +611,7 @@ def matching_cells(
     found: list[dict[int, np.ndarray]] = [{} for _ in templates]
     if not wanted.any():
         return found
-    for start, stored in _cell_blocks(folder):
+    for start, stored in cell_blocks(folder):
         block = wanted[:, start : start + len(stored)]
         here = np.flatnonzero(block.any(axis=0))
         if not len(here):

@@ -16,6 +16,8 @@ EDGES = ("top edge", "bottom edge", "left edge", "right edge")
 ANYWHERE = "anywhere"
 # Where the user's boxes or masks say what the object is.
 OBJECT, OUTSIDE = "object", "outside object"
+# What lies around the middle of the frame: half of its area.
+SURROUNDINGS = "surroundings"
 
 
 @dataclass(frozen=True, eq=False)
@@ -61,6 +63,29 @@ def cell_counts(cells: np.ndarray, grid: tuple[int, int]) -> np.ndarray:
         [[0, 2], [1, 0]]
     """
     return np.bincount(cells, minlength=grid[0] * grid[1]).reshape(grid)
+
+
+def from_middle(rows: int, columns: int) -> np.ndarray:
+    """How far each cell or pixel lies from the middle, as part of the side, (row, column).
+
+    The larger of the distances down and across, in [0, 0.5).
+
+    Example:
+        >>> from_middle(1, 4).tolist()
+        [[0.375, 0.125, 0.125, 0.375]]
+    """
+    down, across = (np.abs((np.arange(n) + 0.5) / n - 0.5) for n in (rows, columns))
+    return np.asarray(np.maximum(down[:, None], across[None, :]))
+
+
+def surroundings(rows: int, columns: int) -> np.ndarray:
+    """The cells or pixels around the middle of the frame, half of its area, (row, column) of bool.
+
+    Example:
+        >>> surroundings(10, 10).mean().round(2)
+        np.float64(0.64)
+    """
+    return np.asarray(from_middle(rows, columns) > np.sqrt(0.5) / 2)
 
 
 def _boxes() -> dict[str, list[tuple[float, float, float, float]]]:

@@ -34,6 +34,7 @@ from shortcut_finder.interventions import (
     with_sharpness_of,
 )
 from shortcut_finder.laboratory import Cast, Lab
+from shortcut_finder.regions import SURROUNDINGS, surroundings
 
 # An experiment ends with the first control that the treatment does not beat at this p.
 HOPELESS = 0.05
@@ -41,6 +42,7 @@ HOPELESS = 0.05
 SHOTS = 3
 # What a thing is held against beside its controls, to tell it from the class's true parts.
 OWN = "hottest part of the class itself"
+OWN_MIDDLE = "middle of the same images"
 
 Look = Callable[[np.ndarray, np.ndarray], np.ndarray]
 
@@ -63,7 +65,7 @@ class Trial:
         images: numbers of the treated images.
         arm: how an arm is made of the answers to treatment and control.
         compared: for each control its name and the pixels of treated and control images; made one
-            after the other, since an experiment may end early. `OWN` may come last.
+            after the other, since an experiment may end early. `OWN` or `OWN_MIDDLE` may come last.
     """
 
     name: str
@@ -102,7 +104,7 @@ def made_of(trial: Trial, output: int, lab: Lab) -> Made:
         arms.append(trial.arm(name, answer, against, before))
         if arms[-1].p > HOPELESS or arms[-1].high < FLOOR:
             break
-    own = arms.pop() if arms[-1].name == OWN else None
+    own = arms.pop() if arms[-1].name in (OWN, OWN_MIDDLE) else None
     weakest = int(np.argmin([arm.effect for arm in arms]))
     treated, answer, control, against = seen[weakest]
     experiment = Experiment(
@@ -141,10 +143,23 @@ def place_trials(finding: Finding, cast: Cast, lab: Lab, rng: np.random.Generato
 def mask_of(finding: Finding, image: int, lab: Lab) -> np.ndarray:
     """The pixels of the model's input that the thing covers in an image."""
     size = lab.scene.preprocessing
+    if finding.region == SURROUNDINGS:
+        return surroundings(size.height, size.width)
     cells = finding.cells.get(image, None if finding.exact else finding.extent)
     if cells is not None:
         return cells_mask(cells, size.height, size.width)
     return box_mask(finding.boxes(image), size.height, size.width)
+
+
+def without_it(finding: Finding, image: int, cast: Cast, lab: Lab) -> np.ndarray:
+    """An image with the thing filled.
+
+    To fill a background from the edge of the middle would draw it again, so it is a stranger's.
+    """
+    pixels, mask = lab.pixels(image), mask_of(finding, image, lab)
+    if finding.region == SURROUNDINGS:
+        return paste(pixels, lab.pixels(int(cast.strangers[image % len(cast.strangers)])), mask)
+    return diffused(pixels, mask)
 
 
 def _paste(
@@ -212,6 +227,58 @@ def _masking(cast: Cast, masks: Mapping[int, np.ndarray], lab: Lab) -> Trial:
             yield name, treated, control
 
     return Trial("mask", "same place", images, masked_arm, compared())
+
+
+# Backgrounds: exchange what surrounds the middle of the frame
+
+
+def surroundings_trials(finding: Finding, cast: Cast, lab: Lab) -> list[Trial]:
+    """Surroundings of members on strangers, and those of strangers on members.
+
+    The first is held against the middle of the same members, too.
+    A background says as much from every side; of an object that sticks out of the middle, or stands
+    in a corner, one half of the surroundings holds nothing.
+    """
+    around = mask_of(finding, int(cast.members[0]), lab)
+    count = len(cast.strangers)
+    donors = np.resize(cast.members, count)
+
+    def given(images: np.ndarray, sources: np.ndarray, region: np.ndarray) -> list[np.ndarray]:
+        return [
+            paste(lab.pixels(int(image)), lab.pixels(int(source)), region)
+            for image, source in zip(images, sources, strict=True)
+        ]
+
+    def pasted(sources: np.ndarray, region: np.ndarray) -> list[np.ndarray]:
+        return given(cast.strangers, sources, region)
+
+    def exchanged() -> Iterator[tuple[str, list[np.ndarray], list[np.ndarray]]]:
+        others = np.resize(cast.strangers, len(cast.members))
+        treated = given(cast.members, others, around)
+        kept = given(cast.members, np.roll(cast.members, 1), around)
+        yield "surroundings of another member", treated, kept
+
+    def compared() -> Iterator[tuple[str, list[np.ndarray], list[np.ndarray]]]:
+        treated = pasted(donors, around)
+        yield "surroundings of another class", treated, pasted(cast.hot, around)
+        for side, half in _halves(around).items():
+            name = f"the same, {side} half alone"
+            yield name, pasted(donors, half), pasted(cast.hot, half)
+        yield OWN_MIDDLE, treated, pasted(donors, ~around)
+
+    return [
+        Trial("paste", "same place", cast.strangers, pasted_arm, compared()),
+        Trial("neutralise", "", cast.members, masked_arm, exchanged()),
+    ]
+
+
+def _halves(mask: np.ndarray) -> dict[str, np.ndarray]:
+    """The parts of a region in each half of the frame, by name of the half."""
+    height, width = mask.shape
+    parts = {side: np.zeros_like(mask) for side in ("top", "bottom", "left", "right")}
+    parts["top"][: height // 2] = parts["left"][:, : width // 2] = True
+    parts["bottom"][height // 2 :] = parts["right"][:, width // 2 :] = True
+    return {side: part & mask for side, part in parts.items()}
 
 
 # Diffuse things: neutralise, and impose on others

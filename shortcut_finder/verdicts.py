@@ -10,7 +10,7 @@ import numpy as np
 from shortcut_finder.experiments import BEYOND_OWN, Experiment, Surplus, Verification
 from shortcut_finder.findings import LEAST, WIDE, Finding
 from shortcut_finder.records import Records
-from shortcut_finder.regions import ANYWHERE, BORDER, cell_centres
+from shortcut_finder.regions import ANYWHERE, BORDER, SURROUNDINGS, cell_centres
 from shortcut_finder.suspicion import BEYOND_DOUBT, COMMON, EXACT, HIGH, MEDIUM, NEARLY_ALL
 from shortcut_finder.texts import percent
 
@@ -45,6 +45,8 @@ def _verdict(finding: Finding, verification: Verification) -> tuple[str, str]:
     What may be natural, a look or a thing where objects stand, is low unless it is shown to be
     relied on or beyond doubt.
     """
+    if finding.region == SURROUNDINGS:
+        return ("confirmed", "high") if verification.rivals_own else ("suspect", "low")
     if _is_object(finding, verification):
         # What repeats exactly stays worth a look, unless it moves as objects do in all of a class.
         seldom = finding.extent is not None or finding.share < NEARLY_ALL
@@ -196,7 +198,13 @@ def _hanging(score: np.ndarray, without: Mapping[int, float], records: Records) 
 def _says(finding: Finding, verification: Verification) -> str:
     """What the experiments showed, in a sentence or two."""
     said = [_outcome(finding, one) for one in verification.experiments if one.holds]
-    if _is_object(finding, verification):
+    if finding.region == SURROUNDINGS:
+        if verification.rivals_own:
+            said.append(
+                "On other images it says more than half of what its own middle does, and every "
+                "side says it: the class is told by its background."
+            )
+    elif _is_object(finding, verification):
         said.append(
             f"Without it these images are less surely {finding.label} than other images of the "
             "class are, so it is part of what the class is recognised by, not an addition."

@@ -25,9 +25,17 @@ from shortcut_finder.experiments import (
     surplus_of,
 )
 from shortcut_finder.findings import Finding
-from shortcut_finder.interventions import diffused
 from shortcut_finder.laboratory import BATCH, FEWEST_DONORS, Cast, Lab, Predict, cast_for
-from shortcut_finder.trials import LOOKS, Made, look_trials, made_of, mask_of, place_trials
+from shortcut_finder.regions import SURROUNDINGS
+from shortcut_finder.trials import (
+    LOOKS,
+    Made,
+    look_trials,
+    made_of,
+    place_trials,
+    surroundings_trials,
+    without_it,
+)
 from shortcut_finder.verdicts import decided
 from shortcut_finder.views import Scene
 
@@ -69,7 +77,7 @@ def verify(
 
 def _verified(finding: Finding, cast: Cast, lab: Lab, rng: np.random.Generator) -> Verification:
     """The experiments that can be made of a finding."""
-    diffuse = finding.kind == "property"
+    diffuse, around = finding.kind == "property", finding.region == SURROUNDINGS
     if finding.kind == "metadata":
         return Verification("a column of the metadata can be neither pasted nor masked")
     if diffuse and finding.region not in LOOKS:
@@ -83,21 +91,27 @@ def _verified(finding: Finding, cast: Cast, lab: Lab, rng: np.random.Generator) 
         for what, images in (("paste", cast.strangers), ("mask", cast.members))
         if len(images) < FEWEST_PAIRS
     ]
-    trials = look_trials(finding, cast, lab) if diffuse else place_trials(finding, cast, lab, rng)
+    if diffuse:
+        trials = look_trials(finding, cast, lab)
+    elif around:
+        trials = surroundings_trials(finding, cast, lab)
+    else:
+        trials = place_trials(finding, cast, lab, rng)
     made: list[Made] = []
     masked: tuple[np.ndarray, Answers] | None = None
     natural = finding.severity == "low" and not diffuse
+    stands_out = _rivals_own if around else _stands_out
     for trial in trials:
         # What looks natural is masked only where pasting sets it apart from parts of the class.
-        idle = natural and any(not _stands_out(one.experiment) for one in made)
+        idle = natural and any(not stands_out(one.experiment) for one in made)
         if len(trial.images) >= FEWEST_PAIRS and not idle:
             made.append(made_of(trial, cast.output, lab))
             if trial.name == "mask":
                 masked = trial.images, made[-1].first
     without: dict[int, float] = {}
     surplus: Surplus | None = None
-    stands_out = any(_stands_out(one.experiment) for one in made)
-    if not diffuse and (stands_out or not natural):
+    told = any(stands_out(one.experiment) for one in made)
+    if not diffuse and (told or not natural):
         without, surplus = _without(finding, cast, lab, masked)
     lab.forget()
     return Verification(
@@ -112,6 +126,11 @@ def _verified(finding: Finding, cast: Cast, lab: Lab, rng: np.random.Generator) 
 def _stands_out(made: Experiment) -> bool:
     """Whether it beats its controls, and the class's own parts where there are any."""
     return made.beats_all and (made.own is None or made.beyond_own >= BEYOND_OWN)
+
+
+def _rivals_own(made: Experiment) -> bool:
+    """Whether a background beats its controls, and says much of what the object does."""
+    return made.beats_all and made.rivals_own
 
 
 def _without(
@@ -137,7 +156,7 @@ def _without(
         log_odds = dict(zip(masked[0].tolist(), masked[1].log_odds.tolist(), strict=True))
     ahead = [int(n) for n in images if int(n) not in log_odds]
     if ahead:
-        filled = (diffused(lab.pixels(n), mask_of(finding, n, lab)) for n in ahead)
+        filled = (without_it(finding, n, cast, lab) for n in ahead)
         log_odds |= dict(
             zip(ahead, lab.answers(filled, cast.output).log_odds.tolist(), strict=True)
         )

@@ -153,7 +153,7 @@ def test_only_the_discovery_half_is_looked_at(tmp_path: Path) -> None:
     look = unit(np.random.default_rng(2).normal(size=48)).astype(np.float32)
     templates = world.templates()
     planted = make_world(tmp_path / "planted", [])
-    original = groups._cell_blocks
+    original = groups.cell_blocks
 
     def with_a_thing(folder: Path):  # type: ignore[no-untyped-def]
         for start, cells in original(folder):
@@ -164,7 +164,7 @@ def test_only_the_discovery_half_is_looked_at(tmp_path: Path) -> None:
             yield start, cells
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(groups, "_cell_blocks", with_a_thing)
+        patch.setattr(groups, "cell_blocks", with_a_thing)
         again = planted.templates()
     assert len(again) == len(templates)
     for one, two in zip(templates, again, strict=True):

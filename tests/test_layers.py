@@ -36,7 +36,7 @@ LAYERS = (
     ("sentences", "windows"),
     ("findings",),
     ("offenders", "traits", "laboratory", "verdicts", "repeats"),
-    ("trials", "region_findings", "transplants"),
+    ("trials", "region_findings", "surroundings", "transplants"),
     ("verification",),
     ("pictures", "charts"),
     ("notebook",),
