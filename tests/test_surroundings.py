@@ -58,7 +58,7 @@ def rose_by(evidence: Callable[[np.ndarray], np.ndarray]) -> Model:
 
 
 BY_BACKGROUND = rose_by(lambda pixels: 4 * greenness(pixels, AROUND) + redness(pixels))
-BY_OBJECT = rose_by(lambda pixels: 4 * redness(pixels) + 0.5 * greenness(pixels, AROUND))
+BY_OBJECT = rose_by(lambda pixels: 4 * redness(pixels) + 1.2 * greenness(pixels, AROUND))
 
 
 def by_top_left(pixels: np.ndarray) -> np.ndarray:
