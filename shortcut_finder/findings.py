@@ -76,6 +76,9 @@ WIDE = 0.25
 MARGIN = 0.25
 # Correlation of two candidates' members within a class from which they are the same.
 THE_SAME = 0.9
+# Part of a background's images that another thing must be in to be why they are alike; in fewer of
+# them it is a piece of it.
+MOST = 0.75
 # Side of a window that repeats, as part of the frame's.
 PATTERN = 0.125
 # Below this share of common grey variance an exact repetition is seen through.
@@ -289,7 +292,7 @@ def _extended(one: _Looked, scene: Scene, lacking: np.ndarray) -> _Looked:
         if images.any() and (name == "share" or listed.template.shared):
             test[name] = float(listed.carries[images].mean())
     weight = one.weight
-    if weight["spot"] > 0:
+    if weight["spot"] > 0 or weight["all_over"] > 0:
         # More of the class may carry it than the template was sure of.
         weight = weigh(one.candidate, test, scene.records)
     return replace(one, candidate=listed, test=test, weight=weight)
@@ -407,7 +410,9 @@ def _explains(reason: Finding, other: Finding) -> bool:
     if reason.label != other.label or not together(reason.carries, other.carries):
         return False
     if other.region == SURROUNDINGS:
-        return reason.region != SURROUNDINGS and reason.verdict == "confirmed"
+        if reason.region in (SURROUNDINGS, "centre") or reason.verdict != "confirmed":
+            return False
+        return bool(reason.carries[other.carries].mean() >= MOST)
     if other.kind == "property" and reason.kind not in WHOLE:
         if is_all_over(reason.parts) or reason.region == SURROUNDINGS:
             return reason.severity != "low" and other.verdict != "confirmed"

@@ -7,7 +7,7 @@ from dataclasses import replace
 
 import numpy as np
 
-from shortcut_finder.experiments import BEYOND_OWN, Experiment, Surplus, Verification
+from shortcut_finder.experiments import BEYOND_OWN, WELL_BEYOND, Experiment, Surplus, Verification
 from shortcut_finder.findings import LEAST, WIDE, Finding
 from shortcut_finder.records import Records
 from shortcut_finder.regions import ANYWHERE, BORDER, SURROUNDINGS, cell_centres
@@ -116,7 +116,10 @@ def _behaves(finding: Finding, verification: Verification) -> bool:
     if finding.region == ANYWHERE and verification.overturns:
         return True
     wide = finding.extent is not None and finding.extent.mean() >= WIDE and _inside(finding)
-    return verification.behaves and not wide
+    # Some images show more of the object than others do, and are surer for it.
+    doubtful = _looks_natural(finding) and _inside(finding)
+    more = doubtful and verification.beyond_own < WELL_BEYOND
+    return verification.behaves and not wide and not more
 
 
 def _may_be_part(finding: Finding, surplus: Surplus | None) -> bool:

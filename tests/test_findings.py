@@ -182,6 +182,24 @@ def test_what_is_all_over_nearly_all_of_a_class_may_be_its_look(tmp_path: Path) 
     assert suspected(0.9, 0.3) < suspicion.MEDIUM
 
 
+def test_a_background_is_judged_by_all_the_images_that_are_listed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Drawn digits of one class are alike all over, and a template is sure of some of them only."""
+    world = make_world(tmp_path, [Thing(1, 0.5, rigid=False)], counts=COUNTS)
+    records = world.records
+    candidate = world.gathered(world.templates(), world.half())[0]
+    test = {"share": 0.5, "elsewhere": 0.0, "all_over": 0.3, "rigidity": 0.0}
+    test |= {"natural_rigidity": 0.3, "control_rigidity": 0.3}
+    weight = suspicion.weigh(candidate, dict(test), records)
+    sure = findings._Looked(candidate, test, weight, Rigidity(0, 0, 0, np.zeros((1, 1))))
+    listed = replace(candidate, membership=np.where(records.labels == candidate.label, 1.0, -1.0))
+    monkeypatch.setattr(findings, "reach", lambda *_: listed)
+    scene = Scene(records, lambda number: world.pictures[number], Preprocessing(SIDE, SIDE))
+    extended = findings._extended(sure, scene, np.zeros(len(records.labels), dtype=bool))
+    assert weight["suspicion"] >= suspicion.MEDIUM > extended.weight["suspicion"]
+
+
 def test_a_background_is_located_by_its_cells(woven: tuple[World, list[Finding]]) -> None:
     world, found = woven
     (located_one,) = located(found[:1], world.labels, world.folder, GRID)

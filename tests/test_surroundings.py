@@ -178,3 +178,12 @@ def test_what_is_confirmed_in_the_same_images_explains_it(land: World, kind: str
     assert [one.kind for one in worth_listing([found, frame])] == [kind]
     doubtful = replace(frame, verdict="suspect", severity="medium")
     assert "background" in [one.kind for one in worth_listing([found, doubtful])]
+
+
+def test_a_piece_of_it_and_what_stands_in_the_middle_do_not_explain_it(land: World) -> None:
+    found = land.verified(BY_BACKGROUND)
+    few = found.carries & (np.cumsum(found.carries) <= found.carries.sum() // 2)
+    piece = replace(found, key="F9", kind="patch", region="anywhere", carries=few)
+    inside = replace(found, key="F9", kind="patch", region="centre")
+    for other in (piece, inside):
+        assert "background" in [one.kind for one in worth_listing([found, other])]

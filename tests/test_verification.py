@@ -544,6 +544,30 @@ def test_what_differs_must_leave_or_add_something_whatever_it_says(
 
 
 @pytest.mark.parametrize(
+    ("rigidity", "region", "own", "behaves"),
+    [
+        (0.1, "centre", 0.3, False),
+        (0.1, "centre", 0.5, True),
+        (0.1, "anywhere", 0.3, False),
+        (0.9, "anywhere", 0.3, True),
+        (0.1, "left edge", 0.3, True),
+    ],
+)
+def test_images_that_show_more_of_the_object_are_surer_too(
+    rigidity: float, region: str, own: float, behaves: bool, moving: tuple[World, Finding]
+) -> None:
+    """Close-ups of roses among pictures of whole bushes."""
+    parts = {**moving[1].parts, "rigidity": rigidity}
+    finding = replace(moving[1], region=region, parts=parts, share=0.35)
+    arm = Arm("flat colour", "control", 0.1, 0.0, own + 0.1, own, own + 0.2, 2.0, 1e-9)
+    made = Experiment("paste", "random places", PAIRS, 0.1, 0.5, 0.25, (arm,), 1e-9, arm)
+    shown = Verification("", (made,), surplus=Surplus(1.5, 0.9, 1e-6))
+    assert shown.behaves
+    assert not shown.overturns
+    assert verdicts._behaves(finding, shown) == behaves
+
+
+@pytest.mark.parametrize(
     ("rows", "columns", "verdict"),
     [
         (slice(-2, None), slice(None), "confirmed"),

@@ -103,8 +103,12 @@ def main() -> None:
     images, how = sf.load_dataset(options.out / "train"), preprocessing(LITE0, INPUT)
     network = trained(images, how, options.seed)
     for split in ("own", "other"):
-        right = accuracy(network, sf.load_dataset(options.out / split), how)
-        print(f"accuracy before their {split} backgrounds: {right:.3f}")
+        tests = sf.load_dataset(options.out / split)
+        right = [
+            f"{label} {accuracy(network, tests.subset(np.flatnonzero(tests.labels == n)), how):.3f}"
+            for n, label in enumerate(classes)
+        ]
+        print(f"accuracy before their {split} backgrounds: {', '.join(right)}")
     settings = sf.Settings(
         input_size=INPUT, resize=how.resize, mean=how.mean, std=how.std, seed=options.seed
     )
