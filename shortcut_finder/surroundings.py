@@ -42,13 +42,12 @@ class _Around:
         label: index of the class.
         said: how like them the surroundings of each image are, (image,): 0 at the limit of
             membership, 1 for the mean of the class.
-        middle: how much of it the middle of the frame shows, as part of the surroundings.
-        test: numbers of the test.
+        test: numbers of the test; ``in_the_middle`` is how much of it the middle of the frame
+            shows, as part of what the surroundings do.
     """
 
     label: int
     said: np.ndarray
-    middle: float
     test: dict[str, float]
 
 
@@ -99,7 +98,7 @@ def _around(
     """
     own = labels == label
     if not (own & half).any() or not (~own & half).any():
-        return _Around(label, np.full(len(labels), -1.0), 1.0, {"p": 1.0})
+        return _Around(label, np.full(len(labels), -1.0), {"p": 1.0})
     usual, others = outer[own & half].mean(axis=0), outer[~own & half].mean(axis=0)
     vector = usual - others
     limit, reach = (usual + others) @ vector / 2, max(vector @ vector / 2, 1e-9)
@@ -113,29 +112,28 @@ def _around(
         "share": counts[0] / max(counts[1], 1),
         "elsewhere": counts[2] / max(counts[3], 1),
         "p": association_p(*counts),
+        "in_the_middle": 1.0,
     }
-    middle = 1.0
     if counts[0] and counts[3]:
-        apart = (
-            (cells[members].mean(axis=0) - cells[strangers].mean(axis=0)) @ vector
+        middle, around = (
+            float((cells[members].mean(axis=0) - cells[strangers].mean(axis=0)) @ vector)
             for cells in (inner, outer)
         )
-        shown, there = apart
-        middle = float(shown / max(there, 1e-9))
-    return _Around(label, said, middle, {**test, "in_the_middle": middle})
+        test["in_the_middle"] = middle / max(around, 1e-9)
+    return _Around(label, said, test)
 
 
 def _stands_out(one: _Around) -> bool:
     """Whether enough of the class has it, few of the others, and the middle of the frame not."""
     share, elsewhere = one.test["share"], one.test["elsewhere"]
     enough = one.test["tested_members"] >= FEWEST and share - elsewhere >= EXCESS
-    return enough and share >= LIFT * elsewhere and one.middle <= HOLLOW
+    return enough and share >= LIFT * elsewhere and one.test["in_the_middle"] <= HOLLOW
 
 
 def _finding(one: _Around, records: Records, half: np.ndarray, classes: tuple[str, ...]) -> Finding:
     label, test, own = classes[one.label], one.test, records.labels == one.label
     share, elsewhere = test["share"], test["elsewhere"]
-    exclusive, hollow = share / max(share + elsewhere, 1e-9), 1 - max(one.middle, 0.0)
+    exclusive, hollow = share / max(share + elsewhere, 1e-9), 1 - max(test["in_the_middle"], 0.0)
     suspicion = min(exclusive * hollow, 1.0) * QUIET
     carries = own & (one.said >= 0)
     members = np.flatnonzero(carries)
