@@ -7,15 +7,16 @@ from dataclasses import replace
 
 import numpy as np
 
-from shortcut_finder.experiments import BEYOND_OWN, WELL_BEYOND, Experiment, Surplus, Verification
+from shortcut_finder.experiments import BEYOND_OWN, Experiment, Surplus, Verification
 from shortcut_finder.findings import LEAST, WIDE, Finding
 from shortcut_finder.records import Records
 from shortcut_finder.regions import ANYWHERE, BORDER, SURROUNDINGS, cell_centres
 from shortcut_finder.suspicion import BEYOND_DOUBT, COMMON, EXACT, HIGH, MEDIUM, NEARLY_ALL
 from shortcut_finder.texts import percent
 
-# Share of a class from which what moves and does not repeat may be the usual look of its object.
-USUAL = 0.4
+# Share of a class from which what stands where objects do, and does not repeat, may be a look of
+# the object: seed heads among dandelions.
+USUAL = 0.2
 # Objects seldom keep to the border in so many of the images.
 KEEPS = 0.9
 # Part of the score of an image that depends on how much its label hangs on the thing.
@@ -116,23 +117,18 @@ def _behaves(finding: Finding, verification: Verification) -> bool:
     if finding.region == ANYWHERE and verification.overturns:
         return True
     wide = finding.extent is not None and finding.extent.mean() >= WIDE and _inside(finding)
-    # Some images show more of the object than others do, and are surer for it.
-    doubtful = _looks_natural(finding) and _inside(finding)
-    more = doubtful and verification.beyond_own < WELL_BEYOND
-    return verification.behaves and not wide and not more
+    return verification.behaves and not wide
 
 
 def _may_be_part(finding: Finding, surplus: Surplus | None) -> bool:
     """Whether what does not repeat to the pixel may be a part of the object, whatever it says.
 
-    Much of the class carries it at changing places, or it stands where objects do, images with it
-    are no surer than the class's others, and nothing of the class is left without it.
+    It stands where objects do, and much of the class carries it, as close-ups of a blossom, or
+    images with it are no surer than the class's others and nothing of the class is left without it.
     """
-    if not _looks_natural(finding):
+    if not _looks_natural(finding) or not _inside(finding):
         return False
-    if finding.region == ANYWHERE and finding.share >= USUAL:
-        return True
-    return _inside(finding) and surplus is not None and surplus.adds_nothing
+    return finding.share >= USUAL or (surplus is not None and surplus.adds_nothing)
 
 
 def _is_object(finding: Finding, verification: Verification) -> bool:

@@ -375,7 +375,7 @@ def test_what_most_of_a_class_carries_may_be_the_class(
 
 @pytest.mark.parametrize(
     ("share", "rigidity", "verdict"),
-    [(0.3, 0.1, "confirmed"), (0.5, 0.1, "suspect"), (0.5, 0.9, "confirmed")],
+    [(0.15, 0.1, "confirmed"), (0.3, 0.1, "suspect"), (0.5, 0.9, "confirmed")],
 )
 def test_what_moves_and_does_not_repeat_may_be_the_usual_look_of_a_class(
     share: float, rigidity: float, verdict: str, moving: tuple[World, Finding]
@@ -535,7 +535,7 @@ def test_what_differs_must_leave_or_add_something_whatever_it_says(
     rigidity: float, added: float, behaves: bool, moving: tuple[World, Finding]
 ) -> None:
     """A part of the object, such as the rim of a drawn mug or a boat's sail, does neither."""
-    finding = replace(moving[1], parts={**moving[1].parts, "rigidity": rigidity}, share=0.2)
+    finding = replace(moving[1], parts={**moving[1].parts, "rigidity": rigidity}, share=0.1)
     arm = Arm("flat colour", "control", 0.1, 0.0, 0.8, 0.7, 0.9, 4.0, 1e-9)
     made = Experiment("paste", "random places", PAIRS, 0.1, 0.9, 0.8, (arm,), 1e-9, arm)
     shown = Verification("", (made,), surplus=Surplus(0.1, 1e-9, added))
@@ -544,26 +544,26 @@ def test_what_differs_must_leave_or_add_something_whatever_it_says(
 
 
 @pytest.mark.parametrize(
-    ("rigidity", "region", "own", "behaves"),
+    ("rigidity", "region", "share", "behaves"),
     [
         (0.1, "centre", 0.3, False),
-        (0.1, "centre", 0.5, True),
         (0.1, "anywhere", 0.3, False),
+        (0.1, "anywhere", 0.1, True),
         (0.9, "anywhere", 0.3, True),
         (0.1, "left edge", 0.3, True),
     ],
 )
 def test_images_that_show_more_of_the_object_are_surer_too(
-    rigidity: float, region: str, own: float, behaves: bool, moving: tuple[World, Finding]
+    rigidity: float, region: str, share: float, behaves: bool, moving: tuple[World, Finding]
 ) -> None:
-    """Close-ups of roses among pictures of whole bushes."""
+    """Close-ups of roses among pictures of whole bushes, seed heads among dandelions."""
     parts = {**moving[1].parts, "rigidity": rigidity}
-    finding = replace(moving[1], region=region, parts=parts, share=0.35)
-    arm = Arm("flat colour", "control", 0.1, 0.0, own + 0.1, own, own + 0.2, 2.0, 1e-9)
-    made = Experiment("paste", "random places", PAIRS, 0.1, 0.5, 0.25, (arm,), 1e-9, arm)
-    shown = Verification("", (made,), surplus=Surplus(1.5, 0.9, 1e-6))
+    finding = replace(moving[1], region=region, parts=parts, share=share)
+    arm = Arm("flat colour", "control", 0.1, 0.0, 0.7, 0.6, 0.8, 2.0, 1e-9)
+    made = Experiment("paste", "random places", PAIRS, 0.1, 0.9, 0.6, (arm,), 1e-9, arm)
+    shown = Verification("", (made,), surplus=Surplus(0.8, 0.9, 1e-6))
     assert shown.behaves
-    assert not shown.overturns
+    assert shown.overturns
     assert verdicts._behaves(finding, shown) == behaves
 
 
