@@ -413,8 +413,11 @@ def _explains(reason: Finding, other: Finding) -> bool:
         if reason.region in (SURROUNDINGS, "centre") or reason.verdict != "confirmed":
             return False
         return bool(reason.carries[other.carries].mean() >= MOST)
+    if reason.region == SURROUNDINGS:
+        # A look of the background says what is alike in it.
+        return False
     if other.kind == "property" and reason.kind not in WHOLE:
-        if is_all_over(reason.parts) or reason.region == SURROUNDINGS:
+        if is_all_over(reason.parts):
             return reason.severity != "low" and other.verdict != "confirmed"
         return reason.verdict == "confirmed"
     confirmed = reason.kind == "property" and reason.verdict == "confirmed"

@@ -180,6 +180,13 @@ def test_what_is_confirmed_in_the_same_images_explains_it(land: World, kind: str
     assert "background" in [one.kind for one in worth_listing([found, doubtful])]
 
 
+def test_a_look_of_the_background_is_listed_beside_it(land: World) -> None:
+    """A background out of focus is both: its images are alike around the middle, and soft."""
+    found = land.verified(BY_BACKGROUND)
+    soft = replace(found, kind="property", region="sharpness", verdict="suspect", severity="medium")
+    assert {one.kind for one in worth_listing([found, soft])} == {"background", "property"}
+
+
 def test_a_piece_of_it_and_what_stands_in_the_middle_do_not_explain_it(land: World) -> None:
     found = land.verified(BY_BACKGROUND)
     few = found.carries & (np.cumsum(found.carries) <= found.carries.sum() // 2)

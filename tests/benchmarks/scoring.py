@@ -24,7 +24,8 @@ RIGHT_KINDS: Mapping[str, tuple[frozenset[str], frozenset[str]]] = {
     "frame": (frozenset({"frame"}), frozenset({"border"})),
     "tint": (frozenset(), frozenset({"colour", "colour range"})),
     "background": (frozenset({"background"}), frozenset({"texture", "sharpness"})),
-    "blur": (frozenset(), frozenset({"sharpness", "texture"})),
+    # The background alone is out of focus.
+    "blur": (frozenset({"background"}), frozenset({"sharpness", "texture"})),
 }
 LEVELS = ("listed", "loud", "confirmed")
 
