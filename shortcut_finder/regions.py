@@ -82,8 +82,8 @@ def surroundings(rows: int, columns: int) -> np.ndarray:
     """The cells or pixels around the middle of the frame, half of its area, (row, column) of bool.
 
     Example:
-        >>> surroundings(10, 10).mean().round(2)
-        np.float64(0.64)
+        >>> surroundings(14, 14).mean().round(2)
+        np.float64(0.49)
     """
     return np.asarray(from_middle(rows, columns) > np.sqrt(0.5) / 2)
 
