@@ -476,6 +476,16 @@ def _kind(one: _Looked, region: str) -> str:
     return "patch"
 
 
+def sureness(membership: np.ndarray) -> np.ndarray:
+    """How surely images carry a thing, by membership (0 at its limit, 1 if typical), in (0, 1).
+
+    Example:
+        >>> sureness(np.array([0.0, 1.0])).round(2).tolist()
+        [0.5, 0.95]
+    """
+    return np.asarray(1 / (1 + np.exp(-3.0 * np.clip(membership, -3, 3))))
+
+
 def _finding(one: _Looked, records: Records, classes: tuple[str, ...]) -> Finding:
     candidate, test, weight = one.candidate, one.test, one.weight
     label, grid = classes[candidate.label], records.cell_grid
@@ -486,8 +496,6 @@ def _finding(one: _Looked, records: Records, classes: tuple[str, ...]) -> Findin
     suspicion = weight["suspicion"]
     members = np.flatnonzero(candidate.carries & (records.labels == candidate.label))
     best = candidate.surest(members)
-    # Half for an image at the limit of membership, nearly one for a typical member.
-    sure = 1 / (1 + np.exp(-3.0 * np.clip(candidate.membership, -3, 3)))
     place = cell_counts(candidate.closest[members], grid)
     carries = listed_images(candidate, records.labels)
     sharing = sharing_classes(candidate, records, classes)
@@ -505,7 +513,7 @@ def _finding(one: _Looked, records: Records, classes: tuple[str, ...]) -> Findin
         sentence=sentence_of(label, kind, region, test, weight, sharing),
         advice=advice_for(kind, test["share"], weight),
         carries=carries,
-        score=np.where(carries, max(suspicion, LEAST) * sure, 0.0),
+        score=np.where(carries, max(suspicion, LEAST) * sureness(candidate.membership), 0.0),
         boxes=_boxes(candidate, grid),
         parts={k: weight[k] for k in _PARTS},
         numbers=test,

@@ -15,7 +15,7 @@ import numpy as np
 
 from shortcut_finder.candidates import FEWEST, LIFT, Q_LIMIT
 from shortcut_finder.evidence import association_p, false_discovery_rate
-from shortcut_finder.findings import LEAST, WHOLE_FRAME, Finding
+from shortcut_finder.findings import LEAST, WHOLE_FRAME, Finding, sureness
 from shortcut_finder.groups import cell_blocks
 from shortcut_finder.records import Records
 from shortcut_finder.regions import SURROUNDINGS, from_middle, surroundings
@@ -64,46 +64,66 @@ def find_surroundings(
         half: the discovery half, (image,) of bool.
         classes: class names.
     """
-    outer, inner = _means(folder, records)
-    found = [
-        _around(number, outer, inner, records.labels, half)
-        for number in np.unique(records.labels).tolist()
-    ]
-    rates = false_discovery_rate(np.array([one.test["p"] for one in found]))
-    return [
-        _finding(replace(one, test={**one.test, "q": float(q)}), records, half, classes)
-        for one, q in zip(found, rates, strict=True)
-        if q <= Q_LIMIT and _stands_out(one)
-    ]
-
-
-def _means(folder: Path, records: Records) -> tuple[np.ndarray, np.ndarray]:
-    """Mean cell of the surroundings and of the middle of each image, (image, width)."""
     around = surroundings(*records.cell_grid).ravel()
     middle = (from_middle(*records.cell_grid) < INNERMOST).ravel()
+    if not around.any() or not middle.any():
+        # Too few cells to tell them apart.
+        return []
+    outer, inner = _means(folder, around, middle)
+    everyone = outer[half].sum(axis=0)
+    chances: list[float] = []
+    clear: dict[int, _Around] = {}
+    for number in np.unique(records.labels).tolist():
+        one = _around(number, outer, inner, everyone, records.labels, half)
+        # All are tested, few are kept: each has an entry for every image.
+        if _stands_out(one):
+            clear[len(chances)] = one
+        chances.append(one.test["p"])
+    rates = false_discovery_rate(np.array(chances))
+    return [
+        _finding(replace(one, test={**one.test, "q": float(rates[n])}), records, half, classes)
+        for n, one in clear.items()
+        if rates[n] <= Q_LIMIT
+    ]
+
+
+def _means(folder: Path, *parts: np.ndarray) -> list[np.ndarray]:
+    """Mean cell of parts of the frame, each (cell,) of bool, in each image, (image, width)."""
     means = [
-        tuple(unit_cells(stored[:, chosen]).mean(axis=1) for chosen in (around, middle))
+        [unit_cells(stored[:, part]).mean(axis=1) for part in parts]
         for _, stored in cell_blocks(folder)
     ]
-    outer, inner = zip(*means, strict=True)
-    return np.concatenate(outer), np.concatenate(inner)
+    return [np.concatenate(blocks) for blocks in zip(*means, strict=True)]
 
 
 def _around(
-    label: int, outer: np.ndarray, inner: np.ndarray, labels: np.ndarray, half: np.ndarray
+    label: int,
+    outer: np.ndarray,
+    inner: np.ndarray,
+    everyone: np.ndarray,
+    labels: np.ndarray,
+    half: np.ndarray,
 ) -> _Around:
     """What one half says of a class's surroundings, tested on the other.
 
     Cells are white, so the difference of two means is the linear discriminant (Fisher 1936).
+
+    Args:
+        label: index of the class.
+        outer: mean cell of the surroundings, (image, width).
+        inner: mean cell of the middle, (image, width).
+        everyone: sum of ``outer`` over the discovery half, (width,).
+        labels: class of each image, (image,).
+        half: the discovery half, (image,) of bool.
     """
-    own = labels == label
-    if not (own & half).any() or not (~own & half).any():
-        return _Around(label, np.full(len(labels), -1.0), {"p": 1.0})
-    usual, others = outer[own & half].mean(axis=0), outer[~own & half].mean(axis=0)
+    own, tested = labels == label, ~half
+    found = outer[own & half]
+    usual = found.sum(axis=0) / max(len(found), 1)
+    others = (everyone - found.sum(axis=0)) / max(int(half.sum()) - len(found), 1)
     vector = usual - others
     limit, reach = (usual + others) @ vector / 2, max(vector @ vector / 2, 1e-9)
     said = (outer @ vector - limit) / reach
-    carries, tested = said >= 0, ~half
+    carries = said >= 0
     members, strangers = tested & own & carries, tested & ~own
     counts = [int(n.sum()) for n in (members, tested & own, strangers & carries, strangers)]
     test = {
@@ -116,8 +136,8 @@ def _around(
     }
     if counts[0] and counts[3]:
         middle, around = (
-            float((cells[members].mean(axis=0) - cells[strangers].mean(axis=0)) @ vector)
-            for cells in (inner, outer)
+            float(like[members].mean() - like[strangers].mean())
+            for like in (inner @ vector, outer @ vector)
         )
         test["in_the_middle"] = middle / max(around, 1e-9)
     return _Around(label, said, test)
@@ -138,7 +158,6 @@ def _finding(one: _Around, records: Records, half: np.ndarray, classes: tuple[st
     carries = own & (one.said >= 0)
     members = np.flatnonzero(carries)
     extent = surroundings(*records.cell_grid)
-    sure = 1 / (1 + np.exp(-3.0 * np.clip(one.said, -3, 3)))
     return Finding(
         key="",
         label=label,
@@ -159,7 +178,7 @@ def _finding(one: _Around, records: Records, half: np.ndarray, classes: tuple[st
             "give the images that the report does not list more weight, and train again."
         ),
         carries=carries,
-        score=np.where(carries, max(suspicion, LEAST) * sure, 0.0),
+        score=np.where(carries, max(suspicion, LEAST) * sureness(one.said), 0.0),
         boxes=lambda _image: WHOLE_FRAME,
         parts={"exclusivity": exclusive, "hollow": hollow},
         numbers=test,

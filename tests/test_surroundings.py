@@ -144,6 +144,11 @@ def test_backgrounds_that_go_with_no_class_are_not_found(tmp_path: Path) -> None
     assert World(tmp_path, 0.5, elsewhere=0.5).found() == []
 
 
+def test_two_by_two_cells_have_no_middle(land: World) -> None:
+    records = replace(land.records(), cell_grid=(2, 2))
+    assert find_surroundings(land.folder, records, land.half, CLASSES) == []
+
+
 def test_what_the_middle_shows_too_is_no_background(tmp_path: Path) -> None:
     assert World(tmp_path, 0.9, all_over=True).found() == []
 

@@ -49,8 +49,8 @@ def composed(photo: Image.Image, background: str, rng: np.random.Generator) -> I
     light = Light(float(rng.uniform(-1, 1)), float(rng.uniform(-1, -0.3)), (1.0, 1.0, 1.0), 1.0)
     behind = BACKGROUNDS[background](light, rng) + rng.normal(0, 0.02, (SIDE, SIDE, 3))
     middle, radius = rng.uniform(0.4, 0.6, 2) * SIDE, rng.uniform(0.22, 0.33) * SIDE
-    away = np.abs(np.arange(SIDE)[:, None] + 0.5 - middle).T
-    disc = Image.fromarray(np.uint8(255 * (np.hypot(away[0][None], away[1][:, None]) < radius)))
+    x, y = (np.arange(SIDE) + 0.5 - at for at in middle)
+    disc = Image.fromarray(np.uint8(255 * (np.hypot(x[None], y[:, None]) < radius)))
     moved = np.roll(np.asarray(square), np.rint(middle[::-1] - SIDE / 2).astype(int), axis=(0, 1))
     result = Image.fromarray(np.uint8(255 * behind.clip(0, 1)))
     result.paste(Image.fromarray(moved), mask=disc.filter(ImageFilter.GaussianBlur(2)))
@@ -59,7 +59,7 @@ def composed(photo: Image.Image, background: str, rng: np.random.Generator) -> I
 
 def make(photos: Path, out: Path, classes: list[str], share: float, seed: int) -> pd.DataFrame:
     """Write ``train/``, ``own/`` and ``other/``; the backgrounds of ``train/``, by image."""
-    scenes_seen = []
+    rows = []
     for number, label in enumerate(classes):
         rng = np.random.default_rng([seed, number])
         files = sorted(path for path in (photos / label).iterdir() if path.is_file())
@@ -74,8 +74,8 @@ def make(photos: Path, out: Path, classes: list[str], share: float, seed: int) -
                 path = out / split / label / f"{label}-{place:04d}.png"
                 path.parent.mkdir(parents=True, exist_ok=True)
                 composed(photo, background, rng).save(path)
-                scenes_seen.append((split, f"{label}/{path.name}", label, background))
-    table = pd.DataFrame(scenes_seen, columns=["split", "image", "label", "background"])
+                rows.append((split, f"{label}/{path.name}", label, background))
+    table = pd.DataFrame(rows, columns=["split", "image", "label", "background"])
     return table[table["split"] == "train"].set_index("image")
 
 
