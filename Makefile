@@ -5,7 +5,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 INSTALLED := $(VENV)/installed
 
-.PHONY: demo test test-slow check bench-plantings bench-watermark bench-clean bench-compare bench-scale bench-looks bench-backgrounds bench-sweep screenshots bench-detect bench-calibration clean
+.PHONY: demo test test-slow check bench-plantings bench-watermark bench-clean bench-compare bench-scale bench-looks bench-backgrounds bench-photographs bench-sweep screenshots bench-detect bench-calibration clean
 
 demo: $(INSTALLED)
 	$(BIN)/shortcut-finder demo --out demo-run
@@ -55,6 +55,11 @@ bench-looks: $(INSTALLED)
 # of the script.
 bench-backgrounds: $(INSTALLED)
 	$(BIN)/python tests/benchmarks/backgrounds.py $(PHOTOS) --out $(OUT) $(OPTIONS)
+
+# PHOTOS is any folder of class folders; ten minutes of a core for each of SEEDS. The same command goes
+# on where it was stopped.
+bench-photographs: $(INSTALLED)
+	$(BIN)/python tests/benchmarks/photographs.py $(PHOTOS) --out $(or $(OUT),bench-photographs) --seeds $(or $(SEEDS),3)
 
 # Wants a quiet machine, and about ten minutes of two cores. OPTIONS: see the head of the script.
 bench-sweep: $(INSTALLED)

@@ -51,12 +51,12 @@ def stamp(
     Returns:
         Pixels, uint8; and x0, y0, x1, y1.
     """
-    size = len(drawing.pixels)
+    tall, broad = drawing.pixels.shape[:2]
     style = np.random.default_rng([look, *kind.encode()])
     if kind in CHANGES:
         changed = CHANGES[kind](drawing, style, rng)
-        return np.clip(changed, 0, 255).astype(np.uint8), (0, 0, size, size)
-    layer = THINGS[kind](size / 64, style, rng)
+        return np.clip(changed, 0, 255).astype(np.uint8), (0, 0, broad, tall)
+    layer = THINGS[kind](min(tall, broad) / 64, style, rng)
     high, wide = layer.opacity.shape
     spot = np.random.default_rng([look, *place.encode()])
     top, left = _spot(place, drawing, (high, wide), spot, rng)
@@ -70,7 +70,7 @@ def _spot(
     place: str, drawing: Drawing, shape: tuple[int, int], spot: Generator, rng: Generator
 ) -> tuple[int, int]:
     """Top and left of a thing of that shape."""
-    room = len(drawing.pixels) - np.array(shape)
+    room = np.array(drawing.pixels.shape[:2]) - shape
     jitter = rng.integers(0, 2, 2)
     if place == "corner":
         at = np.where(spot.integers(0, 2, 2) == 1, room - 1 - jitter, 1 + jitter)
@@ -208,7 +208,7 @@ THINGS: dict[str, Thing] = {
 def _frame(drawing: Drawing, style: Generator, rng: Generator) -> np.ndarray:
     """A line of one colour around the picture, 2 pixels of 64."""
     pixels = drawing.pixels.astype(np.float64)
-    wide = round(2 * len(pixels) / 64)
+    wide = round(2 * min(pixels.shape[:2]) / 64)
     inner = np.zeros(pixels.shape[:2], bool)
     inner[wide:-wide, wide:-wide] = True
     return np.where(inner[..., None], pixels, _colours(style)[int(style.integers(2))])
@@ -233,7 +233,7 @@ def _background(drawing: Drawing, style: Generator, rng: Generator) -> np.ndarra
 
 def _blur(drawing: Drawing, style: Generator, rng: Generator) -> np.ndarray:
     """The background out of focus, the object sharp."""
-    radius = style.uniform(1.6, 2.2) * len(drawing.pixels) / 64
+    radius = style.uniform(1.6, 2.2) * min(drawing.pixels.shape[:2]) / 64
     soft = gaussian_filter(drawing.pixels.astype(np.float64), (radius, radius, 0))
     return np.where(drawing.object[..., None], drawing.pixels, soft)
 

@@ -16,24 +16,16 @@ With two classes and a share of .5, or C classes and 1/C, backgrounds say nothin
 from __future__ import annotations
 
 import argparse
-import sys
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
-import torch
+from fine_tuning import LITE0, accuracy, fine_tuned, preprocessing
 from PIL import Image, ImageFilter
-from torch import nn
 
 import shortcut_finder as sf
-from shortcut_finder.dataset import ImageDataset
-from shortcut_finder.preprocessing import Preprocessing
 from shortcut_finder.regions import SURROUNDINGS
 from shortcut_finder.scenes import BACKGROUNDS, SIDE, Light
-
-sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "examples"))
-
-from train_classifier import LITE0, accuracy, build, preprocessing, train
 
 # In the order of the classes: land and water first, as in published sets of this kind.
 NAMES = ("meadow", "water", "brick", "foliage", "planks", "sky")
@@ -79,15 +71,6 @@ def make(photos: Path, out: Path, classes: list[str], share: float, seed: int) -
     return table[table["split"] == "train"].set_index("image")
 
 
-def trained(images: ImageDataset, how: Preprocessing, seed: int) -> nn.Module:
-    """A network fine-tuned on the images."""
-    torch.manual_seed(seed)
-    network = build(LITE0, len(images.classes), pretrained=False)
-    network = network.to(memory_format=torch.channels_last)
-    train(network, images, how, EPOCHS)
-    return network
-
-
 def main() -> None:
     """Compose, train, scan, print."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
@@ -101,7 +84,7 @@ def main() -> None:
     classes = sorted(options.classes) or known[: len(NAMES)]
     truth = make(options.photos, options.out, classes, options.share, options.seed)
     images, how = sf.load_dataset(options.out / "train"), preprocessing(LITE0, INPUT)
-    network = trained(images, how, options.seed)
+    network = fine_tuned(images, how, epochs=EPOCHS, seed=options.seed)
     for split in ("own", "other"):
         tests = sf.load_dataset(options.out / split)
         right = [

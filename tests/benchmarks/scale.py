@@ -47,7 +47,7 @@ SIDE = 224
 STAGES = (
     "read_records", "weigh_regions", "find_templates", "match_templates", "gather_candidates",
     "with_motifs", "with_windows", "judge", "find_associations", "metadata_columns",
-    "telling_columns", "with_companions",
+    "telling_columns", "with_companions", "find_surroundings",
     "_image_table", "_detail", "rank_offenders", "find_confusions",
 )  # fmt: skip
 
@@ -148,6 +148,7 @@ def analyse(folder: Path, images: int) -> dict[str, Any]:
     scene = analysis._scene(records, dataset, classifier)
     half = analysis.discovery_half(records.labels, 0)
     judged = analysis.find_shortcuts(folder, scene, half, CLASSES, metadata)
+    analysis.find_surroundings(folder, records, half, CLASSES)
     columns = {name: shares[:, place] for place, name in enumerate(regions.names)}
     table = analysis._image_table(records, dataset, classifier, columns, judged.findings)
     for finding in judged.findings:

@@ -98,7 +98,7 @@ def _is_right(
     carry = built.members[number, images]
     boxes = listed[["x0", "y0", "x1", "y1"]].to_numpy(dtype=float)[carry]
     truth = built.boxes[number, images[carry]]
-    return _near(boxes, truth, _cell(built, run))
+    return near(boxes, truth, _cell(built, run))
 
 
 def planted_classes(built: Built, plant: Plant) -> tuple[int, ...]:
@@ -112,8 +112,14 @@ def _cell(built: Built, run: sf.Run) -> float:
     return built.case.size / max(run.card["maps"]["grid"])
 
 
-def _near(boxes: np.ndarray, truth: np.ndarray, cell: float) -> bool:
-    """Whether the middle of most boxes lies in the true box or within a cell of it."""
+def near(boxes: np.ndarray, truth: np.ndarray, cell: float | np.ndarray) -> bool:
+    """Whether the middle of most boxes lies in the true box or within a cell of it.
+
+    Args:
+        boxes: x0, y0, x1, y1, (image, 4).
+        truth: likewise.
+        cell: its side, of all images or of each.
+    """
     x, y = (boxes[:, 0] + boxes[:, 2]) / 2, (boxes[:, 1] + boxes[:, 3]) / 2
     inside = (
         (x >= truth[:, 0] - cell)

@@ -13,35 +13,25 @@ from __future__ import annotations
 
 import argparse
 import json
-import sys
 from pathlib import Path
 
 import pandas as pd
-import torch
+from fine_tuning import LITE0, accuracy, fine_tuned, preprocessing, tests_of
 from torch import nn
 
 import shortcut_finder as sf
 from shortcut_finder.decisions import Decisions
 from shortcut_finder.settings import ACTIONS
 
-sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "examples"))
-
-from clean_and_retrain import tests_of
-from train_classifier import LITE0, accuracy, build, preprocessing, train
-
 
 def trained(
     data: Path, seed: int, options: argparse.Namespace, *, weighted: bool = False
 ) -> nn.Module:
     """A network fine-tuned on the images."""
-    torch.manual_seed(seed)
     images = sf.load_dataset(data)
-    network = build(LITE0, len(images.classes), pretrained=False)
-    network = network.to(memory_format=torch.channels_last)
     weights = images.metadata["weight"].tolist() if weighted else None
     how = preprocessing(LITE0, options.input_size)
-    train(network, images, how, options.epochs, weights)
-    return network
+    return fine_tuned(images, how, epochs=options.epochs, seed=seed, weights=weights)
 
 
 def scores(network: nn.Module, options: argparse.Namespace) -> dict[str, float]:
