@@ -49,6 +49,7 @@ class Candidate:
     template: Template
     half: np.ndarray
     likeness: np.ndarray | None = None
+    placed: np.ndarray | None = None
 
     @property
     def carries(self) -> np.ndarray:
@@ -179,7 +180,8 @@ def reach(candidate: Candidate, labels: np.ndarray, lacking: np.ndarray) -> Cand
     images match by chance.
     """
     own = labels == candidate.label
-    inside, outside = candidate.membership[own], candidate.membership[np.isin(labels, lacking)]
+    known, held = candidate.known, np.isin(labels, lacking)
+    inside, outside = candidate.membership[own & known], candidate.membership[held & known]
     levels = np.append(np.unique(inside[inside < 0]), 0.0)[::-1]
     gain = share_above(inside, levels) - 2 * share_above(outside, levels)
     limit = float(levels[int(np.argmax(gain))])

@@ -107,8 +107,8 @@ class Experiment:
             them shows no reliance.
         q: false discovery rate over all findings.
         own: the same against the hottest parts of images of the class that lack the thing, which
-            its true parts seldom surpass; ``None`` where a control was not beaten before, or where
-            there are no such images.
+            its true parts seldom surpass, or, for surroundings, against a part of what the middle
+            says; ``None`` where a control was not beaten before, or where there are no such images.
     """
 
     name: str
@@ -166,11 +166,8 @@ class Experiment:
 
     @property
     def rivals_own(self) -> bool:
-        """Whether it says more than half of what the class's own parts say, by all intervals.
-
-        That is, whether it is nearer to them than to its first control.
-        """
-        return self.own is not None and self.arms[0].low + self.own.low > 0
+        """Whether it surpasses what it is held against beside its controls, by the interval."""
+        return self.own is not None and self.own.low > 0
 
     @property
     def rules_out(self) -> bool:
@@ -187,6 +184,12 @@ class Experiment:
             "arms": [vars(arm) for arm in self.arms],
             "own": None if self.own is None else vars(self.own),
         }
+
+
+def between(control: Answers, other: Answers, part: float) -> Answers:
+    """What lies between two answers on the same images: the first and ``part`` of the way on."""
+    log_odds = control.log_odds + part * (other.log_odds - control.log_odds)
+    return Answers(expit(log_odds), log_odds, control.chosen)
 
 
 def pasted_arm(name: str, treated: Answers, control: Answers, before: Answers) -> Arm:
@@ -455,7 +458,7 @@ class Verification:
 
     @property
     def rivals_own(self) -> bool:
-        """Whether the model relies on it, and more than half as much as on the class's parts."""
+        """Whether the model relies on it, and nearly as much as on the class's object."""
         return any(made.holds and made.rivals_own for made in self.experiments)
 
     @property

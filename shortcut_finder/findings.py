@@ -12,6 +12,7 @@ import numpy as np
 from shortcut_finder.associations import Shift
 from shortcut_finder.candidates import (
     FEWEST,
+    TOGETHER,
     Candidate,
     association_test,
     classes_without,
@@ -43,6 +44,7 @@ from shortcut_finder.suspicion import (
     BEYOND_DOUBT,
     COMPARED,
     EXACT,
+    NEARLY_ALL,
     bounds_of,
     exactness_found,
     is_all_over,
@@ -74,7 +76,8 @@ WHOLE = ("property", "metadata")
 WIDE = 0.25
 # Width of a rim around the cells of a thing, in cells.
 MARGIN = 0.25
-# Correlation of two candidates' members within a class from which they are the same.
+# Correlation of two candidates' members within a class from which they are the same, and part of
+# what lies in another thing, and in its images, from which all of it does.
 THE_SAME = 0.9
 # Part of a background's images that another thing must be in to be why they are alike; in fewer of
 # them it is a piece of it.
@@ -282,14 +285,17 @@ class _Looked:
 
 def _extended(one: _Looked, scene: Scene, lacking: np.ndarray) -> _Looked:
     """The candidate with every image of the class that carries it."""
-    if one.candidate.likeness is not None:
+    placed = one.candidate.placed
+    if placed is None and one.candidate.likeness is not None:
         return one
-    listed = reach(one.candidate, scene.records.labels, lacking)
-    test, tested = dict(one.test), ~listed.half
+    whole = one.candidate if placed is None else replace(one.candidate, membership=placed)
+    listed = reach(whole, scene.records.labels, lacking)
+    test, tested = dict(one.test), ~listed.half & listed.known
     own = tested & (scene.records.labels == listed.label)
+    alike = listed.template.shared or placed is not None
     for name, images in (("share", own), ("elsewhere", tested & ~own)):
-        # Others are held to a stricter limit, unless they are known to share it.
-        if images.any() and (name == "share" or listed.template.shared):
+        # Others may be held to a stricter limit.
+        if images.any() and (name == "share" or alike):
             test[name] = float(listed.carries[images].mean())
     weight = one.weight
     if weight["spot"] > 0 or weight["all_over"] > 0:
@@ -351,11 +357,30 @@ def _stands_for(kept: _Looked, one: _Looked, labels: np.ndarray) -> bool:
 
     Where what is kept is in doubt, experiments decide whether the thing has a place or moves.
     """
+    if _is_piece(kept, one, labels):
+        return True
     if not same_images(kept.candidate, one.candidate, labels):
         return False
     differ = (kept.candidate.extent is None) != (one.candidate.extent is None)
     differ = differ and not (is_all_over(kept.weight) and is_all_over(one.weight))
     return not (differ and one.promising and kept.weight["suspicion"] < BEYOND_DOUBT)
+
+
+def _is_piece(kept: _Looked, one: _Looked, labels: np.ndarray) -> bool:
+    """Whether one lies within a thing at one place that nearly all of the class carries.
+
+    In all of a class everything stands in the same images, or nothing does: correlation cannot say.
+    """
+    whole, own = kept.candidate, labels == kept.candidate.label
+    everywhere, part = whole.carries[own], one.candidate.carries[own]
+    if whole.label != one.candidate.label or whole.extent is None:
+        return False
+    if kept.weight["suspicion"] < BEYOND_DOUBT or everywhere.mean() < NEARLY_ALL:
+        return False
+    if part.sum() < TOGETHER * everywhere.sum() or everywhere[part].mean() < THE_SAME:
+        return False
+    inside = whole.extent.ravel()[one.candidate.closest[own][part]]
+    return bool(inside.mean() >= THE_SAME)
 
 
 def _carried(one: _Looked, labels: np.ndarray) -> float:
@@ -407,6 +432,8 @@ def _explains(reason: Finding, other: Finding) -> bool:
     A mark changes the looks of whole images, too. And a look makes images alike all over the frame,
     as what is all over them gives them a look: which it is, experiments on the look decide.
     """
+    if _looks_alike(reason, other):
+        return True
     if reason.label != other.label or not together(reason.carries, other.carries):
         return False
     if other.region == SURROUNDINGS:
@@ -422,6 +449,19 @@ def _explains(reason: Finding, other: Finding) -> bool:
         return reason.verdict == "confirmed"
     confirmed = reason.kind == "property" and reason.verdict == "confirmed"
     return confirmed and is_all_over(other.parts)
+
+
+def _looks_alike(reason: Finding, other: Finding) -> bool:
+    """Whether a look that the model relies on makes parts of its images alike, which are nothing.
+
+    Blurred images are alike wherever they show something blurred.
+    """
+    relied_on = reason.verification is not None and reason.verification.holds
+    plain = reason.kind == "property" and reason.suspicion >= BEYOND_DOUBT
+    if reason.label != other.label or other.region != ANYWHERE or not (relied_on and plain):
+        return False
+    unused = other.verification is not None and not other.verification.holds
+    return unused and bool(reason.carries[other.carries].mean() >= THE_SAME)
 
 
 def _seen(candidate: Candidate, test: dict[str, float], scene: Scene) -> _Seen:

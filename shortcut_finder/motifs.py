@@ -23,6 +23,7 @@ from shortcut_finder.gradients import (
     scaled_down,
 )
 from shortcut_finder.peaks import peaks
+from shortcut_finder.preprocessing import Box
 
 # Larger images are scaled down to this geometric mean side, in pixels.
 SIDE = 160
@@ -40,6 +41,7 @@ BEST = 0.6
 PLACES, NEAR = 3, 2
 # Part of the images of other classes that may repeat it as well as the rarest do.
 RARE = 0.9
+WHOLE: Box = (0.0, 0.0, 1.0, 1.0)
 
 
 # How like a pattern an image is at best, in [-1, 1], and the middle of that place as fractions x, y
@@ -146,7 +148,7 @@ def _mean_of_best(window: np.ndarray, patches: Patches) -> np.ndarray:
     )
 
 
-def match_motif(motif: Motif, image: np.ndarray) -> Match:
+def match_motif(motif: Motif, image: np.ndarray, within: Box = WHOLE, scale: float = 1.0) -> Match:
     """How like the motif an image is where it is most like it, and where.
 
     All places are compared in the one mixture of colours in which the motif has most of its edges,
@@ -155,11 +157,19 @@ def match_motif(motif: Motif, image: np.ndarray) -> Match:
     Args:
         motif: from `find_motifs`.
         image: from `colour_image`.
+        within: where the middle of the window may lie, as fractions x0, y0, x1, y1 of the image.
+        scale: of the image, before it is compared.
 
     Returns:
         Correlation in [-1, 1], and the middle of the window as fractions x, y of the image.
     """
     side, mixture = motif.side, motif.mixture
+    if scale != 1.0:
+        picture = Image.fromarray(image)
+        size = [max(side, round(length * scale)) for length in picture.size]
+        image = np.asarray(picture.resize((size[0], size[1]), Image.Resampling.BILINEAR))
+    rows, columns = spans(within, image.shape[:2], side)
+    shape, image = image.shape[:2], image[rows, columns]
     rough = Patches(gradients_of((image @ mixture)[None, :, :, None]), side, FAINT)
     flat = np.tensordot(mixture, motif.edges.reshape(2, -1, side, side), axes=(0, 1))
     gradients = gradients_of(image[None])[0]
@@ -168,8 +178,33 @@ def match_motif(motif: Motif, image: np.ndarray) -> Match:
         here = correlation(motif.edges, gradients[:, y : y + side, x : x + side], FAINT)
         if here > best:
             best, corner = here, (y, x)
-    y, x = (np.array(corner) + side / 2) / image.shape[:2]
+    y, x = (np.array(corner) + (rows.start, columns.start) + side / 2) / shape
     return best, (float(x), float(y))
+
+
+def spans(within: Box, shape: tuple[int, int], side: int) -> tuple[slice, slice]:
+    """Rows and columns of the windows whose middle lies in a part of an image.
+
+    Args:
+        within: fractions x0, y0, x1, y1 of the image.
+        shape: rows and columns of the image.
+        side: of the windows, in pixels.
+
+    Example:
+        >>> spans((0.5, 0.0, 1.0, 1.0), (40, 40), 10)
+        (slice(0, 40, None), slice(15, 40, None))
+    """
+    (left, right), (top, bottom) = (
+        (
+            max(0, min(int(begin * length - side / 2), length - side)),
+            min(length, max(int(np.ceil(end * length + side / 2)), side)),
+        )
+        for begin, end, length in (
+            (within[0], within[2], shape[1]),
+            (within[1], within[3], shape[0]),
+        )
+    )
+    return slice(top, bottom), slice(left, right)
 
 
 def _around(images: Sequence[np.ndarray], centres: np.ndarray, size: int) -> np.ndarray:

@@ -11,6 +11,9 @@ from PIL import Image
 
 Box = tuple[float, float, float, float]
 
+# Images longer than this many times their breadth are compared as if they were no longer.
+LONGEST = 4.0
+
 
 @dataclass(frozen=True)
 class Preprocessing:
@@ -50,6 +53,24 @@ class Preprocessing:
             canvas.paste(scaled, (left, top))
             scaled = canvas
         return np.asarray(scaled, dtype=np.uint8)
+
+    def undistorted(self, width: int, height: int) -> Preprocessing:
+        """The same for an image of that size, with an input as large but of the image's own shape.
+
+        What is squashed differs from image to image as their shapes do.
+
+        Example:
+            >>> how = Preprocessing(100, 100).undistorted(400, 100)
+            >>> how.width, how.height
+            (200, 50)
+        """
+        if self.resize != "squash":
+            return self
+        side = np.sqrt(self.width * self.height)
+        aspect = np.sqrt(np.clip(width / height, 1 / LONGEST, LONGEST))
+        return dataclasses.replace(
+            self, width=max(1, round(side * aspect)), height=max(1, round(side / aspect))
+        )
 
     def _placement(self, width: int, height: int) -> tuple[int, int, int, int]:
         """Left, top, width and height of the whole scaled image in input pixels."""

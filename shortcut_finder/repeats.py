@@ -10,6 +10,7 @@ from __future__ import annotations
 import functools
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 from scipy import ndimage
@@ -24,10 +25,11 @@ from shortcut_finder.candidates import (
 )
 from shortcut_finder.gradients import sharpness
 from shortcut_finder.groups import ASUNDER, TAIL, counts_around, two_heaps, unseen_template
-from shortcut_finder.motifs import Match, Motif, find_motifs, match_motif
+from shortcut_finder.motifs import WHOLE, Match, Motif, find_motifs, match_motif
 from shortcut_finder.parts import Parts
+from shortcut_finder.preprocessing import Box
 from shortcut_finder.regions import cell_centres, cell_counts, cells_at
-from shortcut_finder.suspicion import exactness_found
+from shortcut_finder.suspicion import bounds_of, exactness_found
 from shortcut_finder.views import Scene
 from shortcut_finder.windows import recurring_windows
 
@@ -58,6 +60,9 @@ STEADY = 0.8
 ONE_THING = 0.8
 # Images of the half that a pattern is found on that must repeat it; the other half has its say.
 LEAST = 3
+# Scales at which images are compared at one place: what is as large as the shorter side allows
+# differs by an eighth between usual shapes of photos.
+SCALES = (0.88, 0.94, 1.0, 1.06, 1.13)
 # How far between other images and typical members a member begins.
 BETWEEN = 1 / 3
 
@@ -101,15 +106,17 @@ def with_motifs(
             continue
         motif = _motif(source, strangers, scene)
         if motif is not None:
-            search = _Search(functools.partial(_match_one, motif), 1, scene)
+            search = _Search(_match_motifs, [motif], scene)
             found = _repeat(source.candidate, search, 0, strangers)
             explained = source.candidate if found else explained
             made += found
     return _different(made, scene.records.labels)
 
 
-def _match_one(motif: Motif, view: np.ndarray) -> list[Match]:
-    return [match_motif(motif, view)]
+def _match_motifs(
+    motifs: Sequence[Motif], view: np.ndarray, within: Box, scale: float
+) -> list[Match]:
+    return [match_motif(motif, view, within, scale) for motif in motifs]
 
 
 def with_windows(scene: Scene, half: np.ndarray, seed: int) -> list[Candidate]:
@@ -124,8 +131,7 @@ def with_windows(scene: Scene, half: np.ndarray, seed: int) -> list[Candidate]:
     vectors = [vector for recurring in found for vector in recurring.vectors]
     if whitening is None or not vectors:
         return []
-    match = functools.partial(whitening.match, np.stack(vectors))
-    search = _Search(match, len(vectors), scene)
+    search = _Search(whitening.match, np.stack(vectors), scene)
     labels = np.repeat([one.label for one in found], [len(one.vectors) for one in found])
     strangers, made = _strangers(scene, seed), list[Candidate]()
     for number, label in enumerate(labels.tolist()):
@@ -262,7 +268,7 @@ def _repeat(
     candidate = _candidate(source, search, number)
     if candidate is None:
         return []
-    found, classes = [candidate], np.unique(labels)
+    found, classes = [_placed(candidate, search, number)], np.unique(labels)
     # The same in each further class that has it more often than the rest.
     for other in classes[classes != label].tolist():
         template = replace(source.template, label=other, shared=True)
@@ -271,8 +277,28 @@ def _repeat(
         if holds(test, test["p"]):
             search(np.flatnonzero(labels == other)[:OWN])
             again = _candidate(there, search, number, by_cells=False)
-            found += [] if again is None else [again]
+            found += [] if again is None else [_placed(again, search, number)]
     return found
+
+
+def _placed(candidate: Candidate, search: _Search, number: int) -> Candidate:
+    """The candidate with what its place alone says of each image, where it has one.
+
+    Somewhere in an image something is like the pattern; at that place seldom.
+    """
+    if candidate.extent is None:
+        return candidate
+    there = search.at(candidate.extent, number)
+    there(np.flatnonzero(candidate.known))
+    placed = _candidate(candidate, there, 0, by_cells=False)
+    if placed is None:
+        return candidate
+    return replace(candidate, placed=np.fmax(candidate.membership, placed.membership))
+
+
+# How like each of some patterns a view is, with its middle within a box, at some scale.
+Patterns = Sequence[Motif] | np.ndarray
+Compare = Callable[[Any, np.ndarray, Box, float], Sequence[Match]]
 
 
 class _Search:
@@ -285,10 +311,17 @@ class _Search:
     """
 
     def __init__(
-        self, match: Callable[[np.ndarray], Sequence[Match]], patterns: int, scene: Scene
+        self,
+        match: Compare,
+        patterns: Patterns,
+        scene: Scene,
+        within: Box = WHOLE,
+        scales: Sequence[float] = (1.0,),
     ) -> None:
-        self._match, self._scene, self.records = match, scene, scene.records
-        self.likeness = np.full((patterns, len(self.records.labels)), np.nan)
+        self._match, self._patterns = match, patterns
+        self._within, self._scales = within, scales
+        self._scene, self.records = scene, scene.records
+        self.likeness = np.full((len(patterns), len(self.records.labels)), np.nan)
         self.closest = np.zeros(self.likeness.shape, dtype=np.int32)
         self._asked = np.zeros(len(self.records.labels), dtype=bool)
 
@@ -299,10 +332,20 @@ class _Search:
                 continue
             self._asked[image] = True
             view = self._scene.view(image)
-            if view is not None:
-                likeness, middles = zip(*self._match(view), strict=True)
-                self.likeness[:, image] = likeness
-                self.closest[:, image] = cells_at(np.array(middles), self.records.cell_grid)
+            if view is None:
+                continue
+            for scale in self._scales:
+                matches = self._match(self._patterns, view, self._within, scale)
+                likeness, middles = zip(*matches, strict=True)
+                cells = cells_at(np.array(middles), self.records.cell_grid)
+                better = ~(self.likeness[:, image] >= likeness)
+                self.likeness[better, image] = np.array(likeness)[better]
+                self.closest[better, image] = cells[better]
+
+    def at(self, extent: np.ndarray, number: int) -> _Search:
+        """A new search for one of the patterns, at one place: cells, (row, column) of bool."""
+        one = self._patterns[number : number + 1]
+        return _Search(self._match, one, self._scene, bounds_of(extent), SCALES)
 
 
 def _candidate(

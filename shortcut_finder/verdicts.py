@@ -200,8 +200,8 @@ def _says(finding: Finding, verification: Verification) -> str:
     if finding.region == SURROUNDINGS:
         if verification.rivals_own:
             said.append(
-                "On other images it says more than half of what its own middle does, and every "
-                "side says it: the class is told by its background."
+                "On other images it says more than two fifths of what its own middle does, and "
+                "every side says it: the class is told by its background."
             )
     elif _is_object(finding, verification):
         said.append(

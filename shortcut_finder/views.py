@@ -42,14 +42,23 @@ class Scene:
             return None
 
     def view(self, number: int) -> np.ndarray | None:
-        """The colours of that, scaled down; ``None`` if it is unreadable now."""
+        """The same in the image's own shape, scaled down; ``None`` if it is unreadable now.
+
+        What repeats to the pixel does so in the images, and not where they are squashed.
+        """
         if number not in self.views:
             if len(self.views) >= VIEWS:
                 self.views.clear()
-            pixels = self.pixels(number)
-            small = None if pixels is None else colour_image(Image.fromarray(pixels))
-            self.views[number] = small
+            self.views[number] = self._small(number)
         return self.views[number]
+
+    def _small(self, number: int) -> np.ndarray | None:
+        try:
+            picture = self.read(number)
+        except UnreadableImage:
+            return None
+        how = self.preprocessing.undistorted(*picture.size)
+        return colour_image(Image.fromarray(how.pixels(picture)))
 
     def rigidity(self, images: np.ndarray, centres: np.ndarray) -> Rigidity:
         """Compare images at places given as fractions x, y of the model's input, (image, 2)."""

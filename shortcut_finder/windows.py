@@ -19,7 +19,8 @@ from PIL import Image
 
 from shortcut_finder.gradients import box_sums, floor_of, gradients_of, scaled_down
 from shortcut_finder.groups import TAIL
-from shortcut_finder.motifs import FAINT, Match
+from shortcut_finder.motifs import FAINT, WHOLE, Match, spans
+from shortcut_finder.preprocessing import Box
 from shortcut_finder.suspicion import exactness
 from shortcut_finder.views import Scene
 
@@ -61,33 +62,39 @@ class Whitening:
     basis: np.ndarray
     floor: float
 
-    def describe(self, view: np.ndarray) -> _Described:
-        """The windows of a picture, from `Scene.view`."""
-        gradients = _gradients(view)
+    def describe(self, view: np.ndarray, within: Box = WHOLE, scale: float = 1.0) -> _Described:
+        """The windows of a picture, from `Scene.view`, whose middles lie in a part of it."""
+        gradients = _gradients(view, scale)
+        rows, columns = spans(within, gradients.shape[1:], WINDOW)
+        whole, gradients = gradients.shape[1:], gradients[:, rows, columns]
         every = np.sqrt(box_sums(np.square(gradients).sum(axis=0)[None], WINDOW)[0])
-        sizes, rows = every.ravel(), _windows(gradients).reshape(every.size, -1)
-        white = (rows @ self.basis) / np.maximum(sizes, self.floor)[:, None]
+        sizes, windows = every.ravel(), _windows(gradients).reshape(every.size, -1)
+        white = (windows @ self.basis) / np.maximum(sizes, self.floor)[:, None]
         lengths = np.linalg.norm(white, axis=1)
         white /= np.maximum(lengths, PLAIN * np.sqrt(white.shape[1]))[:, None]
         strength = np.where(sizes > self.floor, lengths * np.sqrt(sizes), 0.0)
-        return _Described(white, strength, every.shape)
+        return _Described(white, strength, every.shape, (rows.start, columns.start), whole)
 
     def describe_all(self, numbers: np.ndarray, scene: Scene) -> dict[int, _Described]:
         """Those of some images, given by number, that can be read now."""
         views = ((number, scene.view(number)) for number in numbers.tolist())
         return {number: self.describe(view) for number, view in views if view is not None}
 
-    def match(self, vectors: np.ndarray, view: np.ndarray) -> list[Match]:
+    def match(
+        self, vectors: np.ndarray, view: np.ndarray, within: Box = WHOLE, scale: float = 1.0
+    ) -> list[Match]:
         """How like each window a picture is.
 
         Args:
             vectors: what the windows look like, of unit length, (window, component).
             view: from `Scene.view`.
+            within: where the middle of a window may lie, as fractions of the picture.
+            scale: of the picture, before it is compared.
         """
-        found = self.describe(view)
+        found = self.describe(view, within, scale)
         like, at = _best(vectors, [found])
         begun = np.stack(np.divmod(at[:, 0], found.shape[1]), axis=1)
-        middles = (begun + WINDOW / 2) / (np.array(found.shape) + WINDOW - 1)
+        middles = (begun + np.array(found.start) + WINDOW / 2) / found.whole
         places = ((x, y) for y, x in middles.tolist())
         return [*zip(like[:, 0].tolist(), places, strict=True)]
 
@@ -100,11 +107,15 @@ class _Described:
         white: vectors of unit length at most, (window, component).
         strength: of the edges of each, times how unusual they are, (window,); 0 for flat ones.
         shape: rows and columns that a window may begin at.
+        start: the first of them.
+        whole: rows and columns of the picture.
     """
 
     white: np.ndarray
     strength: np.ndarray
     shape: tuple[int, int]
+    start: tuple[int, int]
+    whole: tuple[int, int]
 
     @functools.cached_property
     def rough(self) -> np.ndarray:
@@ -321,9 +332,9 @@ def _unit(vectors: np.ndarray, least: float = 1e-6) -> np.ndarray:
     return np.asarray(vectors / np.maximum(lengths, least))
 
 
-def _gradients(view: np.ndarray) -> np.ndarray:
+def _gradients(view: np.ndarray, scale: float = 1.0) -> np.ndarray:
     """Of the picture at the scale that windows are compared at, (2 x channel, row, column)."""
-    small = scaled_down(Image.fromarray(view), SIDE, Image.Resampling.BOX)
+    small = scaled_down(Image.fromarray(view), SIDE * scale, Image.Resampling.BOX)
     return gradients_of(np.asarray(small)[None])[0]
 
 

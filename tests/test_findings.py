@@ -14,6 +14,7 @@ from synthetic import FIXED_CELL, GRID, SIDE, Thing, World, make_world, texture
 from shortcut_finder import findings, suspicion
 from shortcut_finder.candidates import Candidate, reach
 from shortcut_finder.errors import UnreadableImage
+from shortcut_finder.experiments import Arm, Experiment, Verification
 from shortcut_finder.findings import (
     Finding,
     Judged,
@@ -543,3 +544,93 @@ def test_a_frame_repeats_all_around(fixed: tuple[World, Judged], framed: bool) -
     # In the corner itself it repeats.
     corner = replace(candidate, extent=np.pad([[True]], ((1, 6), (1, 6))))
     assert suspicion.rigidity_of(corner, scene)[0].gradient > suspicion.ORDINARY
+
+
+@pytest.mark.parametrize(
+    ("share", "part", "cell", "suspicion_of_it", "piece"),
+    [
+        (1.0, 0.7, 0, 0.9, True),
+        (1.0, 0.2, 0, 0.9, False),  # Too few of its images.
+        (1.0, 0.7, 27, 0.9, False),  # In the middle.
+        (1.0, 0.7, 0, 0.5, False),  # The frame is in doubt itself.
+        (0.6, 0.6, 0, 0.9, True),  # The very same images.
+        (0.6, 0.3, 0, 0.9, True),  # As correlated as pieces are.
+        (0.7, 1.0, 0, 0.9, False),  # Images without the frame have it, too.
+    ],
+)
+def test_what_lies_on_a_frame_of_all_images_is_a_piece_of_it(
+    fixed: tuple[World, Judged],
+    share: float,
+    part: float,
+    cell: int,
+    suspicion_of_it: float,
+    piece: bool,
+) -> None:
+    world, judged = fixed
+    template, labels = judged.findings[0].template, world.records.labels
+    assert template is not None
+    own = np.flatnonzero(labels == 0)
+    ring = np.ones(GRID, dtype=bool)
+    ring[1:-1, 1:-1] = False
+
+    def looked(carrying: float, extent: np.ndarray | None, weight: float) -> findings._Looked:
+        carries = np.full(len(labels), -1.0)
+        carries[own[: round(carrying * len(own))]] = 1.0
+        at = np.full(len(labels), cell)
+        candidate = Candidate(0, carries, at, extent, template, labels < 0)
+        weights = {"all_over": 0.0, "suspicion": weight}
+        nothing = Rigidity(0, 0, 0, np.zeros((1, 1)))
+        return findings._Looked(candidate, {"p_surer": 1.0}, weights, nothing)
+
+    frame, other = looked(share, ring, suspicion_of_it), looked(part, None, 0.85)
+    assert findings._stands_for(frame, other, labels) == piece
+
+
+def test_a_look_in_use_explains_what_is_alike_anywhere_and_not_used(
+    fixed: tuple[World, Judged],
+) -> None:
+    found = fixed[1].findings[0]
+    members = np.flatnonzero(found.carries)
+    few = found.carries.copy()
+    few[members[len(members) // 4 :]] = False
+    arm = Arm("control", "control", 0.1, 0.0, 0.6, 0.5, 0.7, 2.0, 1e-6)
+    used = Verification("", (Experiment("paste", "", 30, 0.1, 0.9, 0.5, (arm,), q=0.0),))
+    unused = Verification("", ())
+    look = replace(found, kind="property", region="sharpness", suspicion=0.9, verification=used)
+    thing = replace(found, region="anywhere", carries=few, verification=unused)
+    everywhere = replace(look, carries=np.ones_like(few))
+    assert [one.kind for one in worth_listing([thing, everywhere])] == ["property"]
+    for reason, other in (
+        (everywhere, replace(thing, region="top left corner")),
+        (everywhere, replace(thing, verification=used)),
+        (everywhere, replace(thing, label="cat")),
+        (replace(everywhere, verification=unused), thing),
+        (replace(everywhere, suspicion=0.5), thing),
+        (replace(look, carries=~few), thing),
+    ):
+        assert len(worth_listing([other, reason])) == 2
+
+
+@pytest.mark.parametrize("shape", [(96, 48), (48, 96), (64, 64)])
+def test_pictures_are_compared_in_their_own_shape(
+    shape: tuple[int, int], fixed: tuple[World, Judged]
+) -> None:
+    """A square mark stays square, whatever the shape of the image."""
+    wide, tall = shape
+    picture = np.zeros((tall, wide, 3), dtype=np.uint8)
+    side = min(shape) // 2
+    picture[:side, :side] = 255
+    scene = Scene(fixed[0].records, lambda _: Image.fromarray(picture), Preprocessing(64, 64))
+    view = scene.view(0)
+    assert view is not None
+    assert view.shape[0] * view.shape[1] == pytest.approx(64 * 64, rel=0.03)
+    marked = view[..., 0] > 127
+    high, across = marked.any(axis=1).sum(), marked.any(axis=0).sum()
+    assert high == pytest.approx(across, abs=1)
+
+
+def test_a_picture_that_cannot_be_read_has_no_view(fixed: tuple[World, Judged]) -> None:
+    def read(_: int) -> Image.Image:
+        raise UnreadableImage("gone")
+
+    assert Scene(fixed[0].records, read, Preprocessing(64, 64)).view(0) is None

@@ -127,3 +127,22 @@ def test_images_smaller_than_a_patch_can_be_compared() -> None:
     images = [np.stack([one] * 3, axis=-1).astype(np.uint8) for one in tiny]
     motif = found(rng, images)
     assert match_motif(motif, images[0])[0] > 0.6
+
+
+def test_a_part_of_an_image_and_another_scale_are_compared() -> None:
+    rng = np.random.default_rng(7)
+    motif = found(rng, marked(8, rng)[0])
+    (image,), _ = marked(1, rng)
+    whole, (x, y) = match_motif(motif, image)
+    around = (x - 0.05, y - 0.05, x + 0.05, y + 0.05)
+    assert match_motif(motif, image, around)[0] == pytest.approx(whole, abs=1e-4)
+    assert match_motif(motif, image, around)[1] == pytest.approx((x, y))
+    # Elsewhere it is not, and what is said of it lies there.
+    corner = (0.0, 0.0, 0.2, 1.0) if x > 0.5 else (0.8, 0.0, 1.0, 1.0)
+    like, (there, _) = match_motif(motif, image, corner)
+    assert like < whole - 0.3
+    assert corner[0] - 0.15 <= there <= corner[2] + 0.15
+    larger = Image.fromarray(image).resize([round(1.25 * n) for n in image.shape[1::-1]])
+    scaled = match_motif(motif, np.asarray(larger), scale=0.8)
+    assert scaled[0] > match_motif(motif, np.asarray(larger))[0] + 0.1
+    assert scaled[1] == pytest.approx((x, y), abs=0.05)

@@ -109,3 +109,15 @@ def test_saving_and_loading_is_identity() -> None:
         299, 150, "crop", 342, (0.1, 0.2, 0.3), (1.0, 2.0, 3.0), "bicubic"
     )
     assert Preprocessing.from_dict(preprocessing.as_dict()) == preprocessing
+
+
+@pytest.mark.parametrize("resize", ["squash", "crop", "pad"])
+def test_only_what_is_squashed_gets_its_own_shape_back(resize: str) -> None:
+    how = Preprocessing(64, 64, resize=resize, resize_to=72)
+    assert how.undistorted(50, 50) == how
+    assert (how.undistorted(200, 50) == how) == (resize != "squash")
+
+
+def test_a_very_long_image_is_not_drawn_out_beyond_measure() -> None:
+    how = Preprocessing(64, 64).undistorted(5000, 1)
+    assert (how.width, how.height) == (128, 32)

@@ -13,8 +13,16 @@ from shortcut_finder import analysis
 from shortcut_finder.candidates import Candidate
 from shortcut_finder.errors import UnreadableImage
 from shortcut_finder.findings import judge
+from shortcut_finder.motifs import find_motifs
 from shortcut_finder.parts import Parts
-from shortcut_finder.repeats import _strongest_parts, commonest, with_motifs, with_windows
+from shortcut_finder.repeats import (
+    _match_motifs,
+    _Search,
+    _strongest_parts,
+    commonest,
+    with_motifs,
+    with_windows,
+)
 
 ANT = 0
 COUNTS = (120, 120, 120)
@@ -222,3 +230,31 @@ def test_others_that_carry_it_too_do_not_count_as_common() -> None:
     outside = np.append(rng.normal(0.9, 0.02, 30), rng.normal(0.3, 0.05, 270))
     assert commonest(inside, outside) < 0.5
     assert commonest(rng.normal(0.3, 0.05, 100), outside[30:]) < 0.5
+
+
+@pytest.fixture(scope="module")
+def fixed(tmp_path_factory: pytest.TempPathFactory) -> World:
+    folder = tmp_path_factory.mktemp("fixed")
+    return make_world(folder, [Thing(ANT, 0.3, place=27)], counts=COUNTS)
+
+
+def test_at_one_place_others_are_less_like_it_than_anywhere(fixed: World) -> None:
+    candidate, scene = by_motif(fixed)[0], fixed.scene()
+    assert candidate.extent is not None
+    assert candidate.placed is not None
+    assert fixed.named(candidate.placed >= 0) == fixed.carriers[0]
+    carriers = np.flatnonzero(candidate.carries)
+    others = np.flatnonzero(fixed.records.labels != ANT)
+    x, y = (27 % 8 + 0.5) / 8, (27 // 8 + 0.5) / 8
+
+    views = [view for view in map(scene.view, carriers[:12].tolist()) if view is not None]
+    controls = [view for view in map(scene.view, others[:12].tolist()) if view is not None]
+    centres = np.tile((x, y), (12, 1))
+    motif = find_motifs(views, centres, controls, centres)[0]
+    anywhere = _Search(_match_motifs, [motif], scene)
+    there = anywhere.at(candidate.extent, 0)
+    for images, least, most in ((others, 0.05, 1.0), (carriers, 0.0, 0.02)):
+        anywhere(images)
+        there(images)
+        before, after = (np.median(one.likeness[0, images]) for one in (anywhere, there))
+        assert least <= before - after <= most

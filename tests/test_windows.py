@@ -84,3 +84,19 @@ def test_flat_pictures_recur_in_nothing(moving: World) -> None:
         replace(scene, read=lambda number: flat[number % 3]), moving.half(), 0
     )
     assert all(len(one.vectors) == 0 for one in found)
+
+
+def test_windows_of_a_part_are_those_whose_middle_lies_in_it() -> None:
+    rng = np.random.default_rng(1)
+    view = rng.integers(0, 256, (64, 48, 3)).astype(np.uint8)
+    whitening = learn_whitening([view], rng)
+    whole, part = whitening.describe(view), whitening.describe(view, (0.5, 0.25, 1.0, 0.5))
+    every = whole.white.reshape(*whole.shape, -1)
+    (row, column), (rows, columns) = part.start, part.shape
+    inside = every[row : row + rows, column : column + columns]
+    np.testing.assert_allclose(part.white, inside.reshape(rows * columns, -1), atol=1e-5)
+    middles = np.array([[row + 4, column + 4], [row + rows + 3, column + columns + 3]])
+    np.testing.assert_allclose(middles, [[16, 24], [32, 44]], atol=1)
+    vector = inside[2, 3][None]
+    ((_, (x, y)),) = whitening.match(vector, view, (0.5, 0.25, 1.0, 0.5))
+    assert (y * 64 - 4, x * 48 - 4) == pytest.approx((row + 2, column + 3))
