@@ -81,7 +81,7 @@ MARGIN = 0.25
 THE_SAME = 0.9
 # Part of a background's images that another thing must be in to be why they are alike; in fewer of
 # them it is a piece of it.
-MOST = 0.75
+MOST = 0.6
 # Side of a window that repeats, as part of the frame's.
 PATTERN = 0.125
 # Below this share of common grey variance an exact repetition is seen through.

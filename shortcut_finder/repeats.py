@@ -28,6 +28,7 @@ from shortcut_finder.groups import ASUNDER, TAIL, counts_around, two_heaps, unse
 from shortcut_finder.motifs import WHOLE, Match, Motif, find_motifs, match_motif
 from shortcut_finder.parts import Parts
 from shortcut_finder.preprocessing import Box
+from shortcut_finder.records import Records
 from shortcut_finder.regions import cell_centres, cell_counts, cells_at
 from shortcut_finder.suspicion import bounds_of, exactness_found
 from shortcut_finder.views import Scene
@@ -106,7 +107,7 @@ def with_motifs(
             continue
         motif = _motif(source, strangers, scene)
         if motif is not None:
-            search = _Search(_match_motifs, [motif], scene)
+            search = _Search(_match_motifs, [motif], scene.view, scene.records)
             found = _repeat(source.candidate, search, 0, strangers)
             explained = source.candidate if found else explained
             made += found
@@ -131,7 +132,7 @@ def with_windows(scene: Scene, half: np.ndarray, seed: int) -> list[Candidate]:
     vectors = [vector for recurring in found for vector in recurring.vectors]
     if whitening is None or not vectors:
         return []
-    search = _Search(whitening.match, np.stack(vectors), scene)
+    search = _Search(whitening.match, np.stack(vectors), scene.squashed_view, scene.records)
     labels = np.repeat([one.label for one in found], [len(one.vectors) for one in found])
     strangers, made = _strangers(scene, seed), list[Candidate]()
     for number, label in enumerate(labels.tolist()):
@@ -314,13 +315,14 @@ class _Search:
         self,
         match: Compare,
         patterns: Patterns,
-        scene: Scene,
+        view: Callable[[int], np.ndarray | None],
+        records: Records,
         within: Box = WHOLE,
         scales: Sequence[float] = (1.0,),
     ) -> None:
         self._match, self._patterns = match, patterns
         self._within, self._scales = within, scales
-        self._scene, self.records = scene, scene.records
+        self._view, self.records = view, records
         self.likeness = np.full((len(patterns), len(self.records.labels)), np.nan)
         self.closest = np.zeros(self.likeness.shape, dtype=np.int32)
         self._asked = np.zeros(len(self.records.labels), dtype=bool)
@@ -331,7 +333,7 @@ class _Search:
             if self._asked[image]:
                 continue
             self._asked[image] = True
-            view = self._scene.view(image)
+            view = self._view(image)
             if view is None:
                 continue
             for scale in self._scales:
@@ -345,7 +347,8 @@ class _Search:
     def at(self, extent: np.ndarray, number: int) -> _Search:
         """A new search for one of the patterns, at one place: cells, (row, column) of bool."""
         one = self._patterns[number : number + 1]
-        return _Search(self._match, one, self._scene, bounds_of(extent), SCALES)
+        place = bounds_of(extent)
+        return _Search(self._match, one, self._view, self.records, place, SCALES)
 
 
 def _candidate(

@@ -7,7 +7,13 @@ from dataclasses import replace
 
 import numpy as np
 
-from shortcut_finder.experiments import BEYOND_OWN, Experiment, Surplus, Verification
+from shortcut_finder.experiments import (
+    BEYOND_OWN,
+    FEWEST_PAIRS,
+    Experiment,
+    Surplus,
+    Verification,
+)
 from shortcut_finder.findings import LEAST, WIDE, Finding
 from shortcut_finder.records import Records
 from shortcut_finder.regions import ANYWHERE, BORDER, SURROUNDINGS, cell_centres
@@ -59,6 +65,8 @@ def _verdict(finding: Finding, verification: Verification) -> tuple[str, str]:
         if _may_be_object(finding, verification):
             return "suspect", "medium"
         return "confirmed", "high"
+    if _is_loose(finding) and verification.experiments:
+        return "present" if verification.ruled_out else "suspect", "low"
     if verification.ruled_out:
         return "present", {"high": "medium"}.get(finding.severity, "low")
     natural = finding.kind == "property" or _inside(finding)
@@ -181,6 +189,15 @@ def _looks_natural(finding: Finding) -> bool:
     """Whether nothing repeats in it to the pixel; of a place, not of a look of the whole image."""
     whole = finding.kind == "property" or bool(finding.cells)
     return not whole and finding.parts.get("rigidity", 1.0) < EXACT
+
+
+def _is_loose(finding: Finding) -> bool:
+    """Whether few images share edges where objects stand, but nothing that can be laid on top.
+
+    A petal before the sky has the same edge in many photos, as a sticker has, and nothing else.
+    """
+    few = finding.numbers.get("repeating", FEWEST_PAIRS) < FEWEST_PAIRS and not finding.cells
+    return finding.region == ANYWHERE and few and not finding.exact and _inside(finding)
 
 
 def _hanging(score: np.ndarray, without: Mapping[int, float], records: Records) -> np.ndarray:

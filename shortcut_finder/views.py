@@ -26,13 +26,14 @@ class Scene:
         records: what the sweep kept.
         read: the picture of an image by its number in ``records``.
         preprocessing: to find places of the model's input on the picture.
-        views: small pictures that were looked at lately.
+        views: small pictures that were looked at lately, by number of the image and whether they
+            are squashed.
     """
 
     records: Records
     read: Callable[[int], Image.Image]
     preprocessing: Preprocessing
-    views: dict[int, np.ndarray | None] = field(default_factory=dict)
+    views: dict[tuple[int, bool], np.ndarray | None] = field(default_factory=dict)
 
     def pixels(self, number: int) -> np.ndarray | None:
         """What the model sees of an image; ``None`` if it is unreadable now."""
@@ -44,20 +45,28 @@ class Scene:
     def view(self, number: int) -> np.ndarray | None:
         """The same in the image's own shape, scaled down; ``None`` if it is unreadable now.
 
-        What repeats to the pixel does so in the images, and not where they are squashed.
+        A mark is as wide in an upright photo as in a lying one, but not where both are squashed.
         """
-        if number not in self.views:
+        return self._small(number, squashed=False)
+
+    def squashed_view(self, number: int) -> np.ndarray | None:
+        """What the model sees, scaled down; ``None`` if it is unreadable now."""
+        return self._small(number, squashed=True)
+
+    def _small(self, number: int, *, squashed: bool) -> np.ndarray | None:
+        if (number, squashed) not in self.views:
             if len(self.views) >= VIEWS:
                 self.views.clear()
-            self.views[number] = self._small(number)
-        return self.views[number]
+            self.views[number, squashed] = self._scaled_down(number, squashed=squashed)
+        return self.views[number, squashed]
 
-    def _small(self, number: int) -> np.ndarray | None:
+    def _scaled_down(self, number: int, *, squashed: bool) -> np.ndarray | None:
         try:
             picture = self.read(number)
         except UnreadableImage:
             return None
-        how = self.preprocessing.undistorted(*picture.size)
+        how = self.preprocessing
+        how = how if squashed else how.undistorted(*picture.size)
         return colour_image(Image.fromarray(how.pixels(picture)))
 
     def rigidity(self, images: np.ndarray, centres: np.ndarray) -> Rigidity:

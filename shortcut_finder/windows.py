@@ -63,7 +63,7 @@ class Whitening:
     floor: float
 
     def describe(self, view: np.ndarray, within: Box = WHOLE, scale: float = 1.0) -> _Described:
-        """The windows of a picture, from `Scene.view`, whose middles lie in a part of it."""
+        """The windows of a `Scene.squashed_view` whose middles lie in a part of it."""
         gradients = _gradients(view, scale)
         rows, columns = spans(within, gradients.shape[1:], WINDOW)
         whole, gradients = gradients.shape[1:], gradients[:, rows, columns]
@@ -77,7 +77,7 @@ class Whitening:
 
     def describe_all(self, numbers: np.ndarray, scene: Scene) -> dict[int, _Described]:
         """Those of some images, given by number, that can be read now."""
-        views = ((number, scene.view(number)) for number in numbers.tolist())
+        views = ((number, scene.squashed_view(number)) for number in numbers.tolist())
         return {number: self.describe(view) for number, view in views if view is not None}
 
     def match(
@@ -87,7 +87,7 @@ class Whitening:
 
         Args:
             vectors: what the windows look like, of unit length, (window, component).
-            view: from `Scene.view`.
+            view: from `Scene.squashed_view`.
             within: where the middle of a window may lie, as fractions of the picture.
             scale: of the picture, before it is compared.
         """
@@ -151,7 +151,7 @@ def learn_whitening(views: Sequence[np.ndarray], rng: np.random.Generator) -> Wh
     """Principal components of the windows of some pictures.
 
     Args:
-        views: from `Scene.view`; one at least.
+        views: from `Scene.squashed_view`; one at least.
         rng: chooses windows.
     """
     each, drawn = max(1, LEARNED // len(views)), []
@@ -188,7 +188,7 @@ def recurring_windows(
     classes, found = np.unique(labels), rng.permutation(np.flatnonzero(half))
     # Enough that some are left without those of any one class.
     strangers = found[: int(OTHERS * len(classes) / max(len(classes) - 1, 1))]
-    views = [view for view in map(scene.view, strangers.tolist()) if view is not None]
+    views = [view for view in map(scene.squashed_view, strangers.tolist()) if view is not None]
     if len(classes) < 2 or not views:
         return None, []
     whitening, recurring = learn_whitening(views, rng), list[Recurring]()

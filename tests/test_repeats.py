@@ -251,7 +251,7 @@ def test_at_one_place_others_are_less_like_it_than_anywhere(fixed: World) -> Non
     controls = [view for view in map(scene.view, others[:12].tolist()) if view is not None]
     centres = np.tile((x, y), (12, 1))
     motif = find_motifs(views, centres, controls, centres)[0]
-    anywhere = _Search(_match_motifs, [motif], scene)
+    anywhere = _Search(_match_motifs, [motif], scene.view, scene.records)
     there = anywhere.at(candidate.extent, 0)
     for images, least, most in ((others, 0.05, 1.0), (carriers, 0.0, 0.02)):
         anywhere(images)

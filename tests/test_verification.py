@@ -134,10 +134,26 @@ def test_a_stamp_that_the_model_ignores_is_present(
 ) -> None:
     world, finding = request.getfixturevalue(place)
     assert finding.severity == "high"
-    (found,) = verified(world, IGNORES, [finding])
+    (found,) = verified(world, IGNORES, [replace(finding, exact=True)])
     assert (found.verdict, found.severity) == ("present", "medium")
     assert found.reliance[2] < 0.125
     assert "does not react" in found.sentence
+
+
+@pytest.mark.parametrize(
+    ("place", "exact", "severity"),
+    [("moving", True, "medium"), ("moving", False, "low"), ("fixed", False, "medium")],
+)
+def test_unused_edges_that_cannot_be_laid_on_top_of_each_other_are_low(
+    place: str, exact: bool, severity: str, request: pytest.FixtureRequest
+) -> None:
+    world, finding = request.getfixturevalue(place)
+    if place == "moving":
+        finding = replace(finding, numbers={**finding.numbers, "repeating": 20.0}, exact=exact)
+    (ignored,) = verified(world, IGNORES, [finding])
+    assert (ignored.verdict, ignored.severity) == ("present", severity)
+    (used,) = verified(world, RELIES, [finding])
+    assert (used.verdict, used.severity) == ("confirmed", "high")
 
 
 def test_a_finding_costs_no_more_passes_than_it_needs(fixed: tuple[World, Finding]) -> None:
@@ -198,7 +214,9 @@ def test_what_may_be_natural_is_low_unless_it_is_relied_on_or_beyond_doubt(
     arm = Arm("flat colour", "control", 0.2, 0.0, 0.1, -0.1, 0.3, 0.4, 0.2)
     unsure = Verification("", (Experiment("paste", "random places", PAIRS, 0.1, 0.3, 0.1, (arm,)),))
     kind = "property" if region in FAMILIES else finding.kind
-    looked = replace(finding, kind=kind, region=region, suspicion=suspicion, severity="high")
+    looked = replace(
+        finding, kind=kind, region=region, suspicion=suspicion, severity="high", exact=True
+    )
     found = verdicts.decided(looked, unsure, world.records)
     assert (found.verdict, found.severity) == ("suspect", severity)
     # Without an experiment nothing speaks against it.
