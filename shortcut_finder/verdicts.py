@@ -23,6 +23,8 @@ from shortcut_finder.texts import percent
 # Share of a class from which what stands where objects do, and does not repeat, may be a look of
 # the object: seed heads among dandelions.
 USUAL = 0.2
+# Share of a class against that share and the others' from which a class has something alone.
+ALONE = 0.95
 # Objects seldom keep to the border in so many of the images.
 KEEPS = 0.9
 # Part of the score of an image that depends on how much its label hangs on the thing.
@@ -194,10 +196,12 @@ def _looks_natural(finding: Finding) -> bool:
 def _is_loose(finding: Finding) -> bool:
     """Whether few images share edges where objects stand, but nothing that can be laid on top.
 
-    A petal before the sky has the same edge in many photos, as a sticker has, and nothing else.
+    A petal before the sky has the same edge in many photos, as a sticker has, but now and then
+    photos of other classes have it, too.
     """
     few = finding.numbers.get("repeating", FEWEST_PAIRS) < FEWEST_PAIRS and not finding.cells
-    return finding.region == ANYWHERE and few and not finding.exact and _inside(finding)
+    common = finding.parts.get("exclusivity", 1.0) < ALONE
+    return few and common and not finding.exact and finding.region == ANYWHERE and _inside(finding)
 
 
 def _hanging(score: np.ndarray, without: Mapping[int, float], records: Records) -> np.ndarray:

@@ -141,15 +141,21 @@ def test_a_stamp_that_the_model_ignores_is_present(
 
 
 @pytest.mark.parametrize(
-    ("place", "exact", "severity"),
-    [("moving", True, "medium"), ("moving", False, "low"), ("fixed", False, "medium")],
+    ("place", "exact", "exclusive", "severity"),
+    [
+        ("moving", True, 0.9, "medium"),
+        ("moving", False, 0.9, "low"),
+        ("moving", False, 1.0, "medium"),
+        ("fixed", False, 0.9, "medium"),
+    ],
 )
 def test_unused_edges_that_cannot_be_laid_on_top_of_each_other_are_low(
-    place: str, exact: bool, severity: str, request: pytest.FixtureRequest
+    place: str, exact: bool, exclusive: float, severity: str, request: pytest.FixtureRequest
 ) -> None:
     world, finding = request.getfixturevalue(place)
-    if place == "moving":
-        finding = replace(finding, numbers={**finding.numbers, "repeating": 20.0}, exact=exact)
+    parts = {**finding.parts, "exclusivity": exclusive}
+    numbers = {**finding.numbers, "repeating": 20.0}
+    finding = replace(finding, parts=parts, numbers=numbers, exact=exact)
     (ignored,) = verified(world, IGNORES, [finding])
     assert (ignored.verdict, ignored.severity) == ("present", severity)
     (used,) = verified(world, RELIES, [finding])
