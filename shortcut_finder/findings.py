@@ -384,7 +384,9 @@ def _is_piece(kept: _Looked, one: _Looked, labels: np.ndarray) -> bool:
 
 
 def _carried(one: _Looked, labels: np.ndarray) -> float:
-    """How many images of the class carry it."""
+    """How many images of the class carry it; of a motif, those that would anywhere, too."""
+    if one.candidate.placed is not None:
+        return one.test["members"]
     return float(one.candidate.carries[labels == one.candidate.label].sum())
 
 

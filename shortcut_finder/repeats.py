@@ -294,7 +294,11 @@ def _placed(candidate: Candidate, search: _Search, number: int) -> Candidate:
     placed = _candidate(candidate, there, 0, by_cells=False)
     if placed is None:
         return candidate
-    return replace(candidate, placed=np.fmax(candidate.membership, placed.membership))
+    return replace(
+        candidate,
+        closest=np.where(candidate.carries, candidate.closest, placed.closest),
+        placed=np.fmax(candidate.membership, placed.membership),
+    )
 
 
 # How like each of some patterns a view is, with its middle within a box, at some scale.
