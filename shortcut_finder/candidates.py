@@ -40,6 +40,8 @@ class Candidate:
         likeness: for what repeats to the pixel, the correlation of each image with its motif,
             (image,); not a number, like membership, for images that were not searched. ``None``
             for everything else.
+        placed: for what has a motif and keeps to a place, membership by that place too, where fewer
+            images are like the motif by chance, (image,); ``None`` for everything else.
     """
 
     label: int

@@ -165,11 +165,6 @@ class Experiment:
         return self.own is not None and self.own.high < FLOOR
 
     @property
-    def rivals_own(self) -> bool:
-        """Whether it surpasses what it is held against beside its controls, by the interval."""
-        return self.own is not None and self.own.low > 0
-
-    @property
     def rules_out(self) -> bool:
         """Whether some control leaves no effect worth the name, at the ends of intervals too."""
         return self.pairs >= FEWEST_PAIRS and any(arm.high < FLOOR for arm in self.arms)
@@ -459,7 +454,7 @@ class Verification:
     @property
     def rivals_own(self) -> bool:
         """Whether the model relies on it, and nearly as much as on the class's object."""
-        return any(made.holds and made.rivals_own for made in self.experiments)
+        return any(made.holds and made.beyond_own > 0 for made in self.experiments)
 
     @property
     def ruled_out(self) -> bool:

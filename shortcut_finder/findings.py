@@ -26,7 +26,7 @@ from shortcut_finder.evidence import false_discovery_rate, usual_of_others
 from shortcut_finder.experiments import VERDICTS, Verification, answers_for, surer_p
 from shortcut_finder.groups import Template, background_cells, cells_around, matching_cells
 from shortcut_finder.metadata import Companion
-from shortcut_finder.preprocessing import Box
+from shortcut_finder.preprocessing import WHOLE_FRAME, Box
 from shortcut_finder.records import Records
 from shortcut_finder.regions import (
     ANYWHERE,
@@ -69,7 +69,6 @@ ORDINARY_GROUPS, PROMISING = 1, 4
 SURER = 1e-3
 # Images in which a background is located, and images it is held against.
 LOCATED = 300
-WHOLE_FRAME = (0.0, 0.0, 1.0, 1.0)
 # Kinds that stand nowhere in particular.
 WHOLE = ("property", "metadata")
 # Members' cells that cover this part of the image are a background.
@@ -371,10 +370,11 @@ def _is_piece(kept: _Looked, one: _Looked, labels: np.ndarray) -> bool:
 
     In all of a class everything stands in the same images, or nothing does: correlation cannot say.
     """
-    whole, own = kept.candidate, labels == kept.candidate.label
-    everywhere, part = whole.carries[own], one.candidate.carries[own]
+    whole = kept.candidate
     if whole.label != one.candidate.label or whole.extent is None:
         return False
+    own = labels == whole.label
+    everywhere, part = whole.carries[own], one.candidate.carries[own]
     if kept.weight["suspicion"] < BEYOND_DOUBT or everywhere.mean() < NEARLY_ALL:
         return False
     if part.sum() < TOGETHER * everywhere.sum() or everywhere[part].mean() < THE_SAME:

@@ -23,7 +23,7 @@ from shortcut_finder.gradients import (
     scaled_down,
 )
 from shortcut_finder.peaks import peaks
-from shortcut_finder.preprocessing import Box
+from shortcut_finder.preprocessing import WHOLE_FRAME, Box
 
 # Larger images are scaled down to this geometric mean side, in pixels.
 SIDE = 160
@@ -41,7 +41,6 @@ BEST = 0.6
 PLACES, NEAR = 3, 2
 # Part of the images of other classes that may repeat it as well as the rarest do.
 RARE = 0.9
-WHOLE: Box = (0.0, 0.0, 1.0, 1.0)
 
 
 # How like a pattern an image is at best, in [-1, 1], and the middle of that place as fractions x, y
@@ -148,7 +147,9 @@ def _mean_of_best(window: np.ndarray, patches: Patches) -> np.ndarray:
     )
 
 
-def match_motif(motif: Motif, image: np.ndarray, within: Box = WHOLE, scale: float = 1.0) -> Match:
+def match_motif(
+    motif: Motif, image: np.ndarray, within: Box = WHOLE_FRAME, scale: float = 1.0
+) -> Match:
     """How like the motif an image is where it is most like it, and where.
 
     All places are compared in the one mixture of colours in which the motif has most of its edges,

@@ -10,6 +10,7 @@ import numpy as np
 from PIL import Image
 
 Box = tuple[float, float, float, float]
+WHOLE_FRAME: Box = (0.0, 0.0, 1.0, 1.0)
 
 # Images longer than this many times their breadth are compared as if they were no longer.
 LONGEST = 4.0

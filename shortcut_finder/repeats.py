@@ -25,9 +25,9 @@ from shortcut_finder.candidates import (
 )
 from shortcut_finder.gradients import sharpness
 from shortcut_finder.groups import ASUNDER, TAIL, counts_around, two_heaps, unseen_template
-from shortcut_finder.motifs import WHOLE, Match, Motif, find_motifs, match_motif
+from shortcut_finder.motifs import Match, Motif, find_motifs, match_motif
 from shortcut_finder.parts import Parts
-from shortcut_finder.preprocessing import Box
+from shortcut_finder.preprocessing import WHOLE_FRAME, Box
 from shortcut_finder.records import Records
 from shortcut_finder.regions import cell_centres, cell_counts, cells_at
 from shortcut_finder.suspicion import bounds_of, exactness_found
@@ -66,6 +66,10 @@ LEAST = 3
 SCALES = (0.88, 0.94, 1.0, 1.06, 1.13)
 # How far between other images and typical members a member begins.
 BETWEEN = 1 / 3
+
+# Motifs or windows, and how like each a view is with its middle within a box, at some scale.
+Patterns = Sequence[Motif] | np.ndarray
+Compare = Callable[[Any, np.ndarray, Box, float], Sequence[Match]]
 
 
 @dataclass(frozen=True, eq=False)
@@ -301,11 +305,6 @@ def _placed(candidate: Candidate, search: _Search, number: int) -> Candidate:
     )
 
 
-# How like each of some patterns a view is, with its middle within a box, at some scale.
-Patterns = Sequence[Motif] | np.ndarray
-Compare = Callable[[Any, np.ndarray, Box, float], Sequence[Match]]
-
-
 class _Search:
     """How like some patterns images are, those that were asked for so far.
 
@@ -321,7 +320,7 @@ class _Search:
         patterns: Patterns,
         view: Callable[[int], np.ndarray | None],
         records: Records,
-        within: Box = WHOLE,
+        within: Box = WHOLE_FRAME,
         scales: Sequence[float] = (1.0,),
     ) -> None:
         self._match, self._patterns = match, patterns

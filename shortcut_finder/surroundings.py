@@ -15,8 +15,9 @@ import numpy as np
 
 from shortcut_finder.candidates import FEWEST, LIFT, Q_LIMIT
 from shortcut_finder.evidence import association_p, false_discovery_rate
-from shortcut_finder.findings import LEAST, WHOLE_FRAME, Finding, sureness
+from shortcut_finder.findings import LEAST, Finding, sureness
 from shortcut_finder.groups import cell_blocks
+from shortcut_finder.preprocessing import WHOLE_FRAME
 from shortcut_finder.records import Records
 from shortcut_finder.regions import SURROUNDINGS, from_middle, surroundings
 from shortcut_finder.shards import unit_cells

@@ -11,6 +11,7 @@ from shortcut_finder.associations import Association
 from shortcut_finder.candidates import together
 from shortcut_finder.findings import Finding
 from shortcut_finder.metadata import Column, Companion, Telling, companions
+from shortcut_finder.preprocessing import WHOLE_FRAME
 from shortcut_finder.records import Records
 from shortcut_finder.regions import ANYWHERE
 from shortcut_finder.suspicion import is_all_over, severity_of
@@ -119,7 +120,7 @@ def _property_finding(
         ),
         carries=carries,
         score=np.where(carries, suspicion / (1 + np.exp(-one.margin.clip(-30, 30))), 0.0),
-        boxes=lambda _image: (0.0, 0.0, 1.0, 1.0),
+        boxes=lambda _image: WHOLE_FRAME,
         parts={"exclusivity": exclusive, "beyond_nature": max(one.excess, 0.0)},
         numbers={"p": one.p, **{f"median {s.trait}": s.members for s in one.shifts}},
         place=np.zeros(records.cell_grid),
@@ -165,7 +166,7 @@ def _metadata_finding(one: Telling, records: Records, half: np.ndarray, label: s
         ),
         carries=carries,
         score=np.where(carries, suspicion, 0.0),
-        boxes=lambda _image: (0.0, 0.0, 1.0, 1.0),
+        boxes=lambda _image: WHOLE_FRAME,
         parts={"exclusivity": exclusive, "excess_share": max(excess, 0.0)},
         numbers={"p": one.p, "values": float(len(one.values))},
         place=np.zeros(records.cell_grid),

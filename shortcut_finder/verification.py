@@ -130,7 +130,7 @@ def _stands_out(made: Experiment) -> bool:
 
 def _rivals_own(made: Experiment) -> bool:
     """Whether a background beats its controls, and says much of what the object does."""
-    return made.beats_all and made.rivals_own
+    return made.beats_all and made.beyond_own > 0
 
 
 def _without(

@@ -35,19 +35,26 @@ class Scene:
     preprocessing: Preprocessing
     views: dict[tuple[int, bool], np.ndarray | None] = field(default_factory=dict)
 
-    def pixels(self, number: int) -> np.ndarray | None:
-        """What the model sees of an image; ``None`` if it is unreadable now."""
+    def pixels(self, number: int, *, squashed: bool = True) -> np.ndarray | None:
+        """What the model sees of an image, or the same in the image's own shape.
+
+        Returns:
+            uint8, (row, column, channel); ``None`` if it is unreadable now.
+        """
         try:
-            return self.preprocessing.pixels(self.read(number))
+            picture = self.read(number)
         except UnreadableImage:
             return None
+        how = self.preprocessing
+        return (how if squashed else how.undistorted(*picture.size)).pixels(picture)
 
     def view(self, number: int) -> np.ndarray | None:
-        """The same in the image's own shape, scaled down; ``None`` if it is unreadable now.
+        """That in the image's own shape, scaled down; ``None`` if it is unreadable now.
 
         A mark is as wide in an upright photo as in a lying one, but not where both are squashed.
         """
-        return self._small(number, squashed=False)
+        # Where nothing is squashed, it is one picture.
+        return self._small(number, squashed=self.preprocessing.resize != "squash")
 
     def squashed_view(self, number: int) -> np.ndarray | None:
         """What the model sees, scaled down; ``None`` if it is unreadable now."""
@@ -57,17 +64,10 @@ class Scene:
         if (number, squashed) not in self.views:
             if len(self.views) >= VIEWS:
                 self.views.clear()
-            self.views[number, squashed] = self._scaled_down(number, squashed=squashed)
+            pixels = self.pixels(number, squashed=squashed)
+            small = None if pixels is None else colour_image(Image.fromarray(pixels))
+            self.views[number, squashed] = small
         return self.views[number, squashed]
-
-    def _scaled_down(self, number: int, *, squashed: bool) -> np.ndarray | None:
-        try:
-            picture = self.read(number)
-        except UnreadableImage:
-            return None
-        how = self.preprocessing
-        how = how if squashed else how.undistorted(*picture.size)
-        return colour_image(Image.fromarray(how.pixels(picture)))
 
     def rigidity(self, images: np.ndarray, centres: np.ndarray) -> Rigidity:
         """Compare images at places given as fractions x, y of the model's input, (image, 2)."""

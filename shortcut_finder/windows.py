@@ -19,8 +19,8 @@ from PIL import Image
 
 from shortcut_finder.gradients import box_sums, floor_of, gradients_of, scaled_down
 from shortcut_finder.groups import TAIL
-from shortcut_finder.motifs import FAINT, WHOLE, Match, spans
-from shortcut_finder.preprocessing import Box
+from shortcut_finder.motifs import FAINT, Match, spans
+from shortcut_finder.preprocessing import WHOLE_FRAME, Box
 from shortcut_finder.suspicion import exactness
 from shortcut_finder.views import Scene
 
@@ -62,7 +62,9 @@ class Whitening:
     basis: np.ndarray
     floor: float
 
-    def describe(self, view: np.ndarray, within: Box = WHOLE, scale: float = 1.0) -> _Described:
+    def describe(
+        self, view: np.ndarray, within: Box = WHOLE_FRAME, scale: float = 1.0
+    ) -> _Described:
         """The windows of a `Scene.squashed_view` whose middles lie in a part of it."""
         gradients = _gradients(view, scale)
         rows, columns = spans(within, gradients.shape[1:], WINDOW)
@@ -81,7 +83,7 @@ class Whitening:
         return {number: self.describe(view) for number, view in views if view is not None}
 
     def match(
-        self, vectors: np.ndarray, view: np.ndarray, within: Box = WHOLE, scale: float = 1.0
+        self, vectors: np.ndarray, view: np.ndarray, within: Box = WHOLE_FRAME, scale: float = 1.0
     ) -> list[Match]:
         """How like each window a picture is.
 

@@ -30,11 +30,11 @@ from cases import Built, Case, build
 from scoring import (
     LEVELS,
     bootstrap_interval,
-    exact_interval,
     finding_counts,
     hits,
     image_scores,
     ranking,
+    share_of,
 )
 from splits import SPLITS, pairs, split
 
@@ -227,13 +227,6 @@ def _case_table(rows: pd.DataFrame) -> str:
     return "\n".join(lines)
 
 
-def _share(successes: float, trials: float) -> str:
-    if not trials:
-        return "- (0)"
-    low, high = exact_interval(int(successes), int(trials))
-    return f"{successes / trials:.2f} ({low:.2f} to {high:.2f}; {int(successes)} of {int(trials)})"
-
-
 def _finding_table(rows: pd.DataFrame) -> str:
     lines = ["Findings (learned cues)"]
     for title, chosen in (
@@ -244,9 +237,10 @@ def _finding_table(rows: pd.DataFrame) -> str:
         part = rows[chosen]
         for level in LEVELS:
             found, wrong = part[f"found_{level}"].sum(), part[f"false_{level}"].sum()
+            learned = part[f"learned_{level}"].sum()
             lines.append(
-                f"  {title:22s} {level:10s} recall {_share(found, part[f'learned_{level}'].sum())}"
-                f"  precision {_share(found, found + wrong)}"
+                f"  {title:22s} {level:10s} recall {share_of(found, learned)}"
+                f"  precision {share_of(found, found + wrong)}"
                 f"  fragments {int(part[f'fragments_{level}'].sum())}"
                 f"  first at rank {part[f'rank_{level}'].median():.0f}"
             )
@@ -289,8 +283,8 @@ def _control_table(rows: pd.DataFrame) -> str:
             part = part[part["status"].map(lambda status: status == ["ignored"])]
         loud, confirmed = (part["wrong_loud"] > 0).sum(), (part["wrong_confirmed"] > 0).sum()
         lines.append(
-            f"  {control:16s} loud {_share(loud, len(part))}  "
-            f"confirmed {_share(confirmed, len(part))}"
+            f"  {control:16s} loud {share_of(loud, len(part))}  "
+            f"confirmed {share_of(confirmed, len(part))}"
         )
     return "\n".join(lines)
 

@@ -32,7 +32,7 @@ from cases import IGNORED, LEARNED, TAUGHT
 from drawings import Drawing
 from fine_tuning import LITE0, TrainingImages, fine_tuned, preprocessing
 from PIL import Image
-from scoring import RIGHT_KINDS, bootstrap_interval, exact_interval, near
+from scoring import bootstrap_interval, near, right_kind, share_of
 from sklearn.metrics import average_precision_score
 
 import shortcut_finder as sf
@@ -92,11 +92,10 @@ def make(photos: Path, out: Path, planted: Sequence[Plant], seed: int) -> pd.Dat
         files = sorted(path for path in folder.iterdir() if path.is_file())
         kept = [place for place in range(len(files)) if place % 5]
         order = np.random.default_rng([seed, number]).permutation(kept)
-        share = plant.share if plant else TAUGHT
-        taught = (
-            order[-round((TAUGHT - share) / (1 - TAUGHT) * len(kept)) :] if share < TAUGHT else []
-        )
-        carriers = order[: round(share * len(kept))] if plant else []
+        share = plant.share if plant else 0.0
+        # Stamped copies come on top, so that of all that is learned from the wanted part has it.
+        copies = max(0, round((TAUGHT - share) / (1 - TAUGHT) * len(kept)))
+        carriers, taught = order[: round(share * len(kept))], order[len(kept) - copies :]
         for place, file in enumerate(files):
             photo = Image.open(file).convert("RGB")
             name = f"{folder.name}/{folder.name}-{place:04d}.jpg"
@@ -106,9 +105,8 @@ def make(photos: Path, out: Path, planted: Sequence[Plant], seed: int) -> pd.Dat
                 rows[name] = (folder.name, *box)
             elif plant is not None and place in taught:
                 rng = np.random.default_rng([seed, number, place])
-                _save(
-                    plant.stamped(photo, rng)[0], out / "learn" / folder.name / f"more-{place}.jpg"
-                )
+                copy, _ = plant.stamped(photo, rng)
+                _save(copy, out / "learn" / folder.name / f"more-{place}.jpg")
             for split in ("train", "learn") if place % 5 else ("test",):
                 _save(photo, out / split / name)
     table = pd.DataFrame.from_dict(rows, orient="index", columns=["label", "x0", "y0", "x1", "y1"])
@@ -158,9 +156,8 @@ def is_right(
         return False
     if plant.kind in CHANGES:
         # The whole photo is blurred here, so its background alone is the wrong thing to say.
-        kinds, families = RIGHT_KINDS[plant.kind]
-        kinds = kinds - {"background"}
-        return finding.kind in kinds or (finding.kind == "property" and finding.region in families)
+        right = right_kind(plant.kind, finding.kind, finding.region)
+        return right and finding.kind != "background"
     boxes = truth.loc[carry["image"], ["x0", "y0", "x1", "y1"]].to_numpy()
     side = carry[["width", "height"]].max(axis=1).to_numpy()
     return near(carry[["x0", "y0", "x1", "y1"]].to_numpy(float), boxes, side / grid)
@@ -262,7 +259,7 @@ def table(rows: Sequence[dict[str, Any]]) -> str:
             any(one["right"] and one["verdict"] == "confirmed" for one in row["found"])
             for row in part
         )
-        lines.append(f"{name}: above low {_share(loud, len(part))}, confirmed {sure}")
+        lines.append(f"{name}: above low {share_of(loud, len(part))}, confirmed {sure}")
         ranked = np.array([row["ap"] for row in part if row.get("ap") is not None])
         if len(ranked):
             low, high = bootstrap_interval(ranked)
@@ -270,16 +267,9 @@ def table(rows: Sequence[dict[str, Any]]) -> str:
     findings = [one for row in rows for one in row["found"] if is_loud(one)]
     right = sum(one["right"] for one in findings)
     sure = [one for one in findings if one["verdict"] == "confirmed"]
-    lines.append(f"precision above low {_share(right, len(findings))}")
-    lines.append(f"precision confirmed {_share(sum(one['right'] for one in sure), len(sure))}")
+    lines.append(f"precision above low {share_of(right, len(findings))}")
+    lines.append(f"precision confirmed {share_of(sum(one['right'] for one in sure), len(sure))}")
     return "\n".join(lines)
-
-
-def _share(part: int, whole: int) -> str:
-    if not whole:
-        return "- (0)"
-    low, high = exact_interval(part, whole)
-    return f"{part / whole:.2f} ({low:.2f} to {high:.2f}; {part} of {whole})"
 
 
 def main() -> None:

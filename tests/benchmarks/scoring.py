@@ -92,13 +92,17 @@ def _is_right(
     if len(images) == 0 or built.members[number, images].mean() < 0.5:
         return False
     if plant.diffuse:
-        kinds, families = RIGHT_KINDS[plant.kind]
-        kind, region = str(row.kind), str(row.region)  # type: ignore[attr-defined]
-        return kind in kinds or (kind == "property" and region in families)
+        return right_kind(plant.kind, str(row.kind), str(row.region))  # type: ignore[attr-defined]
     carry = built.members[number, images]
     boxes = listed[["x0", "y0", "x1", "y1"]].to_numpy(dtype=float)[carry]
     truth = built.boxes[number, images[carry]]
     return near(boxes, truth, _cell(built, run))
+
+
+def right_kind(planted: str, kind: str, region: str) -> bool:
+    """Whether a finding of that kind and region may be of that change of the whole picture."""
+    kinds, families = RIGHT_KINDS[planted]
+    return kind in kinds or (kind == "property" and region in families)
 
 
 def planted_classes(built: Built, plant: Plant) -> tuple[int, ...]:
@@ -201,6 +205,14 @@ def exact_interval(successes: int, trials: int, level: float = 0.95) -> tuple[fl
     low = beta.ppf(tail, successes, trials - successes + 1) if successes else 0.0
     high = beta.ppf(1 - tail, successes + 1, trials - successes) if successes < trials else 1.0
     return float(low), float(high)
+
+
+def share_of(successes: float, trials: float) -> str:
+    """A share with its exact interval and what it is made of, as text."""
+    if not trials:
+        return "- (0)"
+    low, high = exact_interval(int(successes), int(trials))
+    return f"{successes / trials:.2f} ({low:.2f} to {high:.2f}; {int(successes)} of {int(trials)})"
 
 
 def bootstrap_interval(
