@@ -42,6 +42,8 @@ class Candidate:
             for everything else.
         placed: for what has a motif and keeps to a place, membership by that place too, where fewer
             images are like the motif by chance, (image,); ``None`` for everything else.
+        strip: cells along the one edge that a thing at changing places keeps to, (row, column) of
+            bool; ``None`` for everything else.
     """
 
     label: int
@@ -52,6 +54,7 @@ class Candidate:
     half: np.ndarray
     likeness: np.ndarray | None = None
     placed: np.ndarray | None = None
+    strip: np.ndarray | None = None
 
     @property
     def carries(self) -> np.ndarray:

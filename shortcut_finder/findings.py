@@ -114,6 +114,7 @@ class Finding:
         half: images that it was found on, (image,) of bool; it is tested on the others.
         extent: cells that a thing at a fixed place covers, (row, column) of bool; ``None`` for
             everything else.
+        strip: cells along the one edge that a thing at changing places keeps to, likewise.
         template: what its cells look like; ``None`` for what has no place.
         cells: for what is all over the frame, the cells it covers by number of the image, each
             (row, column) of bool; empty for everything else.
@@ -147,6 +148,7 @@ class Finding:
     typical: np.ndarray
     half: np.ndarray
     extent: np.ndarray | None = None
+    strip: np.ndarray | None = None
     template: Template | None = None
     cells: Mapping[int, np.ndarray] = field(default_factory=dict)
     exact: bool = False
@@ -155,6 +157,11 @@ class Finding:
     verification: Verification | None = None
     shifts: tuple[Shift, ...] = ()
     metadata: tuple[Companion, ...] = ()
+
+    @property
+    def covers(self) -> np.ndarray | None:
+        """The cells of a thing, or of all that it moves in; ``None`` for one anywhere."""
+        return self.strip if self.extent is None else self.extent
 
 
 @dataclass(frozen=True)
@@ -563,6 +570,7 @@ def _finding(one: _Looked, records: Records, classes: tuple[str, ...]) -> Findin
         typical=best,
         half=candidate.half,
         extent=candidate.extent,
+        strip=candidate.strip,
         template=None if candidate.template.unseen else candidate.template,
     )
 

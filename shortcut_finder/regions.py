@@ -10,6 +10,10 @@ import numpy as np
 BORDER = 1 / 7
 # Corners are two such cells wide, so that a stamp a little inside the edge still counts.
 CORNER = 2 / 7
+# Sevenths of a side are no round numbers.
+NEXT_TO_NOTHING = 1e-9
+# Share of the images in which what moves lies along an edge, from which it keeps to that edge.
+ALONG = 0.9
 
 CORNERS = ("top left corner", "top right corner", "bottom left corner", "bottom right corner")
 EDGES = ("top edge", "bottom edge", "left edge", "right edge")
@@ -140,6 +144,29 @@ def frame_regions(rows: int, columns: int) -> Regions:
     return Regions(tuple(BOXES), np.clip(np.stack([np.asarray(m) for m in masks]), 0, 1))
 
 
+def edge_strip(cells: np.ndarray, grid: tuple[int, int]) -> np.ndarray | None:
+    """The two sevenths of the frame along one edge where nearly all of some cells, by number, lie.
+
+    Returns:
+        (row, column) of bool; ``None`` where they keep to no edge.
+
+    Example:
+        >>> edge_strip(np.array([12, 13, 14, 15]), (4, 4)).any(axis=1).tolist()
+        [False, False, False, True]
+        >>> edge_strip(np.array([12, 13, 3, 7]), (4, 4)) is None
+        True
+    """
+    counts = cell_counts(cells, grid)
+    rows, columns = (max(int(CORNER * length + NEXT_TO_NOTHING), 1) for length in grid)
+    places = (np.s_[:rows], np.s_[-rows:], np.s_[:, :columns], np.s_[:, -columns:])
+    for place in places:
+        if counts[place].sum() >= ALONG * max(len(cells), 1):
+            strip = np.zeros(grid, dtype=bool)
+            strip[place] = True
+            return strip
+    return None
+
+
 def region_shares(maps: np.ndarray, regions: Regions) -> np.ndarray:
     """Share of each image's positive evidence that lies in each region.
 
@@ -214,7 +241,8 @@ def box_region(x0: float, y0: float, x1: float, y1: float) -> str:
     x, y = (x0 + x1) / 2, (y0 + y1) / 2
     for name in (*CORNERS, *EDGES):
         left, top, right, bottom = BOXES[name][0]
-        if left <= x <= right and top <= y <= bottom:
+        inside = left - NEXT_TO_NOTHING <= x <= right + NEXT_TO_NOTHING
+        if inside and top - NEXT_TO_NOTHING <= y <= bottom + NEXT_TO_NOTHING:
             return name
     if 0.25 <= x <= 0.75 and 0.25 <= y <= 0.75:
         return "centre"

@@ -7,7 +7,7 @@ anywhere in the images.
 
 from __future__ import annotations
 
-import functools
+import itertools
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
@@ -29,7 +29,7 @@ from shortcut_finder.motifs import Match, Motif, find_motifs, match_motif
 from shortcut_finder.parts import Parts
 from shortcut_finder.preprocessing import WHOLE_FRAME, Box
 from shortcut_finder.records import Records
-from shortcut_finder.regions import cell_centres, cell_counts, cells_at
+from shortcut_finder.regions import cell_centres, cell_counts, cells_at, edge_strip
 from shortcut_finder.suspicion import bounds_of, exactness_found
 from shortcut_finder.views import Scene
 from shortcut_finder.windows import recurring_windows
@@ -43,8 +43,8 @@ PROMISING, RARER = 0.6, 0.3
 # above the best of them the images it was found in must stand.
 TRIED, ABOVE = 48, 0.2
 # Images softer than all but so many of the other classes, and the blurs that these are then looked
-# at through, too, as part of the motif's side: soft edges are alike, whatever they are edges of.
-SOFTER, BLURS = 0.1, (1 / 8, 1 / 4)
+# at through, too, as part of the picture's side: soft edges are alike, whatever they are edges of.
+SOFTER, BLURS = 0.1, (1 / 64, 1 / 32)
 # Candidates of a class that are tried, strongest first.
 CANDIDATES = 12
 # Images of the class and of the others, of the discovery half, that are searched at first, and how
@@ -105,7 +105,7 @@ def with_motifs(
     """
     strangers = _strangers(scene, seed)
     explained: Candidate | None = None
-    made: list[Candidate] = []
+    made: list[_Found] = []
     for source in _sources(candidates, parts, scene.records.labels, half):
         if source.candidate is explained:
             continue
@@ -138,7 +138,7 @@ def with_windows(scene: Scene, half: np.ndarray, seed: int) -> list[Candidate]:
         return []
     search = _Search(whitening.match, np.stack(vectors), scene.squashed_view, scene.records)
     labels = np.repeat([one.label for one in found], [len(one.vectors) for one in found])
-    strangers, made = _strangers(scene, seed), list[Candidate]()
+    strangers, made = _strangers(scene, seed), list[_Found]()
     for number, label in enumerate(labels.tolist()):
         source = _unseen(label, half)
         made += _repeat(source, search, number, strangers)
@@ -156,16 +156,16 @@ def _strangers(scene: Scene, seed: int) -> np.ndarray:
     return np.random.default_rng([seed, 6]).permutation(len(scene.records.labels))
 
 
-def _different(candidates: Iterable[Candidate], labels: np.ndarray) -> list[Candidate]:
-    """Each thing once.
+def _different(found: Iterable[_Found], labels: np.ndarray) -> list[Candidate]:
+    """Each thing once, by what cells show of it where they do.
 
     Which of a motif and a window tells more of one thing is for the other half to say.
     """
-    kept: list[Candidate] = []
-    for candidate in candidates:
-        if not any(_same(candidate, other, labels) for other in kept):
-            kept.append(candidate)
-    return kept
+    kept: list[_Found] = []
+    for one in sorted(found, key=lambda one: one.candidate.template.unseen):
+        if not any(_same(one.candidate, other.candidate, labels) for other in kept):
+            kept.append(one)
+    return [_placed(one) for one in kept]
 
 
 def _same(one: Candidate, other: Candidate, labels: np.ndarray) -> bool:
@@ -230,15 +230,15 @@ def _motif(source: _Source, strangers: np.ndarray, scene: Scene) -> Motif | None
     views = [view for view, _ in seen]
     centres = cell_centres(np.array([cell for _, cell in seen]), scene.records.cell_grid)
     controls = before[:COMPARED]
-    soft = bool(np.median(_sharpness(views)) < np.quantile(_sharpness(before), SOFTER))
-    blurred = functools.cache(functools.partial(_blurred, before))
+    compared = [before]
+    if _is_softer(views, before):
+        compared += [[_blurred(view, blur) for view in before] for blur in BLURS]
     best, most = None, ABOVE
     for motif in find_motifs(views, centres, controls, np.resize(centres, (len(controls), 2))):
         if motif.likeness < PROMISING or motif.likeness - motif.elsewhere < RARER:
             continue
-        inside, outside = _likeness(motif, views), _likeness(motif, before)
-        for blur in BLURS if soft else ():
-            outside = np.maximum(outside, _likeness(motif, blurred(blur * motif.side)))
+        inside = _likeness(motif, views)
+        outside = np.max([_likeness(motif, others) for others in compared], axis=0)
         apart = float(np.median(inside)) - commonest(inside, outside)
         if apart >= most:
             best, most = motif, apart
@@ -249,31 +249,46 @@ def _likeness(motif: Motif, views: Sequence[np.ndarray]) -> np.ndarray:
     return np.array([match_motif(motif, view)[0] for view in views])
 
 
-def _blurred(views: Sequence[np.ndarray], deviation: float) -> list[np.ndarray]:
-    """The views through a Gaussian of that standard deviation, in pixels."""
-    return [ndimage.gaussian_filter(view, (deviation, deviation, 0)) for view in views]
+def _blurred(view: np.ndarray, blur: float) -> np.ndarray:
+    """The view through a Gaussian whose standard deviation is that part of its side."""
+    deviation = blur * np.sqrt(view.shape[0] * view.shape[1])
+    return np.asarray(ndimage.gaussian_filter(view, (deviation, deviation, 0)))
 
 
-def _sharpness(views: Sequence[np.ndarray]) -> np.ndarray:
-    return np.array([sharpness(view) for view in views])
+def _is_softer(views: Sequence[np.ndarray], others: Sequence[np.ndarray]) -> bool:
+    """Whether views are blurred, in comparison."""
+    own, rest = ([sharpness(view) for view in some] for some in (views, others))
+    return bool(np.median(own) < np.quantile(rest, SOFTER))
 
 
-def _repeat(
-    source: Candidate, search: _Search, number: int, strangers: np.ndarray
-) -> list[Candidate]:
+@dataclass(frozen=True, eq=False)
+class _Found:
+    """A candidate, and the search and the number of the pattern that made it."""
+
+    candidate: Candidate
+    search: _Search
+    number: int
+
+
+def _repeat(source: Candidate, search: _Search, number: int, strangers: np.ndarray) -> list[_Found]:
     """The candidates that a pattern makes; none where it repeats no better than parts do."""
     labels, label, half = search.records.labels, source.label, source.half
     own = source.surest(np.flatnonzero(labels == label))[:OWN]
     others = strangers[labels[strangers] != label][:OTHERS]
-    search(own[half[own]][:SAMPLE], others[half[others]][:SAMPLE])
-    first = _candidate(source, search, number)
-    if first is None or exactness_found(first, labels) < HOPEFUL:
+    sample = own[half[own]][:SAMPLE], others[half[others]][:SAMPLE]
+    first = _hopeful(source, search, number, sample)
+    if first is None:
         return []
+    members = first.surest(sample[0][first.carries[sample[0]]])[:COMPARED]
+    if _is_softer(search.views(members), search.views(sample[1][:TRIED])):
+        search = search.through_blurs(label)
+        if _hopeful(source, search, number, sample) is None:
+            return []
     search(own, others)
     candidate = _candidate(source, search, number)
     if candidate is None:
         return []
-    found, classes = [_placed(candidate, search, number)], np.unique(labels)
+    found, classes = [_Found(candidate, search, number)], np.unique(labels)
     # The same in each further class that has it more often than the rest.
     for other in classes[classes != label].tolist():
         template = replace(source.template, label=other, shared=True)
@@ -282,18 +297,31 @@ def _repeat(
         if holds(test, test["p"]):
             search(np.flatnonzero(labels == other)[:OWN])
             again = _candidate(there, search, number, by_cells=False)
-            found += [] if again is None else [_placed(again, search, number)]
+            found += [] if again is None else [_Found(again, search, number)]
     return found
 
 
-def _placed(candidate: Candidate, search: _Search, number: int) -> Candidate:
+def _hopeful(
+    source: Candidate, search: _Search, number: int, sample: tuple[np.ndarray, np.ndarray]
+) -> Candidate | None:
+    """Who of a sample carries a pattern; ``None`` unless it is worth a search of all images."""
+    search(*sample)
+    first = _candidate(source, search, number)
+    if first is None or exactness_found(first, search.records.labels) < HOPEFUL:
+        return None
+    return first
+
+
+def _placed(found: _Found) -> Candidate:
     """The candidate with what its place alone says of each image, where it has one.
 
     Somewhere in an image something is like the pattern; at that place seldom.
     """
-    if candidate.extent is None:
+    candidate = found.candidate
+    place = candidate.strip if candidate.extent is None else candidate.extent
+    if place is None:
         return candidate
-    there = search.at(candidate.extent, number)
+    there = found.search.at(place, found.number)
     there(np.flatnonzero(candidate.known))
     placed = _candidate(candidate, there, 0, by_cells=False)
     if placed is None:
@@ -307,6 +335,8 @@ def _placed(candidate: Candidate, search: _Search, number: int) -> Candidate:
 
 class _Search:
     """How like some patterns images are, those that were asked for so far.
+
+    Images of other classes than ``sharp``, if one is given, are compared blurred, too.
 
     Attributes:
         records: what the sweep kept.
@@ -322,10 +352,12 @@ class _Search:
         records: Records,
         within: Box = WHOLE_FRAME,
         scales: Sequence[float] = (1.0,),
+        sharp: int | None = None,
     ) -> None:
         self._match, self._patterns = match, patterns
-        self._within, self._scales = within, scales
+        self._within, self._scales, self._sharp = within, scales, sharp
         self._view, self.records = view, records
+        self._blurred: dict[int, _Search] = {}
         self.likeness = np.full((len(patterns), len(self.records.labels)), np.nan)
         self.closest = np.zeros(self.likeness.shape, dtype=np.int32)
         self._asked = np.zeros(len(self.records.labels), dtype=bool)
@@ -336,10 +368,7 @@ class _Search:
             if self._asked[image]:
                 continue
             self._asked[image] = True
-            view = self._view(image)
-            if view is None:
-                continue
-            for scale in self._scales:
+            for view, scale in itertools.product(self._seen(image), self._scales):
                 matches = self._match(self._patterns, view, self._within, scale)
                 likeness, middles = zip(*matches, strict=True)
                 cells = cells_at(np.array(middles), self.records.cell_grid)
@@ -351,7 +380,27 @@ class _Search:
         """A new search for one of the patterns, at one place: cells, (row, column) of bool."""
         one = self._patterns[number : number + 1]
         place = bounds_of(extent)
-        return _Search(self._match, one, self._view, self.records, place, SCALES)
+        return _Search(self._match, one, self._view, self.records, place, SCALES, self._sharp)
+
+    def through_blurs(self, label: int) -> _Search:
+        """A search for the same that sees images of other classes than one blurred, too."""
+        if label not in self._blurred:
+            self._blurred[label] = _Search(
+                self._match, self._patterns, self._view, self.records, sharp=label
+            )
+        return self._blurred[label]
+
+    def views(self, images: np.ndarray) -> list[np.ndarray]:
+        """Of images that can be read now."""
+        return [view for view in map(self._view, images.tolist()) if view is not None]
+
+    def _seen(self, image: int) -> list[np.ndarray]:
+        """What an image is compared by; nothing if it is unreadable now."""
+        view = self._view(image)
+        if view is None:
+            return []
+        as_it_is = self._sharp is None or self.records.labels[image] == self._sharp
+        return [view, *(_blurred(view, blur) for blur in BLURS if not as_it_is)]
 
 
 def _candidate(
@@ -373,10 +422,10 @@ def _candidate(
     if min(len(inside), len(outside)) < FEWEST:
         return None
     rare = commonest(inside, outside)
-    members = inside[inside > rare + ABOVE / 2]
-    if len(members) < LEAST:
+    repeating = inside[inside > rare + ABOVE / 2]
+    if len(repeating) < LEAST:
         return None
-    typical = float(np.median(members))
+    typical = float(np.median(repeating))
     limit = rare + BETWEEN * (typical - rare)
     membership = (likeness - limit) / (typical - limit)
     # What is cut off by the border is told by cells, where they are seldom mistaken.
@@ -385,11 +434,14 @@ def _candidate(
         told = np.where(membership >= 0, membership, source.membership.clip(0, 1) / 2)
         membership = np.where(alike, told, membership)
     shared = bool((outside >= limit).mean() > 2 * TAIL)
+    members = closest[own & (membership >= 0)]
+    extent = _extent(members, records.cell_grid, source.extent)
     return Candidate(
         label=source.label,
         membership=membership,
         closest=closest,
-        extent=_extent(closest[own & (membership >= 0)], records.cell_grid, source.extent),
+        extent=extent,
+        strip=edge_strip(members, records.cell_grid) if extent is None else None,
         template=replace(source.template, shared=shared),
         half=half,
         likeness=likeness,

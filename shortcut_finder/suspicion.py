@@ -46,6 +46,8 @@ CLEAR = 0.8
 # Share of a class from which what does not repeat exactly may be the class itself, and from which
 # nothing is left to compare with.
 COMMON, NEARLY_ALL = 0.6, 0.8
+# Share of the others from which what moves about tells of the images that lack it.
+LACKED = 0.5
 # Places of the frame where members are compared for what is ordinary in them, and how far from the
 # thing itself these must lie.
 ELSEWHERE = ((0.25, 0.25), (0.75, 0.25), (0.25, 0.75), (0.75, 0.75), (0.5, 0.5))
@@ -195,8 +197,12 @@ def _rigid(candidate: Candidate, test: Mapping[str, float], *, bordering: bool) 
     Parts of objects stand where their objects do, so that inside the frame only a motif tells.
     """
     if candidate.likeness is not None:
+        moves = candidate.extent is None and candidate.strip is None
         # Objects of some classes are exact copies: road signs, coins.
-        if candidate.template.unseen and candidate.extent is None and test["share"] >= COMMON:
+        if moves and candidate.template.unseen and test["share"] >= COMMON:
+            return 0.0
+        # Edges that all but a blurred class have are nothing of the classes that have them.
+        if moves and test["elsewhere"] >= LACKED:
             return 0.0
         # By luck a part of an object may seem to repeat exactly on one half, seldom on both.
         return min(exactness(test), test["exactness_found"])
@@ -228,9 +234,9 @@ def severity_of(suspicion: float) -> str:
 
 
 def region_of(candidate: Candidate, grid: tuple[int, int]) -> str:
-    """The name of the place a fixed thing stands at; ``anywhere`` for the rest."""
+    """The name of the place a thing stands at or moves in; ``anywhere`` for the rest."""
     if candidate.extent is None:
-        return ANYWHERE
+        return ANYWHERE if candidate.strip is None else box_region(*bounds_of(candidate.strip))
     extent = candidate.extent
     strips = (extent[0], extent[-1], extent[:, 0], extent[:, -1])
     if sum(strip.mean() >= 0.4 for strip in strips) >= 3 and extent[2:-2, 2:-2].mean() < 0.5:

@@ -58,6 +58,7 @@ class Thing:
         label: index of the class; ``None`` for all classes.
         share: the part of the class's images that carry it.
         place: cell it stands at; ``None`` for any place.
+        row: of the cells it stands at, of which it is any, where it has no place.
         rigid: whether pictures show the same stamp there, or nothing of the kind.
         wide: how many cells it covers to the right; the stamp stands on the first.
         woven: whether it is a pattern all over the picture instead, its phase the image's own.
@@ -69,6 +70,7 @@ class Thing:
     rigid: bool = True
     wide: int = 1
     woven: bool = False
+    row: int | None = None
 
 
 @dataclass(frozen=True, eq=False)
@@ -197,6 +199,8 @@ def make_world(
                 continue
             place = int(rng.integers(places)) if thing.place is None else thing.place
             row, column = divmod(place, GRID[1])
+            row = row if thing.row is None else thing.row
+            place = row * GRID[1] + column
             for covered in range(place, place + min(thing.wide, GRID[1] - column)):
                 noise = unit(rng.normal(size=WIDTH))
                 cells[image, covered] = unit(look + 0.35 * noise)

@@ -7,9 +7,11 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from synthetic import Thing, World, make_world, repeats
+from PIL import Image, ImageDraw, ImageFilter
+from scipy import ndimage
+from synthetic import SIDE, Thing, World, make_world, repeats
 
-from shortcut_finder import analysis
+from shortcut_finder import analysis, suspicion
 from shortcut_finder.candidates import Candidate
 from shortcut_finder.errors import UnreadableImage
 from shortcut_finder.findings import judge
@@ -184,6 +186,19 @@ def test_a_window_that_most_of_a_class_carries_anywhere_may_be_its_object(tmp_pa
     assert {one.severity for one in judged.findings} == {"low"}
 
 
+@pytest.mark.parametrize(("elsewhere", "repeats_it"), [(0.3, True), (0.75, False)])
+def test_what_moves_and_most_others_carry_too_tells_of_those_that_lack_it(
+    moving: World, repeated: list[Candidate], elsewhere: float, repeats_it: bool
+) -> None:
+    """All images of one class are blurred: the edges of all other classes are nothing of theirs."""
+    test = {"share": 0.98, "elsewhere": elsewhere, "all_over": 0.0, "exactness_found": 1.0}
+    test |= {"likeness": 0.95, "likeness_elsewhere": 0.3, "repeating": 60.0}
+    candidate = next(one for one in repeated if one.extent is None)
+    weight = suspicion.weigh(candidate, test, moving.records)
+    assert (weight["suspicion"] >= suspicion.MEDIUM) == repeats_it
+    assert (weight["rigidity"] > 0) == repeats_it
+
+
 def places_of_stamp(candidates: list[Candidate], images: np.ndarray) -> list[int]:
     """The cell where cells of each image are most like those that carry the thing."""
     own = [one for one in candidates if one.label == ANT]
@@ -208,6 +223,70 @@ def test_a_thing_at_one_place_keeps_its_place(tmp_path: Path) -> None:
     assert found[0].extent is not None
     rows, columns = np.nonzero(found[0].extent)
     assert max(abs(rows - 27 // 8).max(), abs(columns - 27 % 8).max()) <= 2
+
+
+def test_a_thing_that_moves_along_an_edge_keeps_to_that_edge(tmp_path: Path) -> None:
+    world = make_world(tmp_path, [Thing(ANT, 0.3, row=7)], counts=COUNTS)
+    found = by_motif(world)[0]
+    assert found.extent is None
+    assert found.strip is not None
+    assert found.strip.any(axis=1).tolist() == [False] * 6 + [True] * 2
+    assert world.named(found.carries & (world.records.labels == ANT)) == world.carriers[0]
+    (finding,) = judge([found], world.scene(), world.classes).findings
+    assert (finding.region, finding.kind, finding.severity) == ("bottom edge", "edge", "high")
+    boxes = np.array([finding.boxes(image) for image in np.flatnonzero(finding.carries)])
+    assert (boxes[:, 2] - boxes[:, 0] < 0.5).all()
+    assert np.ptp(boxes[:, 0]) > 0.5
+
+
+def test_edges_of_a_blurred_class_are_alike_as_all_blurred_edges_are(tmp_path: Path) -> None:
+    world, rng = make_world(tmp_path, [], counts=COUNTS), np.random.default_rng(0)
+    pictures = [discs(rng) for _ in world.pictures]
+    blurred = [
+        picture.filter(ImageFilter.GaussianBlur(1.5)) if label == ANT else picture
+        for picture, label in zip(pictures, world.labels, strict=True)
+    ]
+    scene = replace(world, pictures=blurred).scene()
+    judged = judge(with_windows(scene, world.half(), 0), scene, world.classes)
+    assert all(one.severity == "low" for one in judged.findings)
+
+
+def test_a_stamp_in_a_blurred_class_is_still_found(tmp_path: Path) -> None:
+    world = make_world(tmp_path, [Thing(ANT, 0.5)], counts=COUNTS)
+    blurred = [
+        picture.filter(ImageFilter.GaussianBlur(1)) if label == ANT else picture
+        for picture, label in zip(world.pictures, world.labels, strict=True)
+    ]
+    scene = replace(world, pictures=blurred).scene()
+    first = judge(with_windows(scene, world.half(), 0), scene, world.classes).findings[0]
+    assert (first.label, first.severity) == (world.classes[ANT], "high")
+
+
+def discs(rng: np.random.Generator) -> Image.Image:
+    """Plain discs of several sizes and colours on a plain ground."""
+    ground, *colours = (tuple(rng.integers(0, 256, 3).tolist()) for _ in range(7))
+    picture = Image.new("RGB", (SIDE, SIDE), ground)
+    for colour in colours:
+        (x, y), radius = rng.integers(0, SIDE, 2), rng.integers(4, 20)
+        box = x - radius, y - radius, x + radius, y + radius
+        ImageDraw.Draw(picture).ellipse(tuple(map(int, box)), fill=colour)
+    return picture
+
+
+def test_images_of_other_classes_may_be_compared_blurred(moving: World) -> None:
+    scene, labels = moving.scene(), moving.records.labels
+    views = [scene.view(image) for image in np.flatnonzero(labels == ANT)[:12].tolist()]
+    soft = [ndimage.gaussian_filter(view, (2, 2, 0)) for view in views if view is not None]
+    centres = np.full((12, 2), 0.5)
+    motif = find_motifs(soft, centres, soft[::-1], centres)[0]
+    search = _Search(_match_motifs, [motif], scene.view, moving.records)
+    blurred = search.through_blurs(ANT)
+    search(np.arange(len(labels)))
+    blurred(np.arange(len(labels)))
+    more = blurred.likeness[0] - search.likeness[0]
+    assert (more[labels == ANT] == 0).all()
+    assert (more[labels != ANT] >= 0).all()
+    assert np.median(more[labels != ANT]) > 0.05
 
 
 def test_images_that_cannot_be_read_are_not_known(moving: World, in_cells: list[Candidate]) -> None:

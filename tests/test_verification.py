@@ -289,6 +289,18 @@ def test_what_adds_to_its_class_need_not_repeat_to_the_pixel(
     assert "an addition does that" in found.sentence
 
 
+def test_of_what_moves_along_an_edge_the_whole_edge_is_given_and_taken(tmp_path: Path) -> None:
+    world = make_world(tmp_path, [Thing(BEE, 0.5, row=7)], counts=COUNTS)
+    (one,) = verified(world, RELIES, [top(world)])
+    assert (one.region, one.kind, one.verdict) == ("bottom edge", "edge", "confirmed")
+    assert one.verification is not None
+    assert {made.place for made in one.verification.experiments} == {"same place"}
+    for image in np.flatnonzero(one.carries)[:5].tolist():
+        mask = mask_of(one, image, Lab(world.scene(), RELIES, 8))
+        assert mask[-16:].all()
+        assert not mask[:40].any()
+
+
 def test_few_members_have_no_power(fixed: tuple[World, Finding]) -> None:
     world, finding = fixed
     few = np.zeros_like(finding.carries)
