@@ -62,6 +62,11 @@ class Candidate:
         return self.membership >= 0
 
     @property
+    def covers(self) -> np.ndarray | None:
+        """The cells of a thing, or of all that it moves in; ``None`` for one anywhere."""
+        return self.strip if self.extent is None else self.extent
+
+    @property
     def known(self) -> np.ndarray:
         """Which images were searched for it, (image,) of bool."""
         return np.isfinite(self.membership)

@@ -67,8 +67,10 @@ SCALES = (0.88, 0.94, 1.0, 1.06, 1.13)
 # How far between other images and typical members a member begins.
 BETWEEN = 1 / 3
 
-# Motifs or windows, and how like each a view is with its middle within a box, at some scale.
+# Motifs or windows, the small picture of an image, where it can be read, and how like each it is
+# with its middle within a box, at some scale.
 Patterns = Sequence[Motif] | np.ndarray
+View = Callable[[int], np.ndarray | None]
 Compare = Callable[[Any, np.ndarray, Box, float], Sequence[Match]]
 
 
@@ -224,7 +226,7 @@ def _motif(source: _Source, strangers: np.ndarray, scene: Scene) -> Motif | None
         for view, cell in zip(map(scene.view, source.images.tolist()), source.cells, strict=True)
         if view is not None
     ]
-    before = [view for view in map(scene.view, others[:TRIED].tolist()) if view is not None]
+    before = _views(scene.view, others[:TRIED])
     if len(seen) < FEWEST or not before:
         return None
     views = [view for view, _ in seen]
@@ -243,6 +245,11 @@ def _motif(source: _Source, strangers: np.ndarray, scene: Scene) -> Motif | None
         if apart >= most:
             best, most = motif, apart
     return best
+
+
+def _views(view: View, images: np.ndarray) -> list[np.ndarray]:
+    """Of those images, given by number, that can be read now."""
+    return [seen for seen in map(view, images.tolist()) if seen is not None]
 
 
 def _likeness(motif: Motif, views: Sequence[np.ndarray]) -> np.ndarray:
@@ -280,7 +287,7 @@ def _repeat(source: Candidate, search: _Search, number: int, strangers: np.ndarr
     if first is None:
         return []
     members = first.surest(sample[0][first.carries[sample[0]]])[:COMPARED]
-    if _is_softer(search.views(members), search.views(sample[1][:TRIED])):
+    if _is_softer(_views(search.view, members), _views(search.view, sample[1][:TRIED])):
         search = search.through_blurs(label)
         if _hopeful(source, search, number, sample) is None:
             return []
@@ -318,10 +325,9 @@ def _placed(found: _Found) -> Candidate:
     Somewhere in an image something is like the pattern; at that place seldom.
     """
     candidate = found.candidate
-    place = candidate.strip if candidate.extent is None else candidate.extent
-    if place is None:
+    if candidate.covers is None:
         return candidate
-    there = found.search.at(place, found.number)
+    there = found.search.at(candidate.covers, found.number)
     there(np.flatnonzero(candidate.known))
     placed = _candidate(candidate, there, 0, by_cells=False)
     if placed is None:
@@ -339,6 +345,7 @@ class _Search:
     Images of other classes than ``sharp``, if one is given, are compared blurred, too.
 
     Attributes:
+        view: small picture of an image, by its number.
         records: what the sweep kept.
         likeness: correlation, (pattern, image); not a number where it is not known.
         closest: the cell in the middle of the best window, (pattern, image).
@@ -348,7 +355,7 @@ class _Search:
         self,
         match: Compare,
         patterns: Patterns,
-        view: Callable[[int], np.ndarray | None],
+        view: View,
         records: Records,
         within: Box = WHOLE_FRAME,
         scales: Sequence[float] = (1.0,),
@@ -356,7 +363,7 @@ class _Search:
     ) -> None:
         self._match, self._patterns = match, patterns
         self._within, self._scales, self._sharp = within, scales, sharp
-        self._view, self.records = view, records
+        self.view, self.records = view, records
         self._blurred: dict[int, _Search] = {}
         self.likeness = np.full((len(patterns), len(self.records.labels)), np.nan)
         self.closest = np.zeros(self.likeness.shape, dtype=np.int32)
@@ -376,27 +383,23 @@ class _Search:
                 self.likeness[better, image] = np.array(likeness)[better]
                 self.closest[better, image] = cells[better]
 
-    def at(self, extent: np.ndarray, number: int) -> _Search:
+    def at(self, place: np.ndarray, number: int) -> _Search:
         """A new search for one of the patterns, at one place: cells, (row, column) of bool."""
         one = self._patterns[number : number + 1]
-        place = bounds_of(extent)
-        return _Search(self._match, one, self._view, self.records, place, SCALES, self._sharp)
+        within = bounds_of(place)
+        return _Search(self._match, one, self.view, self.records, within, SCALES, self._sharp)
 
     def through_blurs(self, label: int) -> _Search:
         """A search for the same that sees images of other classes than one blurred, too."""
         if label not in self._blurred:
             self._blurred[label] = _Search(
-                self._match, self._patterns, self._view, self.records, sharp=label
+                self._match, self._patterns, self.view, self.records, sharp=label
             )
         return self._blurred[label]
 
-    def views(self, images: np.ndarray) -> list[np.ndarray]:
-        """Of images that can be read now."""
-        return [view for view in map(self._view, images.tolist()) if view is not None]
-
     def _seen(self, image: int) -> list[np.ndarray]:
         """What an image is compared by; nothing if it is unreadable now."""
-        view = self._view(image)
+        view = self.view(image)
         if view is None:
             return []
         as_it_is = self._sharp is None or self.records.labels[image] == self._sharp

@@ -197,7 +197,7 @@ def _rigid(candidate: Candidate, test: Mapping[str, float], *, bordering: bool) 
     Parts of objects stand where their objects do, so that inside the frame only a motif tells.
     """
     if candidate.likeness is not None:
-        moves = candidate.extent is None and candidate.strip is None
+        moves = candidate.covers is None
         # Objects of some classes are exact copies: road signs, coins.
         if moves and candidate.template.unseen and test["share"] >= COMMON:
             return 0.0
@@ -235,13 +235,13 @@ def severity_of(suspicion: float) -> str:
 
 def region_of(candidate: Candidate, grid: tuple[int, int]) -> str:
     """The name of the place a thing stands at or moves in; ``anywhere`` for the rest."""
-    if candidate.extent is None:
-        return ANYWHERE if candidate.strip is None else box_region(*bounds_of(candidate.strip))
-    extent = candidate.extent
-    strips = (extent[0], extent[-1], extent[:, 0], extent[:, -1])
-    if sum(strip.mean() >= 0.4 for strip in strips) >= 3 and extent[2:-2, 2:-2].mean() < 0.5:
+    cells = candidate.covers
+    if cells is None:
+        return ANYWHERE
+    sides = (cells[0], cells[-1], cells[:, 0], cells[:, -1])
+    if sum(side.mean() >= 0.4 for side in sides) >= 3 and cells[2:-2, 2:-2].mean() < 0.5:
         return "frame"
-    return box_region(*bounds_of(extent))
+    return box_region(*bounds_of(cells))
 
 
 def bounds_of(extent: np.ndarray) -> Box:
