@@ -116,7 +116,9 @@ Layer = Annotated[
     typer.Option("--layer", metavar="PATH", help="Module to draw the maps on, as layer4.1.conv2."),
 ]
 Device = Annotated[str, typer.Option("--device", help="auto, cpu, cuda, or any torch device.")]
-Precision = Annotated[str, _one_of("--precision", PRECISIONS, "Numbers the model runs in.")]
+Precision = Annotated[
+    str, _one_of("--precision", PRECISIONS, "Numbers the model runs in; auto: by the device.")
+]
 
 
 @app.command()

@@ -37,7 +37,8 @@ class Settings:
         std: per-channel standard deviation of the model's input, of pixels in [0, 1].
         batch_size: images a forward pass.
         device: ``auto``, ``cpu``, ``cuda`` or any torch device.
-        precision: ``auto`` uses bfloat16 where a check on the first batch allows it.
+        precision: ``auto`` uses bfloat16 where the device has matrix arithmetic for it (GPUs from
+            Ampere on, processors with AMX) and a check on the first batch allows it.
         workers: processes that decode images; 0 decodes in the main one.
         limit: scan at most this many images, drawn at random with the seed.
         engine: where the sweep runs.
