@@ -25,6 +25,8 @@ TURNED = 0.12
 # parts, need not come on top of them. Of 100 natural groups none does both, but for those that
 # most of their class carries.
 OVERTURNED = 0.3
+# Share of the images it turns over that the class's own parts may turn over, for what could be one.
+OUTDONE = 1 / 3
 CONFIDENCE = 0.95
 # Images with and without a thing that must be there to tell an addition from the object itself.
 FEWEST_COMPARED = 5
@@ -445,6 +447,18 @@ class Verification:
     def overturns(self) -> bool:
         """Whether it turns over more images than anything it is held against, by far."""
         return self.turned >= OVERTURNED and self.beyond_own >= BEYOND_OWN
+
+    @property
+    def outdoes_own(self) -> bool:
+        """Whether it turns over several times as many images as the class's own parts do.
+
+        A class that its ordinary parts are enough for may have a part that says still more.
+        """
+        return any(
+            made.own is not None and made.own.flips <= OUTDONE * made.flips
+            for made in self.experiments
+            if made.holds
+        )
 
     @property
     def within_own(self) -> bool:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -46,6 +47,7 @@ from shortcut_finder.suspicion import (
     EXACT,
     NEARLY_ALL,
     bounds_of,
+    exactness,
     exactness_found,
     is_all_over,
     region_of,
@@ -63,8 +65,9 @@ MORE = 1.25
 # Suspicion that scores are measured by where there is none, so that their order is kept.
 LEAST = 1e-6
 # Natural-looking groups of a class that are still listed, at low severity, and how many more are
-# kept for the experiments because their images are surer of the class than its others are.
-ORDINARY_GROUPS, PROMISING = 1, 4
+# kept for the experiments because their images are surer of the class than its others are, or
+# because a handful of them seems to repeat exactly.
+ORDINARY_GROUPS, PROMISING, HANDFULS = 1, 4, 2
 # How plainly surer (Mann-Whitney U, one-sided).
 SURER = 1e-3
 # Images in which a background is located, and images it is held against.
@@ -288,6 +291,13 @@ class _Looked:
             return False
         return self.candidate.template.potent or self.test["p_surer"] <= SURER
 
+    @property
+    def alike(self) -> float:
+        """How exactly it seems to repeat, in [0, 1]; in a handful of images that may be luck."""
+        if self.candidate.likeness is None:
+            return 0.0
+        return min(exactness(self.test | {"repeating": math.inf}), self.test["exactness_found"])
+
 
 def _extended(one: _Looked, scene: Scene, lacking: np.ndarray) -> _Looked:
     """The candidate with every image of the class that carries it."""
@@ -345,8 +355,14 @@ def _distinct(looked: Sequence[_Looked], records: Records) -> list[_Looked]:
     low = [one for one in suspicious if severity_of(one.weight["suspicion"]) == "low"]
     promising = [one for one in low if one.promising]
     promising.sort(key=lambda one: (not one.candidate.template.potent, one.test["p_surer"]))
+    handfuls = sorted((one for one in low if one.alike >= EXACT), key=lambda one: -one.alike)
     kept: list[_Looked] = []
-    for group, most in ((loud, len(loud)), (promising, PROMISING), (low, ORDINARY_GROUPS)):
+    for group, most in (
+        (loud, len(loud)),
+        (promising, PROMISING),
+        (handfuls, HANDFULS),
+        (low, ORDINARY_GROUPS),
+    ):
         taken: Counter[int] = Counter()
         for one in group:
             label = one.candidate.label

@@ -11,7 +11,6 @@ from shortcut_finder.experiments import (
     BEYOND_OWN,
     FEWEST_PAIRS,
     Experiment,
-    Surplus,
     Verification,
 )
 from shortcut_finder.findings import LEAST, WIDE, Finding
@@ -122,7 +121,7 @@ def _behaves(finding: Finding, verification: Verification) -> bool:
     What most of a class carries may be what the class looks like: the few images without it are
     then the odd ones. And pasting most of the frame pastes the object.
     """
-    if finding.share >= COMMON or _may_be_part(finding, verification.surplus):
+    if finding.share >= COMMON or _may_be_part(finding, verification):
         return False
     if finding.region == ANYWHERE and verification.overturns:
         return True
@@ -130,15 +129,18 @@ def _behaves(finding: Finding, verification: Verification) -> bool:
     return verification.behaves and not wide
 
 
-def _may_be_part(finding: Finding, surplus: Surplus | None) -> bool:
+def _may_be_part(finding: Finding, verification: Verification) -> bool:
     """Whether what does not repeat to the pixel may be a part of the object, whatever it says.
 
     It stands where objects do, and much of the class carries it, as close-ups of a blossom, or
-    images with it are no surer than the class's others and nothing of the class is left without it.
+    other parts of the class say a good deal, too, or images with it are no surer than the class's
+    others and nothing of the class is left without it.
     """
     if not _looks_natural(finding) or not _inside(finding):
         return False
-    return finding.share >= USUAL or (surplus is not None and surplus.adds_nothing)
+    surplus = verification.surplus
+    adds_nothing = surplus is not None and surplus.adds_nothing
+    return finding.share >= USUAL or adds_nothing or not verification.outdoes_own
 
 
 def _is_object(finding: Finding, verification: Verification) -> bool:

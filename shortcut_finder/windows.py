@@ -1,7 +1,7 @@
 """Windows: small parts of pictures that recur in a class and nowhere else, by their pixels alone.
 
 What is small, faint or stands anywhere leaves little of itself in a cell, and a model that does not
-rely on it shows it in no map. So windows of a few images of a class are looked for in others, where
+rely on it shows it in no map. So windows of images of a class are looked for in its others, where
 they may lie anywhere. Edges are compared once they are white: what pictures of this dataset seldom
 show counts most (the matched filter; Turin 1960). A window that some images of its class match
 better than those of other classes is averaged over these, and looked for again: what they
@@ -28,22 +28,23 @@ from shortcut_finder.views import Scene
 # lie that others are searched for, in pixels.
 SIDE, WINDOW, STEP = 64, 8, 4
 # Windows that their whitening is learned from, how many principal components are kept, how many of
-# these, the largest, tell where to look closer, and how much of the mean variance is added to each,
-# so that noise is not made large.
-LEARNED, COMPONENTS, ROUGH, REGULAR = 20_000, 128, 64, 0.5
+# these, the smallest, tell where to look closer (of a date in a twentieth of a class the largest,
+# which all pictures share, say nothing), and how much of the mean variance is added to each, so
+# that noise is not made large.
+LEARNED, COMPONENTS, FINE, REGULAR = 20_000, 128, 64, 0.5
 # Size of a white window below which it counts as that large, as part of the usual one: what is
 # ordinary throughout is like nothing.
 PLAIN = 0.5
 # Images of a class that take part, at least and at most, and over all classes; images of all other
-# classes; in so many of both windows are looked for at first.
-FEWEST, OWN, ALL, OTHERS, COMPARED = 24, 110, 6000, 120, 24
-# Images whose windows are looked for, as part of those, and the strongest and most unusual windows
-# of each.
-SOURCES, STRONGEST = 1 / 3, 50
+# classes, and in so many of these windows are looked for at first.
+FEWEST, OWN, ALL, OTHERS, COMPARED = 24, 110, 6000, 120, 48
+# The strongest and most unusual windows of each, which are looked for in the others: few of every
+# image find what is rare sooner than many of some.
+STRONGEST = 17
 # Windows that are kept then, after all images, and at last; how exactly these must recur.
 HOPEFUL, KEPT, LAST, RECURRING = 400, 80, 12, 0.25
 # Images that a window is averaged over at first, and at most; rounds of both.
-BEGUN, MOST, FIRST_ROUNDS, ROUNDS = 4, 24, 2, 3
+BEGUN, MOST, FIRST_ROUNDS, ROUNDS = 4, 24, 2, 4
 # Parts of the images of the class and of the others whose best matches are held against each other.
 TOP_OWN, TOP_OTHERS = 0.05, 0.02
 # Of the images that match two windows best, so many in common make them one.
@@ -120,9 +121,9 @@ class _Described:
     whole: tuple[int, int]
 
     @functools.cached_property
-    def rough(self) -> np.ndarray:
-        """The same by the largest components alone, (window, component)."""
-        return _unit(self.white[:, :ROUGH], PLAIN)
+    def fine(self) -> np.ndarray:
+        """The same by the smallest components alone, (window, component)."""
+        return _fine(self.white, PLAIN)
 
     @property
     def sources(self) -> np.ndarray:
@@ -218,18 +219,15 @@ def _recurring(own: Sequence[_Described], others: Sequence[_Described]) -> np.nd
 
 
 def _hopeful(own: Sequence[_Described], others: Sequence[_Described]) -> np.ndarray:
-    """Windows of some images that others of the class match best, (window, component)."""
-    parts = [image.sources for image in own[: max(BEGUN, int(SOURCES * len(own)))]]
+    """Windows that other images of the class match best, (window, component)."""
+    parts = [image.sources for image in own]
     source = np.repeat(np.arange(len(parts)), [len(part) for part in parts])
     vectors = np.concatenate(parts)
-    for size, kept in ((COMPARED, HOPEFUL), (max(OWN, OTHERS), KEPT)):
-        # The last images, so that as few as can be are looked for in themselves.
-        few = own[-size:]
-        like, _ = _best(vectors, few, rough=True)
-        at = source - (len(own) - len(few))
-        themselves = np.flatnonzero(at >= 0)
-        like[themselves, at[themselves]] = -1.0
-        against, _ = _best(vectors, others[:size], rough=True)
+    for fine, strangers, kept in ((True, others[:COMPARED], HOPEFUL), (False, others, KEPT)):
+        like, _ = _best(vectors, own, fine=fine)
+        # Each is like itself.
+        like[np.arange(len(vectors)), source] = -1.0
+        against, _ = _best(vectors, strangers, fine=fine)
         strength = _top(like, TOP_OWN) - _top(against, TOP_OWN)
         hopeful = np.argsort(-strength, kind="stable")[:kept]
         vectors, source = vectors[hopeful], source[hopeful]
@@ -269,21 +267,23 @@ def _grown(
 ) -> np.ndarray:
     """The windows averaged over all images of the class that match them better than others do.
 
-    Only those that recur exactly.
+    Each as it recurs most exactly, for what is rare is soon averaged with what only looks alike;
+    and only those that do recur exactly.
     """
-    exact = np.zeros(len(vectors))
+    best, most = vectors, np.zeros(len(vectors))
     for _ in range(ROUNDS):
         like, at = _best(vectors, own)
         against, _ = _best(vectors, others)
-        means = []
+        means, exact = [], np.zeros(len(vectors))
         for number, (row, strange) in enumerate(zip(like, against, strict=True)):
             members = np.argsort(-row, kind="stable")[:MOST]
             above = members[row[members] > np.quantile(strange, 1 - TOP_OTHERS)]
             exact[number] = _exactness(row[above], strange)
             members = above if len(above) >= BEGUN else members[:BEGUN]
             means.append(_mean(own, members, at[number]))
-        vectors = np.stack(means)
-    return vectors[exact >= RECURRING]
+        best = np.where((exact >= most)[:, None], vectors, best)
+        most, vectors = np.maximum(exact, most), np.stack(means)
+    return best[most >= RECURRING]
 
 
 def _exactness(members: np.ndarray, others: np.ndarray) -> float:
@@ -306,14 +306,14 @@ def _mean(images: Sequence[_Described], chosen: np.ndarray, at: np.ndarray) -> n
 
 
 def _best(
-    vectors: np.ndarray, images: Sequence[_Described], *, rough: bool = False
+    vectors: np.ndarray, images: Sequence[_Described], *, fine: bool = False
 ) -> tuple[np.ndarray, np.ndarray]:
     """How like each vector each image is at best, and the window there, (vector, image)."""
     like = np.empty((len(vectors), len(images)), dtype=np.float32)
     at = np.empty(like.shape, dtype=np.int64)
-    sought = _unit(vectors[:, :ROUGH]) if rough else vectors
+    sought = _fine(vectors) if fine else vectors
     for number, image in enumerate(images):
-        windows = image.rough if rough else image.white
+        windows = image.fine if fine else image.white
         for start in range(0, len(vectors), 1024):
             block = slice(start, start + 1024)
             answers = sought[block] @ windows.T
@@ -326,6 +326,11 @@ def _top(like: np.ndarray, share: float) -> np.ndarray:
     """Mean of the highest of each row, (row,)."""
     count = min(max(BEGUN - 1, round(share * like.shape[1])), like.shape[1])
     return np.asarray(-np.sort(-like, axis=1)[:, :count].mean(axis=1))
+
+
+def _fine(vectors: np.ndarray, least: float = 1e-6) -> np.ndarray:
+    """Their smallest components at unit length, in memory of their own, which is faster."""
+    return _unit(np.ascontiguousarray(vectors[:, -FINE:]), least)
 
 
 def _unit(vectors: np.ndarray, least: float = 1e-6) -> np.ndarray:

@@ -181,6 +181,16 @@ def test_no_part_turns_over_as_many_as_an_addition_may(turned: float) -> None:
     assert not Verification(experiments=(within,)).overturns
 
 
+@pytest.mark.parametrize(("flips", "outdone"), [(0.32, True), (0.35, False)])
+def test_a_part_is_outdone_by_what_turns_over_three_times_as_many(
+    flips: float, outdone: bool
+) -> None:
+    made = paste_experiment(3.0, -3.0, -4.0)
+    own = replace(made.arms[0], flips=flips * made.flips)
+    assert Verification(experiments=(replace(made, own=own),)).outdoes_own == outdone
+    assert not Verification(experiments=(replace(made, own=None),)).outdoes_own
+
+
 @pytest.mark.parametrize(
     ("share", "left", "added", "nothing"),
     [

@@ -367,6 +367,33 @@ def test_in_doubt_about_its_place_a_thing_goes_to_the_experiments_both_ways(
     assert findings._kind(moves, "frame") == "background"
 
 
+@pytest.mark.parametrize(
+    ("likeness", "found", "kept"), [(0.75, 1.0, True), (0.75, 0.2, False), (0.55, 1.0, False)]
+)
+def test_what_a_handful_seems_to_repeat_goes_to_the_experiments(
+    likeness: float, found: float, kept: bool, fixed: tuple[World, Judged]
+) -> None:
+    world, _ = fixed
+    candidate = world.gathered(world.templates(), world.half())[0]
+    own = np.flatnonzero(world.records.labels == candidate.label)
+
+    def looked(images: np.ndarray, suspicion: float, numbers: dict[str, float]) -> findings._Looked:
+        membership = np.full(len(world.labels), -1.0)
+        membership[images] = 1.0
+        test = {"p_surer": 1.0, "share": 0.05, "elsewhere": 0.0, **numbers}
+        weight = {"suspicion": suspicion, "rigidity": 0.0, "all_over": 0.0}
+        one = replace(candidate, membership=membership, extent=None)
+        one = replace(one, likeness=membership if numbers else None)
+        return findings._Looked(one, test, weight, SimpleNamespace(duplicates=0.0))
+
+    numbers = {"likeness": likeness, "likeness_elsewhere": 0.5, "repeating": 4.0}
+    few = looked(own[:8], 0.05, {**numbers, "exactness_found": found})
+    # Cells tell of something else in other images, more suspiciously.
+    others = looked(own[8:30], 0.2, {})
+    listed = findings._distinct([few, others], world.records)
+    assert listed == ([few, others] if kept else [others])
+
+
 def test_inside_the_frame_only_a_motif_says_that_a_thing_repeats() -> None:
     test = {"rigidity": 0.95, "natural_rigidity": 0.2, "control_rigidity": 0.1}
     candidate = SimpleNamespace(likeness=None, extent=None)

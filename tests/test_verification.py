@@ -604,6 +604,22 @@ def test_images_that_show_more_of_the_object_are_surer_too(
 
 
 @pytest.mark.parametrize(
+    ("rigidity", "own", "behaves"), [(0.1, 0.1, True), (0.1, 0.4, False), (0.9, 0.4, True)]
+)
+def test_a_part_of_a_class_that_its_parts_are_enough_for_is_no_addition(
+    rigidity: float, own: float, behaves: bool, moving: tuple[World, Finding]
+) -> None:
+    """Of drawn acorns some parts turn over a third of other images, and some two thirds."""
+    finding = replace(moving[1], parts={**moving[1].parts, "rigidity": rigidity}, share=0.1)
+    arm = Arm("flat colour", "control", 0.1, 0.0, 0.7, 0.6, 0.8, 2.0, 1e-9)
+    parts = replace(arm, flips=own)
+    made = Experiment("paste", "random places", PAIRS, 0.1, 0.9, 0.8, (arm,), 1e-9, parts)
+    shown = Verification("", (made,), surplus=Surplus(0.8, 0.9, 1e-6))
+    assert shown.overturns
+    assert verdicts._behaves(finding, shown) == behaves
+
+
+@pytest.mark.parametrize(
     ("rows", "columns", "verdict"),
     [
         (slice(-2, None), slice(None), "confirmed"),

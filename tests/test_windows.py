@@ -7,7 +7,9 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from synthetic import Thing, World, make_world
+from PIL import ImageDraw
+from sklearn.metrics import average_precision_score
+from synthetic import SIDE, Thing, World, make_world
 
 from shortcut_finder.errors import UnreadableImage
 from shortcut_finder.windows import learn_whitening, recurring_windows
@@ -50,6 +52,34 @@ def test_what_stands_in_all_classes_does_not_recur_in_one(tmp_path: Path) -> Non
     world = make_world(tmp_path, [Thing(None, 0.3)], counts=COUNTS)
     _, found = recurring_windows(world.scene(), world.half(), 0)
     assert [len(one.vectors) for one in found] == [0, 0, 0]
+
+
+def test_a_number_that_changes_in_a_twentieth_of_a_class_recurs_in_it(tmp_path: Path) -> None:
+    """Among shapes, large and strong, that pictures of all classes show."""
+    world = make_world(tmp_path, [], counts=(200, 60, 60), seed=4)
+    rng = np.random.default_rng(4)
+    carriers = rng.choice(200, 10, replace=False)
+    pictures = []
+    for number, picture in enumerate(world.pictures):
+        pen = ImageDraw.Draw(picture)
+        for _ in range(8):
+            x, y = rng.integers(0, SIDE, 2).tolist()
+            width, height = rng.integers(4, 16, 2).tolist()
+            colour = tuple(rng.integers(0, 256, 3).tolist())
+            shape = pen.ellipse if rng.random() < 0.5 else pen.rectangle
+            shape((x, y, x + width, y + height), fill=colour)
+        if number in carriers:
+            at = rng.integers(0, SIDE - 40), rng.integers(0, SIDE - 12)
+            pen.text(at, f"12.0{rng.integers(10)}", fill="white")
+        pictures.append(picture)
+    scene = replace(world, pictures=pictures).scene()
+    whitening, found = recurring_windows(scene, world.half(), 0)
+    assert whitening is not None
+    own = np.flatnonzero(world.records.labels == ANT)
+    views = [scene.squashed_view(number) for number in own.tolist()]
+    like = np.array([[one for one, _ in whitening.match(found[ANT].vectors, v)] for v in views])
+    truth = np.isin(world.order[own], carriers)
+    assert max(average_precision_score(truth, row) for row in like.T) > 0.9
 
 
 def test_the_place_of_a_window_is_where_it_lies() -> None:
