@@ -267,8 +267,8 @@ def _grown(
 ) -> np.ndarray:
     """The windows averaged over all images of the class that match them better than others do.
 
-    Each as it recurs most exactly, for what is rare is soon averaged with what only looks alike;
-    and only those that do recur exactly.
+    Only those that recur exactly. What is rare is soon averaged with what only looks alike: it
+    stays what it was before.
     """
     best, most = vectors, np.zeros(len(vectors))
     for _ in range(ROUNDS):
@@ -281,8 +281,9 @@ def _grown(
             exact[number] = _exactness(row[above], strange)
             members = above if len(above) >= BEGUN else members[:BEGUN]
             means.append(_mean(own, members, at[number]))
-        best = np.where((exact >= most)[:, None], vectors, best)
-        most, vectors = np.maximum(exact, most), np.stack(means)
+        better = exact >= np.minimum(most, RECURRING)
+        best, most = np.where(better[:, None], vectors, best), np.where(better, exact, most)
+        vectors = np.stack(means)
     return best[most >= RECURRING]
 
 
