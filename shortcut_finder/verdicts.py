@@ -21,7 +21,7 @@ from shortcut_finder.texts import percent
 
 # Share of a class from which what stands where objects do, and does not repeat, may be a look of
 # the object: seed heads among dandelions.
-USUAL = 0.2
+USUAL = 0.15
 # Share of a class against that share and the others' from which a class has something alone.
 ALONE = 0.95
 # Objects seldom keep to the border in so many of the images.
