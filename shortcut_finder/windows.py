@@ -123,7 +123,7 @@ class _Described:
     @functools.cached_property
     def fine(self) -> np.ndarray:
         """The same by the smallest components alone, (window, component)."""
-        return _fine(self.white, PLAIN)
+        return _unit(self.white[:, -FINE:], PLAIN)
 
     @property
     def sources(self) -> np.ndarray:
@@ -312,7 +312,7 @@ def _best(
     """How like each vector each image is at best, and the window there, (vector, image)."""
     like = np.empty((len(vectors), len(images)), dtype=np.float32)
     at = np.empty(like.shape, dtype=np.int64)
-    sought = _fine(vectors) if fine else vectors
+    sought = _unit(vectors[:, -FINE:]) if fine else vectors
     for number, image in enumerate(images):
         windows = image.fine if fine else image.white
         for start in range(0, len(vectors), 1024):
@@ -327,11 +327,6 @@ def _top(like: np.ndarray, share: float) -> np.ndarray:
     """Mean of the highest of each row, (row,)."""
     count = min(max(BEGUN - 1, round(share * like.shape[1])), like.shape[1])
     return np.asarray(-np.sort(-like, axis=1)[:, :count].mean(axis=1))
-
-
-def _fine(vectors: np.ndarray, least: float = 1e-6) -> np.ndarray:
-    """Their smallest components at unit length, in memory of their own, which is faster."""
-    return _unit(np.ascontiguousarray(vectors[:, -FINE:]), least)
 
 
 def _unit(vectors: np.ndarray, least: float = 1e-6) -> np.ndarray:
