@@ -29,8 +29,16 @@ def gradients_of(pictures: np.ndarray) -> np.ndarray:
         float32, (picture, 2 x channel, row, column).
     """
     channels = np.moveaxis(pictures.astype(np.float32), -1, 1)
-    down, across = np.gradient(channels, axis=(-2, -1))
-    return np.concatenate([across, down], axis=1)
+    count = channels.shape[1]
+    edges = np.empty((len(channels), 2 * count, *channels.shape[2:]), dtype=np.float32)
+    for levels, slopes in (
+        (channels, edges[:, :count]),
+        (channels.swapaxes(2, 3), edges[:, count:].swapaxes(2, 3)),
+    ):
+        slopes[..., 1:-1] = (levels[..., 2:] - levels[..., :-2]) / 2
+        slopes[..., 0] = levels[..., 1] - levels[..., 0]
+        slopes[..., -1] = levels[..., -1] - levels[..., -2]
+    return edges
 
 
 def sharpness(picture: np.ndarray) -> float:
@@ -115,7 +123,9 @@ class Patches:
 
 def box_sums(values: np.ndarray, side: int) -> np.ndarray:
     """Sum over every square of that side, (patch, y, x), by summed areas."""
-    padded = np.pad(values.astype(np.float64), ((0, 0), (1, 0), (1, 0)))
-    total = padded.cumsum(axis=1).cumsum(axis=2)
+    count, rows, columns = values.shape
+    total = np.zeros((count, rows + 1, columns + 1))
+    np.cumsum(values, axis=1, dtype=np.float64, out=total[:, 1:, 1:])
+    np.cumsum(total, axis=2, out=total)
     sums = total[:, side:, side:] - total[:, :-side, side:]
     return np.asarray(sums - total[:, side:, :-side] + total[:, :-side, :-side], dtype=np.float32)

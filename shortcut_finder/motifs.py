@@ -173,14 +173,21 @@ def match_motif(
     shape, image = image.shape[:2], image[rows, columns]
     rough = Patches(gradients_of((image @ mixture)[None, :, :, None]), side, FAINT)
     flat = np.tensordot(mixture, motif.edges.reshape(2, -1, side, side), axes=(0, 1))
-    gradients = gradients_of(image[None])[0]
     best, corner = -1.0, (0, 0)
     for y, x in peaks(rough.likeness(flat)[0], PLACES, (NEAR, NEAR)):
-        here = correlation(motif.edges, gradients[:, y : y + side, x : x + side], FAINT)
+        here = correlation(motif.edges, _edges_at(image, y, x, side), FAINT)
         if here > best:
             best, corner = here, (y, x)
     y, x = (np.array(corner) + (rows.start, columns.start) + side / 2) / shape
     return best, (float(x), float(y))
+
+
+def _edges_at(image: np.ndarray, y: int, x: int, side: int) -> np.ndarray:
+    """Colour gradients of one window of an image, (2 x channel, row, column)."""
+    # One pixel more on each side, where there is one, and the gradients are those of the image.
+    top, left = max(y - 1, 0), max(x - 1, 0)
+    around = gradients_of(image[None, top : y + side + 1, left : x + side + 1])[0]
+    return around[:, y - top : y - top + side, x - left : x - left + side]
 
 
 def spans(within: Box, shape: tuple[int, int], side: int) -> tuple[slice, slice]:
