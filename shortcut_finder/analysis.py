@@ -228,15 +228,15 @@ def find_shortcuts(
     seed: int = 0,
     progress: bool = False,
 ) -> Judged:
-    """Candidates from one half of the images, judged on the other.
+    """Candidates from each half of the images, judged on the other.
 
-    What parts of images do to the model is tried on both halves, and what is found by it on either
-    is judged on the other: of something rare one half may hold too few.
+    Of something rare one half may hold too few to find, and the other enough (cross-fitting).
 
     Args:
         folder: the shards.
         scene: what the sweep kept, and the pictures behind it.
-        half: the images that candidates are found on, (image,) of bool.
+        half: the discovery half, (image,) of bool; looks of the whole image and columns of the
+            metadata are found on it alone.
         classes: class names.
         columns: of the user's metadata.
         parts: what parts of images do to the model, of the discovery half and of the other; none
@@ -245,15 +245,12 @@ def find_shortcuts(
         progress: show a bar on stderr.
     """
     records = scene.records
-    folds: list[tuple[np.ndarray, Parts | None]] = [(half, None)]
-    if parts:
-        folds = [*zip((half, ~half), parts, strict=True)]
+    folds = [*zip((half, ~half), parts or (None, None), strict=True)]
     templates: list[Template] = []
     halves: list[np.ndarray] = []
     with tqdm(total=6, desc="analyse", unit=" steps", disable=not progress) as bar:
         for images, tried in folds:
-            again = images is not half
-            found = find_templates(folder, records, images, seed, tried, potent_only=again)
+            found = find_templates(folder, records, images, seed, tried)
             templates += found
             halves += [images] * len(found)
         bar.update()
@@ -265,7 +262,8 @@ def find_shortcuts(
             here = [one for one in candidates if one.half is images]
             candidates += with_motifs(here, tried, scene, images, seed)
         bar.update()
-        candidates += with_windows(scene, half, seed)
+        for images, _ in folds:
+            candidates += with_windows(scene, images, seed)
         bar.update()
         judged = judge(candidates, scene, classes)
         placed = located(judged.findings, records.labels, folder, records.cell_grid)

@@ -162,8 +162,6 @@ def find_templates(
     half: np.ndarray,
     seed: int,
     parts: Parts | None = None,
-    *,
-    potent_only: bool = False,
 ) -> list[Template]:
     """Templates of every class, from the images of one half alone.
 
@@ -174,7 +172,6 @@ def find_templates(
         seed: for the samples.
         parts: what parts of its images do to the model, where that was tried; potent ones make a
             template of their own.
-        potent_only: whether to leave it at those.
     """
     rng = np.random.default_rng([seed, 2])
     classes = np.unique(records.labels)
@@ -192,9 +189,7 @@ def find_templates(
         others = np.sort(_draw(np.flatnonzero(labels != label), OTHER_SAMPLE, rng))
         if len(own) >= FEWEST and len(others) >= FEWEST:
             maps = records.cell_maps(sample.index[own])
-            found: list[Template] = []
-            if not potent_only:
-                found += _class_templates(sample.part(own), sample.part(others), maps, records, rng)
+            found = _class_templates(sample.part(own), sample.part(others), maps, records, rng)
             if parts is not None:
                 potent = _potent_template(parts, label, sample.part(own), sample.part(others))
                 found += [] if potent is None else [potent]

@@ -46,11 +46,13 @@ class _Around:
             membership, 1 for the mean of the class.
         test: numbers of the test; ``in_the_middle`` is how much of it the middle of the frame
             shows, as part of what the surroundings do.
+        half: images that it was found on, (image,) of bool; it is tested on the others.
     """
 
     label: int
     said: np.ndarray
     test: dict[str, float]
+    half: np.ndarray
 
 
 def find_surroundings(
@@ -58,6 +60,7 @@ def find_surroundings(
 ) -> list[Finding]:
     """Findings for classes whose surroundings, but not their middle, tell them from the others.
 
+    What each half says is tested on the other, and a class is listed for the clearer of the two.
     All are of low severity: whether they are worth a word is for the experiments to say.
 
     Args:
@@ -72,21 +75,23 @@ def find_surroundings(
         # Too few cells to tell them apart.
         return []
     outer, inner = _means(folder, around, middle)
-    everyone = outer[half].sum(axis=0)
     chances: list[float] = []
     clear: dict[int, _Around] = {}
-    for number in np.unique(records.labels).tolist():
-        one = _around(number, outer, inner, everyone, records.labels, half)
-        # All are tested, few are kept: each has an entry for every image.
-        if _stands_out(one):
-            clear[len(chances)] = one
-        chances.append(one.test["p"])
+    for images in (half, ~half):
+        everyone = outer[images].sum(axis=0)
+        for number in np.unique(records.labels).tolist():
+            one = _around(number, outer, inner, everyone, records.labels, images)
+            # All are tested, few are kept: each has an entry for every image.
+            if _stands_out(one):
+                clear[len(chances)] = one
+            chances.append(one.test["p"])
     rates = false_discovery_rate(np.array(chances))
-    return [
-        _finding(replace(one, test={**one.test, "q": float(rates[n])}), records, half, classes)
-        for n, one in clear.items()
-        if rates[n] <= Q_LIMIT
-    ]
+    found: dict[int, _Around] = {}
+    for n in sorted(clear, key=chances.__getitem__):
+        one = clear[n]
+        if rates[n] <= Q_LIMIT and one.label not in found:
+            found[one.label] = replace(one, test={**one.test, "q": float(rates[n])})
+    return [_finding(found[label], records, classes) for label in sorted(found)]
 
 
 def _means(folder: Path, *parts: np.ndarray) -> list[np.ndarray]:
@@ -142,7 +147,7 @@ def _around(
             for like in (inner @ vector, outer @ vector)
         )
         test["in_the_middle"] = middle / max(around, 1e-9)
-    return _Around(label, said, test)
+    return _Around(label, said, test, half)
 
 
 def _stands_out(one: _Around) -> bool:
@@ -152,7 +157,7 @@ def _stands_out(one: _Around) -> bool:
     return enough and share >= LIFT * elsewhere and one.test["in_the_middle"] <= HOLLOW
 
 
-def _finding(one: _Around, records: Records, half: np.ndarray, classes: tuple[str, ...]) -> Finding:
+def _finding(one: _Around, records: Records, classes: tuple[str, ...]) -> Finding:
     label, test, own = classes[one.label], one.test, records.labels == one.label
     share, elsewhere = test["share"], test["elsewhere"]
     exclusive, hollow = share / max(share + elsewhere, 1e-9), 1 - max(test["in_the_middle"], 0.0)
@@ -186,6 +191,6 @@ def _finding(one: _Around, records: Records, half: np.ndarray, classes: tuple[st
         numbers=test,
         place=extent / extent.sum(),
         typical=members[np.argsort(-one.said[members], kind="stable")],
-        half=half,
+        half=one.half,
         extent=extent,
     )

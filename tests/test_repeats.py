@@ -162,6 +162,27 @@ def test_what_is_found_on_one_half_is_tested_on_the_other(
     assert first.share != pytest.approx(first.carries[~half & own].mean())
 
 
+@pytest.mark.parametrize("seen", [True, False])
+def test_each_half_finds_what_the_other_tests(
+    moving: World, hidden: World, seen: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """By cells, or by windows where cells show nothing: of what is rare a half may hold too few."""
+    judged: list[Candidate] = []
+    monkeypatch.setattr(
+        analysis, "judge", lambda found, *rest: (judged.extend(found), judge(found, *rest))[1]
+    )
+    monkeypatch.setattr(analysis, "find_associations", lambda *_: [])
+    world = moving if seen else hidden
+    half = world.half()
+    analysis.find_shortcuts(world.folder, world.scene(), half, world.classes, ())
+    own = world.records.labels == ANT
+    carriers = np.isin(world.order, list(moving.carriers[0]))
+    for found_on in (half, ~half):
+        exact = [one for one in judged if one.label == ANT and np.array_equal(one.half, found_on)]
+        exact = [one for one in exact if one.template.unseen != seen]
+        assert any((one.carries & own)[carriers].mean() >= 0.85 for one in exact)
+
+
 def test_windows_lead_to_what_neither_cells_nor_the_model_show(tmp_path: Path) -> None:
     world = make_world(tmp_path, [Thing(ANT, 0.2)], counts=COUNTS)
     blind = make_world(tmp_path / "blind", [], counts=COUNTS)

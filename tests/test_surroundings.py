@@ -135,6 +135,12 @@ def test_a_background_lists_the_images_that_have_it(land: World) -> None:
     assert found.severity == "low"
 
 
+def test_each_half_finds_and_the_other_tests(land: World) -> None:
+    """The clearer of the two is listed, whichever half is called the discovery half."""
+    again = find_surroundings(land.folder, land.records(), ~land.half, CLASSES)
+    assert [np.array_equal(one.half, land.found()[0].half) for one in again] == [True]
+
+
 def test_other_classes_may_share_the_background_of_most(land: World) -> None:
     """Tulips and asters are both on water, so it tells neither of them."""
     assert {one.label for one in land.found()} == {"rose"}
