@@ -79,8 +79,9 @@ WIDE = 0.25
 # Width of a rim around the cells of a thing, in cells.
 MARGIN = 0.25
 # Correlation of two candidates' members within a class from which they are the same, and part of
-# what lies in another thing, and in its images, from which all of it does.
-THE_SAME = 0.9
+# what lies in another thing, and in its images, from which all of it does; the correlation from
+# which what lies there may be a piece of it.
+THE_SAME, MOSTLY = 0.9, 0.7
 # Part of a background's images that another thing must be in to be why they are alike; in fewer of
 # them it is a piece of it.
 MOST = 0.6
@@ -218,7 +219,7 @@ def judge(candidates: Sequence[Candidate], scene: Scene, classes: tuple[str, ...
             )
         else:
             looked.append(_extended(one, scene, without))
-    whole = [_framed(one, looked, scene.records) for one in looked]
+    whole = [_whole(one, looked, scene.records) for one in looked]
     findings = [_finding(one, scene.records, classes) for one in _distinct(whole, scene.records)]
     return Judged(tuple(findings), tuple(dict.fromkeys(notes)), len(candidates))
 
@@ -320,19 +321,49 @@ def _extended(one: _Looked, scene: Scene, lacking: np.ndarray) -> _Looked:
     return replace(one, candidate=listed, test=test, weight=weight)
 
 
-def _framed(one: _Looked, looked: Sequence[_Looked], records: Records) -> _Looked:
-    """What repeats in the very images that are alike all around the border is that frame."""
+def _whole(one: _Looked, looked: Sequence[_Looked], records: Records) -> _Looked:
+    """What repeats in the very images that are alike all around the border is that frame.
+
+    And what repeats here and there within one place that the same images have alike, as a digit
+    does in a date, is a piece of what stands there.
+    """
     candidate = one.candidate
     if candidate.likeness is None or is_all_over(one.weight):
         return one
-    for other in (other.candidate for other in looked):
-        if other.extent is None or region_of(other, records.cell_grid) != "frame":
+    labels = records.labels
+    alike = [o.candidate for o in looked if o.candidate.extent is not None]
+    for other in alike:
+        if region_of(other, records.cell_grid) != "frame":
             continue
         inside = candidate.extent is not None and not (candidate.extent & other.extent).any()
-        if not inside and same_images(candidate, other, records.labels, THE_SAME):
-            whole = replace(candidate, extent=other.extent, template=other.template)
-            return replace(one, candidate=whole)
+        if not inside and same_images(candidate, other, labels, THE_SAME):
+            return _at_place_of(one, other)
+    if candidate.covers is None:
+        for other in alike:
+            if _holds_within(other, candidate, labels):
+                return _at_place_of(one, other)
     return one
+
+
+def _at_place_of(one: _Looked, other: Candidate) -> _Looked:
+    """What repeats, at the place of what cells show in its images."""
+    whole = replace(one.candidate, extent=other.extent, template=other.template)
+    return replace(one, candidate=whole)
+
+
+def _holds_within(whole: Candidate, piece: Candidate, labels: np.ndarray) -> bool:
+    """Whether a piece at changing places lies within a thing at one place, in the same images.
+
+    Both found on one half, so that the other has its say about the place, too.
+    """
+    if whole.half is not piece.half or whole.extent is None:
+        return False
+    x0, y0, x1, y1 = bounds_of(whole.extent)
+    if (x1 - x0) * (y1 - y0) >= WIDE or not same_images(whole, piece, labels, MOSTLY):
+        return False
+    carriers = piece.carries & (labels == piece.label)
+    x, y = cell_centres(piece.closest[carriers], whole.extent.shape).T
+    return bool(((x0 < x) & (x < x1) & (y0 < y) & (y < y1)).mean() >= THE_SAME)
 
 
 def _distinct(looked: Sequence[_Looked], records: Records) -> list[_Looked]:

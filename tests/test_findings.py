@@ -546,8 +546,51 @@ def test_what_repeats_where_a_frame_stands_is_the_frame(
         findings._Looked(one, {}, {"all_over": 0.0}, Rigidity(0, 0, 0, np.zeros((1, 1))))
         for one in (motif, frame)
     ]
-    framed = findings._framed(looked[0], looked, world.records)
+    framed = findings._whole(looked[0], looked, world.records)
     assert suspicion.region_of(framed.candidate, GRID) == region
+
+
+@pytest.mark.parametrize(
+    ("cells", "part", "same_half", "tall", "taken"),
+    [
+        ([17, 18, 20, 22], 1.0, True, 2, True),
+        ([17, 18, 20, 45], 1.0, True, 2, False),  # A quarter of them lie elsewhere.
+        ([17, 18, 20, 22], 0.3, True, 2, False),  # Other images.
+        ([17, 18, 20, 22], 1.0, False, 2, False),  # Its place was seen in the tested images.
+        ([17, 18, 20, 22], 1.0, True, 4, False),  # So large that it may be the object.
+    ],
+)
+def test_a_digit_that_repeats_here_and_there_in_a_date_is_a_piece_of_it(
+    fixed: tuple[World, Judged],
+    cells: list[int],
+    part: float,
+    same_half: bool,
+    tall: int,
+    taken: bool,
+) -> None:
+    """What stands at one place in the very same images is pasted as a whole."""
+    world, judged = fixed
+    template, labels = judged.findings[0].template, world.records.labels
+    assert template is not None
+    own = np.flatnonzero(labels == 0)[:40]
+    date, digit = np.full((2, len(labels)), -1.0)
+    digit[own] = 1.0
+    date[own[: round(part * len(own))]] = 1.0
+    closest = np.zeros(len(labels), dtype=int)
+    closest[own] = np.resize(cells, len(own))
+    place = np.zeros(GRID, dtype=bool)
+    # With a hole, as cells show it.
+    place[2 : 2 + tall, [0, 1, 3, 4, 5, 6]] = True
+    half = labels < 0
+    piece = Candidate(0, digit, closest, None, template, half, digit)
+    whole = Candidate(0, date, closest, place, template, half if same_half else ~half)
+    looked = [
+        findings._Looked(one, {}, {"all_over": 0.0}, Rigidity(0, 0, 0, np.zeros((1, 1))))
+        for one in (piece, whole)
+    ]
+    found = findings._whole(looked[0], looked, world.records).candidate
+    assert (found.extent is whole.extent) == taken
+    assert np.array_equal(found.carries, piece.carries)
 
 
 @pytest.mark.parametrize("framed", [True, False])
