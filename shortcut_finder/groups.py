@@ -1,7 +1,7 @@
 """Groups: cells that look alike, over-represented in one class, at any place in the image.
 
-Discovery reads one half of the images only: seeds are cells of a class (hot ones, border ones and
-some at random); a seed is good when its best matches in the class are much closer than its best
+Discovery reads one half of the images at a time: seeds are cells of a class (hot ones, border ones
+and some at random); a seed is good when its best matches in the class are much closer than its best
 matches elsewhere; a good seed grows into a template, the mean of what it matches. Then one linear
 scan measures every image of the dataset against every template. The other half is kept for tests.
 """
@@ -147,7 +147,7 @@ class _Sample:
 
 
 def discovery_half(labels: np.ndarray, seed: int) -> np.ndarray:
-    """Which images candidates are found on: a random half of every class, (image,) of bool."""
+    """Images that candidates are found on first: a random half of every class, (image,) of bool."""
     rng = np.random.default_rng([seed, 1])
     half = np.zeros(len(labels), dtype=bool)
     for label in np.unique(labels):

@@ -47,7 +47,7 @@ TRIED, ABOVE = 48, 0.2
 SOFTER, BLURS = 0.1, (1 / 64, 1 / 32)
 # Candidates of a class that are tried, strongest first.
 CANDIDATES = 12
-# Images of the class and of the others, of the discovery half, that are searched at first, and how
+# Images of the class and of the others, of the half it was found on, searched at first, and how
 # exactly it must repeat there for more to be searched.
 SAMPLE, HOPEFUL = 200, 0.05
 # Images of a class and of all others that are searched; those of the class that match best first.
@@ -80,7 +80,7 @@ class _Source:
 
     Attributes:
         candidate: what the cells there have in common.
-        images: of the class, from the discovery half, surest first.
+        images: of the class, from the half it was found on, surest first.
         cells: the place in each.
     """
 

@@ -176,11 +176,11 @@ def learn_whitening(views: Sequence[np.ndarray], rng: np.random.Generator) -> Wh
 def recurring_windows(
     scene: Scene, half: np.ndarray, seed: int
 ) -> tuple[Whitening | None, list[Recurring]]:
-    """Windows of each class that recur in it, on the discovery half alone.
+    """Windows of each class that recur in it, on one half alone.
 
     Args:
         scene: what the sweep kept, and the pictures behind it.
-        half: the discovery half, (image,) of bool.
+        half: that half, (image,) of bool.
         seed: for the images that take part.
 
     Returns:
