@@ -322,41 +322,34 @@ def _extended(one: _Looked, scene: Scene, lacking: np.ndarray) -> _Looked:
 
 
 def _whole(one: _Looked, looked: Sequence[_Looked], records: Records) -> _Looked:
-    """What repeats in the very images that are alike all around the border is that frame.
+    """What repeats, at the place of the thing that it is a piece of, where there is one.
 
-    And what repeats here and there within one place that the same images have alike, as a digit
-    does in a date, is a piece of what stands there.
+    That is a frame, or what stands at one place in the same images, as a date does with its digits.
     """
     candidate = one.candidate
     if candidate.likeness is None or is_all_over(one.weight):
         return one
-    labels = records.labels
-    alike = [o.candidate for o in looked if o.candidate.extent is not None]
-    for other in alike:
-        if region_of(other, records.cell_grid) != "frame":
-            continue
-        inside = candidate.extent is not None and not (candidate.extent & other.extent).any()
-        if not inside and same_images(candidate, other, labels, THE_SAME):
-            return _at_place_of(one, other)
-    if candidate.covers is None:
-        for other in alike:
-            if _holds_within(other, candidate, labels):
-                return _at_place_of(one, other)
+    for other in (other.candidate for other in looked):
+        if _frames(other, candidate, records) or _encloses(other, candidate, records.labels):
+            whole = replace(candidate, extent=other.extent, template=other.template)
+            return replace(one, candidate=whole)
     return one
 
 
-def _at_place_of(one: _Looked, other: Candidate) -> _Looked:
-    """What repeats, at the place of what cells show in its images."""
-    whole = replace(one.candidate, extent=other.extent, template=other.template)
-    return replace(one, candidate=whole)
+def _frames(whole: Candidate, piece: Candidate, records: Records) -> bool:
+    """Whether a piece lies on what is alike all around the border in the very same images."""
+    if whole.extent is None or region_of(whole, records.cell_grid) != "frame":
+        return False
+    inside = piece.extent is not None and not (piece.extent & whole.extent).any()
+    return not inside and same_images(whole, piece, records.labels, THE_SAME)
 
 
-def _holds_within(whole: Candidate, piece: Candidate, labels: np.ndarray) -> bool:
+def _encloses(whole: Candidate, piece: Candidate, labels: np.ndarray) -> bool:
     """Whether a piece at changing places lies within a thing at one place, in the same images.
 
     Both found on one half, so that the other has its say about the place, too.
     """
-    if whole.half is not piece.half or whole.extent is None:
+    if piece.covers is not None or whole.extent is None or whole.half is not piece.half:
         return False
     x0, y0, x1, y1 = bounds_of(whole.extent)
     if (x1 - x0) * (y1 - y0) >= WIDE or not same_images(whole, piece, labels, MOSTLY):
