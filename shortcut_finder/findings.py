@@ -81,7 +81,7 @@ MARGIN = 0.25
 # Correlation of two candidates' members within a class from which they are the same, and part of
 # what lies in another thing, and in its images, from which all of it does; the correlation from
 # which what lies there may be a piece of it.
-THE_SAME, MOSTLY = 0.9, 0.7
+THE_SAME, MOSTLY = 0.9, 0.6
 # Part of a background's images that another thing must be in to be why they are alike; in fewer of
 # them it is a piece of it.
 MOST = 0.6
@@ -347,16 +347,19 @@ def _frames(whole: Candidate, piece: Candidate, records: Records) -> bool:
 def _encloses(whole: Candidate, piece: Candidate, labels: np.ndarray) -> bool:
     """Whether a piece at changing places lies within a thing at one place, in the same images.
 
-    Both found on one half, so that the other has its say about the place, too.
+    Both found on one half, so that the other has its say about the place, too. Cells at the rim of
+    a thing show little of it.
     """
     if piece.covers is not None or whole.extent is None or whole.half is not piece.half:
         return False
     x0, y0, x1, y1 = bounds_of(whole.extent)
     if (x1 - x0) * (y1 - y0) >= WIDE or not same_images(whole, piece, labels, MOSTLY):
         return False
+    rows, columns = whole.extent.shape
     carriers = piece.carries & (labels == piece.label)
-    x, y = cell_centres(piece.closest[carriers], whole.extent.shape).T
-    return bool(((x0 < x) & (x < x1) & (y0 < y) & (y < y1)).mean() >= THE_SAME)
+    x, y = cell_centres(piece.closest[carriers], (rows, columns)).T
+    beside = (x < x0 - 1 / columns) | (x > x1 + 1 / columns)
+    return bool((beside | (y < y0 - 1 / rows) | (y > y1 + 1 / rows)).mean() <= 1 - THE_SAME)
 
 
 def _distinct(looked: Sequence[_Looked], records: Records) -> list[_Looked]:
