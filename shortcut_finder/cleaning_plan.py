@@ -26,7 +26,7 @@ WHOLE = ("property", "background", "metadata", "region")
 # A class that loses more than one in so many of its images is worth a warning.
 LARGE_LOSS = 3
 # A class of which this part carries the artifact is not to be cured by dropping.
-NEARLY_ALL = 0.95
+NEARLY_ALL = 0.9
 # Boxes are drawn in cells; what sticks out of them by less than this part of a cell goes too.
 MARGIN = 0.5
 # What helps where nothing done to the images can.

@@ -165,6 +165,21 @@ def test_what_all_of_a_class_carry_does_not_keep_the_rest_from_being_dropped(
         clean(run, decisions=accepted)
 
 
+def test_a_class_is_not_cut_to_the_few_images_without_a_background(
+    photos: Path, tmp_path: Path
+) -> None:
+    """Eleven of twelve dogs are on grass: one dog is no class."""
+    names = load_dataset(photos).images
+    grass = finding("F1", "dog", kind="background", region="surroundings")
+    listed = {"F1": tagged_images(names, 11, "dog"), "F2": tagged_images(names, TAGGED)}
+    run = write_run(tmp_path / "run", photos, [grass, finding("F2")], listed)
+    plan = clean(run)
+    assert plan.findings == ("F2",)
+    assert plan.counts.set_index("label")["left"]["dog"] == 12
+    accepted = decided(tmp_path / "d.json", run, findings={"F1": "accept", "F2": "accept"})
+    assert clean(run, decisions=accepted).counts.set_index("label")["left"]["dog"] == 1
+
+
 def test_where_the_label_is_the_source_no_action_sends_to_another(
     photos: Path, tmp_path: Path
 ) -> None:
