@@ -46,6 +46,7 @@ from shortcut_finder.suspicion import (
     COMPARED,
     EXACT,
     NEARLY_ALL,
+    along_border,
     bounds_of,
     exactness,
     exactness_found,
@@ -582,6 +583,9 @@ def _finding(one: _Looked, records: Records, classes: tuple[str, ...]) -> Findin
     candidate, test, weight = one.candidate, one.test, one.weight
     label, grid = classes[candidate.label], records.cell_grid
     region = region_of(candidate, grid)
+    if region == "frame" and candidate.extent is not None:
+        # What is alike deeper inside is not given and taken with it: it may be the object.
+        candidate = replace(candidate, extent=candidate.extent & along_border(grid))
     kind = _kind(one, region)
     if kind == "background" and is_all_over(weight):
         region = ANYWHERE

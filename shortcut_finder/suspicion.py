@@ -239,9 +239,17 @@ def region_of(candidate: Candidate, grid: tuple[int, int]) -> str:
     if cells is None:
         return ANYWHERE
     sides = (cells[0], cells[-1], cells[:, 0], cells[:, -1])
-    if sum(side.mean() >= 0.4 for side in sides) >= 3 and cells[2:-2, 2:-2].mean() < 0.5:
+    inner = ~along_border(cells.shape)
+    if sum(side.mean() >= 0.4 for side in sides) >= 3 and cells[inner].mean() < 0.5:
         return "frame"
     return box_region(*bounds_of(cells))
+
+
+def along_border(grid: tuple[int, ...]) -> np.ndarray:
+    """The cells that a frame may cover, two deep, (row, column) of bool."""
+    border = np.ones(grid, dtype=bool)
+    border[2:-2, 2:-2] = False
+    return border
 
 
 def bounds_of(extent: np.ndarray) -> Box:

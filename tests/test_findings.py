@@ -593,6 +593,25 @@ def test_a_digit_that_repeats_here_and_there_in_a_date_is_a_piece_of_it(
     assert np.array_equal(found.carries, piece.carries)
 
 
+def test_a_frame_ends_where_the_object_may_begin(fixed: tuple[World, Judged]) -> None:
+    """Of images alike on three sides and below the middle the experiments take the border alone."""
+    world, judged = fixed
+    template, labels = judged.findings[0].template, world.records.labels
+    assert template is not None
+    alike = np.ones(GRID, dtype=bool)
+    alike[:5, 1:-1] = False
+    carries = np.where(labels == 0, 1.0, -1.0)
+    one = Candidate(0, carries, np.zeros(len(labels), dtype=int), alike, template, labels < 0)
+    test = {"share": 1.0, "elsewhere": 0.0, "q": 0.0}
+    weight = {**dict.fromkeys(findings._PARTS, 0.0), "suspicion": 0.5, "rigidity": 1.0}
+    looked = findings._Looked(one, test, weight, Rigidity(0, 0, 0, np.zeros((1, 1))))
+    found = findings._finding(looked, world.records, world.classes)
+    assert (found.kind, found.region) == ("frame", "frame")
+    inner = np.zeros(GRID, dtype=bool)
+    inner[2:-2, 2:-2] = True
+    assert np.array_equal(found.extent, alike & ~inner)
+
+
 @pytest.mark.parametrize("framed", [True, False])
 def test_a_frame_repeats_all_around(fixed: tuple[World, Judged], framed: bool) -> None:
     """What is alike in one corner alone is none, wherever cells see it."""
