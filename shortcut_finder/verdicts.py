@@ -69,7 +69,9 @@ def _verdict(finding: Finding, verification: Verification) -> tuple[str, str]:
     if _is_loose(finding) and verification.experiments:
         return "present" if verification.ruled_out else "suspect", "low"
     if verification.ruled_out:
-        return "present", {"high": "medium"}.get(finding.severity, "low")
+        # What repeats where objects stand and is not used may be a part that the model can spare.
+        plain = finding.suspicion >= BEYOND_DOUBT or not _inside(finding)
+        return "present", "medium" if plain and finding.severity == "high" else "low"
     natural = finding.kind == "property" or _inside(finding)
     if natural and verification.experiments and finding.suspicion < BEYOND_DOUBT:
         # Coarse pictures of one kind of object repeat, too, and anatomy does.

@@ -140,6 +140,19 @@ def test_a_stamp_that_the_model_ignores_is_present(
     assert "does not react" in found.sentence
 
 
+@pytest.mark.parametrize(("place", "severity"), [("fixed", "medium"), ("moving", "low")])
+def test_what_the_model_can_spare_where_objects_stand_has_to_be_beyond_doubt(
+    place: str, severity: str, request: pytest.FixtureRequest
+) -> None:
+    """Parts of drawn objects all but repeat; at the border nothing natural does."""
+    world, finding = request.getfixturevalue(place)
+    doubtful = replace(finding, suspicion=0.7)
+    (ignored,) = verified(world, IGNORES, [doubtful])
+    assert (ignored.verdict, ignored.severity) == ("present", severity)
+    (used,) = verified(world, RELIES, [doubtful])
+    assert (used.verdict, used.severity) == ("confirmed", "high")
+
+
 @pytest.mark.parametrize(
     ("place", "exact", "exclusive", "severity"),
     [
