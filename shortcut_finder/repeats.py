@@ -325,9 +325,11 @@ def _placed(found: _Found) -> Candidate:
     Somewhere in an image something is like the pattern; at that place seldom.
     """
     candidate, labels = found.candidate, found.search.records.labels
+    if candidate.covers is None:
+        return candidate
     test = association_test(candidate, labels, ~candidate.half, classes_without(candidate, labels))
-    # What does not hold on the other half will not be judged: its images are not searched again.
-    if candidate.covers is None or not holds(test, test["p"]):
+    if not holds(test, test["p"]):
+        # It will not be judged: its images are not searched again.
         return candidate
     there = found.search.at(candidate.covers, found.number)
     there(np.flatnonzero(candidate.known))

@@ -55,11 +55,11 @@ def _verdict(finding: Finding, verification: Verification) -> tuple[str, str]:
     """
     if finding.region == SURROUNDINGS:
         return ("confirmed", "high") if verification.rivals_own else ("suspect", "low")
+    # Where objects stand, parts of drawn ones all but repeat.
+    plain = finding.suspicion >= BEYOND_DOUBT or not _inside(finding)
     if _is_object(finding, verification):
         # What repeats exactly stays worth a look, unless it moves as objects do in all of a class.
         seldom = finding.extent is not None or finding.share < NEARLY_ALL
-        # Where objects stand, parts of drawn ones all but repeat.
-        plain = finding.suspicion >= BEYOND_DOUBT or not _inside(finding)
         worth = finding.severity != "low" and seldom and plain and not _looks_natural(finding)
         return "suspect", "medium" if worth else "low"
     if _relied_on(finding, verification) and _artificial(finding, verification):
@@ -69,8 +69,6 @@ def _verdict(finding: Finding, verification: Verification) -> tuple[str, str]:
     if _is_loose(finding) and verification.experiments:
         return "present" if verification.ruled_out else "suspect", "low"
     if verification.ruled_out:
-        # What repeats where objects stand and is not used may be a part that the model can spare.
-        plain = finding.suspicion >= BEYOND_DOUBT or not _inside(finding)
         return "present", "medium" if plain and finding.severity == "high" else "low"
     natural = finding.kind == "property" or _inside(finding)
     if natural and verification.experiments and finding.suspicion < BEYOND_DOUBT:
