@@ -149,18 +149,25 @@ def test_a_class_of_carriers_is_not_dropped_but_can_be_masked(photos: Path, tmp_
     assert any("F1 is in 100% of cat: to reweight cannot help" in text for text in warnings)
 
 
+def dogs_beside_tags(
+    photos: Path, tmp_path: Path, of_dogs: dict[str, Any], carriers: int
+) -> tuple[Run, Path]:
+    """A run with a finding of so many of the twelve dogs and tagged cats; both accepted."""
+    names = load_dataset(photos).images
+    listed = {"F1": tagged_images(names, carriers, "dog"), "F2": tagged_images(names, TAGGED)}
+    run = write_run(tmp_path / "run", photos, [of_dogs, finding("F2")], listed)
+    return run, decided(tmp_path / "d.json", run, findings={"F1": "accept", "F2": "accept"})
+
+
 def test_what_all_of_a_class_carry_does_not_keep_the_rest_from_being_dropped(
     photos: Path, tmp_path: Path
 ) -> None:
-    names = load_dataset(photos).images
     source = finding("F1", "dog", kind="metadata", region="source")
-    listed = {"F1": tagged_images(names, 12, "dog"), "F2": tagged_images(names, TAGGED)}
-    run = write_run(tmp_path / "run", photos, [source, finding("F2")], listed)
+    run, accepted = dogs_beside_tags(photos, tmp_path, source, 12)
     plan = clean(run)
     assert plan.findings == ("F2",)
     assert plan.counts.set_index("label")["left"].to_dict() == {"cat": 8, "cow": 12, "dog": 12}
     assert any("F1 (metadata: source) is in nearly all images of dog" in w for w in plan.warnings)
-    accepted = decided(tmp_path / "d.json", run, findings={"F1": "accept", "F2": "accept"})
     with pytest.raises(RunError, match="'dog' would be dropped, so no class would be left; add im"):
         clean(run, decisions=accepted)
 
@@ -169,14 +176,11 @@ def test_a_class_is_not_cut_to_the_few_images_without_a_background(
     photos: Path, tmp_path: Path
 ) -> None:
     """Eleven of twelve dogs are on grass: one dog is no class."""
-    names = load_dataset(photos).images
     grass = finding("F1", "dog", kind="background", region="surroundings")
-    listed = {"F1": tagged_images(names, 11, "dog"), "F2": tagged_images(names, TAGGED)}
-    run = write_run(tmp_path / "run", photos, [grass, finding("F2")], listed)
+    run, accepted = dogs_beside_tags(photos, tmp_path, grass, 11)
     plan = clean(run)
     assert plan.findings == ("F2",)
     assert plan.counts.set_index("label")["left"]["dog"] == 12
-    accepted = decided(tmp_path / "d.json", run, findings={"F1": "accept", "F2": "accept"})
     assert clean(run, decisions=accepted).counts.set_index("label")["left"]["dog"] == 1
 
 

@@ -23,6 +23,7 @@ from shortcut_finder.findings import (
     ranked,
     worth_listing,
 )
+from shortcut_finder.groups import Template
 from shortcut_finder.preprocessing import Preprocessing
 from shortcut_finder.rigidity import Rigidity
 from shortcut_finder.views import Scene
@@ -43,6 +44,20 @@ def planted_cell(world: World, image: int) -> tuple[int, int]:
 def fixed(tmp_path_factory: pytest.TempPathFactory) -> tuple[World, Judged]:
     world = make_world(tmp_path_factory.mktemp("fixed"), [Thing(1, 0.3, FIXED_CELL)], counts=COUNTS)
     return world, world.judged()
+
+
+def template_of(fixed: tuple[World, Judged]) -> Template:
+    """What the cells of the thing look like."""
+    template = fixed[1].findings[0].template
+    assert template is not None
+    return template
+
+
+def without_pictures(
+    candidate: Candidate, weight: dict[str, float], test: dict[str, float] | None = None
+) -> findings._Looked:
+    """A candidate whose pictures show nothing."""
+    return findings._Looked(candidate, test or {}, weight, Rigidity(0, 0, 0, np.zeros((1, 1))))
 
 
 @pytest.mark.parametrize(
@@ -193,7 +208,7 @@ def test_a_background_is_judged_by_all_the_images_that_are_listed(
     test = {"share": 0.5, "elsewhere": 0.0, "all_over": 0.3, "rigidity": 0.0}
     test |= {"natural_rigidity": 0.3, "control_rigidity": 0.3}
     weight = suspicion.weigh(candidate, dict(test), records)
-    sure = findings._Looked(candidate, test, weight, Rigidity(0, 0, 0, np.zeros((1, 1))))
+    sure = without_pictures(candidate, weight, test)
     listed = replace(candidate, membership=np.where(records.labels == candidate.label, 1.0, -1.0))
     monkeypatch.setattr(findings, "reach", lambda *_: listed)
     scene = Scene(records, lambda number: world.pictures[number], Preprocessing(SIDE, SIDE))
@@ -441,8 +456,7 @@ def test_patches_are_cut_where_the_model_looked(tmp_path: Path) -> None:
 def test_the_list_ends_where_half_of_what_comes_in_would_be_strangers(
     fixed: tuple[World, Judged],
 ) -> None:
-    template = fixed[1].findings[0].template
-    assert template is not None
+    template = template_of(fixed)
     labels = np.repeat([0, 1], 100)
     # Sure ones, weaker ones the others seldom match, and what both match alike.
     own = np.concatenate([np.full(20, 1.0), np.full(20, -0.5), np.full(60, -1.0)])
@@ -531,9 +545,8 @@ def test_what_repeats_where_a_frame_stands_is_the_frame(
     fixed: tuple[World, Judged], same: bool, moving: bool, region: str
 ) -> None:
     """In the very same images, and not in the middle of them."""
-    world, judged = fixed
-    template, labels = judged.findings[0].template, world.records.labels
-    assert template is not None
+    world, template = fixed[0], template_of(fixed)
+    labels = world.records.labels
     ring, middle = np.ones(GRID, dtype=bool), np.zeros(GRID, dtype=bool)
     ring[1:-1, 1:-1] = False
     middle[3:5, 3:5] = True
@@ -542,10 +555,7 @@ def test_what_repeats_where_a_frame_stands_is_the_frame(
     nowhere, none = np.zeros(len(labels), dtype=int), labels < 0
     frame = Candidate(0, carries, nowhere, ring, template, none)
     motif = Candidate(0, others, nowhere, None if moving else middle, template, none, others)
-    looked = [
-        findings._Looked(one, {}, {"all_over": 0.0}, Rigidity(0, 0, 0, np.zeros((1, 1))))
-        for one in (motif, frame)
-    ]
+    looked = [without_pictures(one, {"all_over": 0.0}) for one in (motif, frame)]
     framed = findings._whole(looked[0], looked, world.records)
     assert suspicion.region_of(framed.candidate, GRID) == region
 
@@ -569,9 +579,8 @@ def test_a_digit_that_repeats_here_and_there_in_a_date_is_a_piece_of_it(
     taken: bool,
 ) -> None:
     """What stands at one place in the very same images is pasted as a whole."""
-    world, judged = fixed
-    template, labels = judged.findings[0].template, world.records.labels
-    assert template is not None
+    world, template = fixed[0], template_of(fixed)
+    labels = world.records.labels
     own = np.flatnonzero(labels == 0)[:40]
     date, digit = np.full((2, len(labels)), -1.0)
     digit[own] = 1.0
@@ -584,10 +593,7 @@ def test_a_digit_that_repeats_here_and_there_in_a_date_is_a_piece_of_it(
     half = labels < 0
     piece = Candidate(0, digit, closest, None, template, half, digit)
     whole = Candidate(0, date, closest, place, template, half if same_half else ~half)
-    looked = [
-        findings._Looked(one, {}, {"all_over": 0.0}, Rigidity(0, 0, 0, np.zeros((1, 1))))
-        for one in (piece, whole)
-    ]
+    looked = [without_pictures(one, {"all_over": 0.0}) for one in (piece, whole)]
     found = findings._whole(looked[0], looked, world.records).candidate
     assert (found.extent is whole.extent) == taken
     assert np.array_equal(found.carries, piece.carries)
@@ -595,16 +601,15 @@ def test_a_digit_that_repeats_here_and_there_in_a_date_is_a_piece_of_it(
 
 def test_a_frame_ends_where_the_object_may_begin(fixed: tuple[World, Judged]) -> None:
     """Of images alike on three sides and below the middle the experiments take the border alone."""
-    world, judged = fixed
-    template, labels = judged.findings[0].template, world.records.labels
-    assert template is not None
+    world, template = fixed[0], template_of(fixed)
+    labels = world.records.labels
     alike = np.ones(GRID, dtype=bool)
     alike[:5, 1:-1] = False
     carries = np.where(labels == 0, 1.0, -1.0)
     one = Candidate(0, carries, np.zeros(len(labels), dtype=int), alike, template, labels < 0)
     test = {"share": 1.0, "elsewhere": 0.0, "q": 0.0}
     weight = {**dict.fromkeys(findings._PARTS, 0.0), "suspicion": 0.5, "rigidity": 1.0}
-    looked = findings._Looked(one, test, weight, Rigidity(0, 0, 0, np.zeros((1, 1))))
+    looked = without_pictures(one, weight, test)
     found = findings._finding(looked, world.records, world.classes)
     assert (found.kind, found.region) == ("frame", "frame")
     inner = np.zeros(GRID, dtype=bool)
@@ -655,9 +660,8 @@ def test_what_lies_on_a_frame_of_all_images_is_a_piece_of_it(
     suspicion_of_it: float,
     piece: bool,
 ) -> None:
-    world, judged = fixed
-    template, labels = judged.findings[0].template, world.records.labels
-    assert template is not None
+    world, template = fixed[0], template_of(fixed)
+    labels = world.records.labels
     own = np.flatnonzero(labels == 0)
     ring = np.ones(GRID, dtype=bool)
     ring[1:-1, 1:-1] = False
@@ -668,8 +672,7 @@ def test_what_lies_on_a_frame_of_all_images_is_a_piece_of_it(
         at = np.full(len(labels), cell)
         candidate = Candidate(0, carries, at, extent, template, labels < 0)
         weights = {"all_over": 0.0, "suspicion": weight}
-        nothing = Rigidity(0, 0, 0, np.zeros((1, 1)))
-        return findings._Looked(candidate, {"p_surer": 1.0}, weights, nothing)
+        return without_pictures(candidate, weights, {"p_surer": 1.0})
 
     frame, other = looked(share, ring, suspicion_of_it), looked(part, None, 0.85)
     assert findings._stands_for(frame, other, labels) == piece
