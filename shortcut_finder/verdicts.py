@@ -166,14 +166,16 @@ def _may_be_object(finding: Finding, verification: Verification) -> bool:
 
     Nearly all images of the class carry it, or the class's own parts do as much as it does. Colours
     of nearly all images may be the object's, too. Of a handful of images one cannot say whether it
-    comes on top of the object, but what repeats exactly and turns most images over is none.
+    comes on top of the object, but what repeats exactly and turns most images over is none; nor can
+    one where hardly any image lacks it, and objects may be exact copies.
     """
     if finding.kind == "property":
         return finding.share >= NEARLY_ALL
     if finding.cells:
         # Its pasted background may hold the object, as that of the class's other images does.
         return verification.decisive is None or verification.decisive.beyond_own < BEYOND_OWN
-    stamped = verification.overturns and not _looks_natural(finding)
+    seldom = finding.share < NEARLY_ALL
+    stamped = seldom and verification.overturns and not _looks_natural(finding)
     told = verification.surplus is not None or stamped
     return _inside(finding) and (not told or verification.within_own)
 

@@ -25,7 +25,15 @@ from shortcut_finder.experiments import (
     surplus_of,
 )
 from shortcut_finder.findings import Finding
-from shortcut_finder.laboratory import BATCH, FEWEST_DONORS, Cast, Lab, Predict, cast_for
+from shortcut_finder.laboratory import (
+    BATCH,
+    FEWEST_DONORS,
+    FEWEST_OF_ARTIFACTS,
+    Cast,
+    Lab,
+    Predict,
+    cast_for,
+)
 from shortcut_finder.regions import SURROUNDINGS
 from shortcut_finder.trials import (
     LOOKS,
@@ -82,9 +90,10 @@ def _verified(finding: Finding, cast: Cast, lab: Lab, rng: np.random.Generator) 
         return Verification("a column of the metadata can be neither pasted nor masked")
     if diffuse and finding.region not in LOOKS:
         return Verification("it does not show in the pixels that the model sees")
-    if len(cast.members) < FEWEST_DONORS:
+    needed = FEWEST_DONORS if finding.severity == "low" else FEWEST_OF_ARTIFACTS
+    if len(cast.members) < needed:
         return Verification(
-            f"no power: {len(cast.members)} tested images carry it, {FEWEST_DONORS} are needed"
+            f"no power: {len(cast.members)} tested images carry it, {needed} are needed"
         )
     notes = [
         f"no power to {what}: {len(images)} tested images, {FEWEST_PAIRS} are needed"

@@ -314,15 +314,32 @@ def test_of_what_moves_along_an_edge_the_whole_edge_is_given_and_taken(tmp_path:
         assert not mask[:40].any()
 
 
-def test_few_members_have_no_power(fixed: tuple[World, Finding]) -> None:
+@pytest.mark.parametrize(("count", "severity"), [(2, "high"), (3, "low")])
+def test_few_members_have_no_power(count: int, severity: str, fixed: tuple[World, Finding]) -> None:
     world, finding = fixed
-    few = np.zeros_like(finding.carries)
-    few[np.flatnonzero(finding.carries & ~world.half())[:3]] = True
-    (found,) = verified(world, RELIES, [replace(finding, carries=few)])
-    assert found.verification.note.startswith("no power: 3 tested images")
+    few = replace(_few_tested(finding, count), severity=severity)
+    (found,) = verified(world, RELIES, [few])
+    assert found.verification.note.startswith(f"no power: {count} tested images")
     assert found.verification.experiments == ()
-    assert (found.verdict, found.severity) == ("suspect", finding.severity)
+    assert (found.verdict, found.severity) == ("suspect", severity)
     assert np.isnan(found.reliance).all()
+
+
+def test_three_members_of_what_looks_like_an_artifact_are_pasted(
+    fixed: tuple[World, Finding],
+) -> None:
+    world, finding = fixed
+    few = replace(_few_tested(finding, 3), severity="high")
+    verdict = [verified(world, model, [few])[0].verdict for model in (RELIES, IGNORES)]
+    assert verdict == ["confirmed", "present"]
+
+
+def _few_tested(finding: Finding, count: int) -> Finding:
+    """The finding as if all but so many of its members were of the half that it was found on."""
+    tested = finding.typical[~finding.half[finding.typical]]
+    half = finding.half.copy()
+    half[tested[count:]] = True
+    return replace(finding, half=half)
 
 
 def test_a_dozen_members_can_be_pasted_but_not_masked(tmp_path: Path) -> None:
@@ -437,16 +454,17 @@ def test_what_moves_and_does_not_repeat_may_be_the_usual_look_of_a_class(
     assert found.verdict == verdict
 
 
-@pytest.mark.parametrize(("rigidity", "verdict"), [(0.9, "confirmed"), (0.1, "suspect")])
+@pytest.mark.parametrize(
+    ("share", "rigidity", "verdict"),
+    [(0.1, 0.9, "confirmed"), (0.1, 0.1, "suspect"), (0.96, 0.9, "suspect")],
+)
 def test_of_a_handful_only_what_repeats_exactly_is_confirmed(
-    rigidity: float, verdict: str, moving: tuple[World, Finding]
+    share: float, rigidity: float, verdict: str, moving: tuple[World, Finding]
 ) -> None:
-    """Whether it comes on top of the object cannot be told from four images."""
+    """Whether it comes on top of the object cannot be told with four images on one side."""
     world, finding = moving
-    tested = np.flatnonzero(finding.carries & (world.records.labels == BEE) & ~finding.half)
-    half = finding.half.copy()
-    half[tested[4:]] = True
-    few = replace(finding, half=half, parts={**finding.parts, "rigidity": rigidity})
+    parts = {**finding.parts, "rigidity": rigidity}
+    few = replace(_few_tested(finding, 4), parts=parts, share=share)
     (found,) = verified(world, RELIES, [few])
     assert found.verification.surplus is None
     assert found.verification.overturns
