@@ -31,7 +31,7 @@ ABOVE_NATURE, LOWEST = 0.12, 0.42
 # classes (correlation): parts of photographed objects reach the first. A handful of members reaches
 # more by luck, falling with the root of their number.
 SELDOM, NEVER, LUCK = 0.05, 0.19, 0.3
-# A thing that keeps to a spot at the border, of so many cells of the frame at most, in part of a
+# A thing that keeps to a spot off the middle, of so many cells of the frame at most, in part of a
 # class alone: objects seldom do, whatever it looks like. Suspicion of the clearest of these, and
 # the part of its likeness that must set it apart from other images to be that clear.
 SPOT, SPOTTED, CLEARLY = 0.12, 0.5, 0.5
@@ -220,18 +220,12 @@ def _spot(candidate: Candidate, region: str, share: float) -> float:
     By how far the images that carry it stand apart from those that do not.
     """
     extent, template = candidate.extent, candidate.template
-    if extent is None or extent.mean() > SPOT or share >= COMMON:
+    if extent is None or region not in (*CORNERS, *EDGES) or extent.mean() > SPOT:
         return 0.0
-    if region not in (*CORNERS, *EDGES) and not _reaches_in(extent, region):
+    if share >= COMMON:
         return 0.0
     apart = (template.typical - template.limit) / max(template.typical, 1e-6)
     return float(np.clip(apart / CLEARLY, 0, 1))
-
-
-def _reaches_in(extent: np.ndarray, region: str) -> bool:
-    """Whether a thing off the middle is so long that it reaches into the frame from its border."""
-    x0, y0, x1, y1 = bounds_of(extent)
-    return region not in ("frame", "centre") and min(x0, y0, 1 - x1, 1 - y1) <= 0
 
 
 def severity_of(suspicion: float) -> str:
