@@ -5,7 +5,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 INSTALLED := $(VENV)/installed
 
-.PHONY: demo test test-slow check bench-plantings bench-watermark bench-clean bench-compare bench-scale bench-looks bench-backgrounds bench-photographs bench-sweep screenshots bench-detect bench-calibration clean
+.PHONY: demo test test-slow check bench-plantings bench-watermark bench-clean bench-compare bench-scale bench-looks bench-backgrounds bench-photographs bench-sweep screenshots bench-detect bench-calibration golden clean
 
 demo: $(INSTALLED)
 	$(BIN)/shortcut-finder demo --out demo-run
@@ -78,6 +78,11 @@ bench-detect: $(INSTALLED)
 # Labels drawn by lot, again and again: p must be uniform.
 bench-calibration: $(INSTALLED)
 	$(BIN)/python tests/benchmarks/calibration.py --out $(or $(OUT),bench-calibration)
+
+# What five scans find, held against the digests in tests/golden; MODE=--write writes them anew. PHOTOS
+# is a folder of class folders, without it four are scanned; sets and networks are kept in OUT.
+golden: $(INSTALLED)
+	$(BIN)/python tests/benchmarks/golden.py $(or $(MODE),--check) --out $(or $(OUT),golden-out) $(if $(PHOTOS),--photos $(PHOTOS))
 
 # Installs once, and again when what is to be installed changes.
 $(INSTALLED): pyproject.toml constraints.txt
