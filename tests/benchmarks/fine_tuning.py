@@ -17,7 +17,15 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "examples"))
 from clean_and_retrain import tests_of
 from train_classifier import LITE0, TrainingImages, accuracy, build, preprocessing, train
 
-__all__ = ["LITE0", "TrainingImages", "accuracy", "build", "fine_tuned", "preprocessing", "tests_of"]
+__all__ = [
+    "LITE0",
+    "TrainingImages",
+    "accuracy",
+    "build",
+    "fine_tuned",
+    "preprocessing",
+    "tests_of",
+]
 
 
 def fine_tuned(

@@ -82,9 +82,7 @@ def scan_photographs(out: Path, photos: Path) -> sf.Run:
 
 def scan(data: Any, model: Any, out: Path, settings: sf.Settings, **options: Any) -> sf.Run:
     """A scan from the start, whatever an earlier call left."""
-    return sf.scan(
-        data, model, out=out, settings=settings, fresh=True, progress=False, **options
-    )
+    return sf.scan(data, model, out=out, settings=settings, fresh=True, progress=False, **options)
 
 
 # --- digests -------------------------------------------------------------------------------------
@@ -171,7 +169,8 @@ def main() -> None:
             continue
         lines = list(differences(json.loads(file.read_text(encoding="utf-8")), found))
         changed |= bool(lines)
-        print("\n  ".join([f"{name}: {f'{len(lines)} fields differ' if lines else 'same'}", *lines]))
+        print(f"{name}: {f'{len(lines)} fields differ' if lines else 'same'}", flush=True)
+        print(*(f"  {line}\n" for line in lines), sep="", end="", flush=True)
     sys.exit(changed)
 
 
