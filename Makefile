@@ -21,7 +21,7 @@ check: $(INSTALLED)
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy --config-file pyproject.toml
-	$(BIN)/python -m pytest tests/test_layers.py
+	$(BIN)/lint-imports
 
 # PHOTOS is any folder of five class folders, OUT a folder that does not exist yet; OPTIONS=--small
 # plants harder things, at 160 pixels.

@@ -23,7 +23,7 @@ from torch import nn
 from train_classifier import LITE0, SEED, accuracy, build, preprocessing, readable, train
 
 import shortcut_finder as sf
-from shortcut_finder.dataset import ImageDataset
+from shortcut_finder.data.dataset import ImageDataset
 
 
 def untrained(images: ImageDataset, options: argparse.Namespace) -> nn.Module:

@@ -12,7 +12,7 @@ from pathlib import Path
 import pandas as pd
 
 import shortcut_finder as sf
-from shortcut_finder import demo
+from shortcut_finder.demo import story as demo
 
 PER_CLASS = 60
 EPOCHS = 20

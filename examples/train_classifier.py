@@ -26,8 +26,8 @@ from torchvision import models
 from tqdm import tqdm
 
 import shortcut_finder as sf
-from shortcut_finder.dataset import ImageDataset
-from shortcut_finder.preprocessing import Preprocessing
+from shortcut_finder.data.dataset import ImageDataset
+from shortcut_finder.data.preprocessing import Preprocessing
 
 LITE0 = "efficientnet-lite0"
 SEED = 0

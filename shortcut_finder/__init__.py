@@ -14,10 +14,9 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from shortcut_finder.analysis import scan
-    from shortcut_finder.cleaning import clean
-    from shortcut_finder.comparing import compare
-    from shortcut_finder.dataset import load_dataset
+    from shortcut_finder.cleaning.folder import clean
+    from shortcut_finder.comparison.folder import compare
+    from shortcut_finder.data.dataset import load_dataset
     from shortcut_finder.errors import (
         DatasetError,
         ModelError,
@@ -27,7 +26,8 @@ if TYPE_CHECKING:
         UnreadableImage,
     )
     from shortcut_finder.explanation import explain
-    from shortcut_finder.run import Run, load_run
+    from shortcut_finder.run.folder import Run, load_run
+    from shortcut_finder.scanning import scan
     from shortcut_finder.settings import Settings
 
 __version__ = "0.1.0"
@@ -53,18 +53,18 @@ __all__ = [
 _HOMES = {
     "DatasetError": "errors",
     "ModelError": "errors",
-    "Run": "run",
+    "Run": "run.folder",
     "RunError": "errors",
     "Settings": "settings",
     "SettingsError": "errors",
     "ShortcutFinderError": "errors",
     "UnreadableImage": "errors",
-    "clean": "cleaning",
-    "compare": "comparing",
+    "clean": "cleaning.folder",
+    "compare": "comparison.folder",
     "explain": "explanation",
-    "load_dataset": "dataset",
-    "load_run": "run",
-    "scan": "analysis",
+    "load_dataset": "data.dataset",
+    "load_run": "run.folder",
+    "scan": "scanning",
 }
 
 

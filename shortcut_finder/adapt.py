@@ -21,13 +21,13 @@ from sklearn.model_selection import train_test_split
 from torch import nn
 from tqdm import tqdm
 
-from shortcut_finder.cam import MapEngine
-from shortcut_finder.dataset import ImageDataset, load_dataset
+from shortcut_finder.data.dataset import ImageDataset, load_dataset
 from shortcut_finder.errors import DatasetError, ModelError
-from shortcut_finder.model import Classifier, load_classifier
+from shortcut_finder.maps.engine import MapEngine
+from shortcut_finder.model.classifier import Classifier, load_classifier
+from shortcut_finder.model.surgery import PooledHead, save_adapted
 from shortcut_finder.settings import Settings
-from shortcut_finder.surgery import PooledHead, save_adapted
-from shortcut_finder.sweep import decoded_batches, sweep_order
+from shortcut_finder.sweep.batches import decoded_batches, sweep_order
 
 # Part of each class that is held out to choose the penalty and to measure.
 HELD_OUT = 0.2

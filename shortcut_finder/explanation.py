@@ -17,10 +17,10 @@ from matplotlib.colors import Normalize
 from matplotlib.figure import Figure
 from PIL import Image
 
+from shortcut_finder.data.preprocessing import Box
+from shortcut_finder.data.reading import read_file, read_item
 from shortcut_finder.errors import DatasetError, SettingsError, UnreadableImage
-from shortcut_finder.pictures import heat_colours, overlay
-from shortcut_finder.preprocessing import Box
-from shortcut_finder.reading import read_file, read_item
+from shortcut_finder.figures.pictures import heat_colours, overlay
 from shortcut_finder.schema import write_whole
 from shortcut_finder.settings import Settings
 from shortcut_finder.texts import clipped, percent, shown
@@ -180,8 +180,8 @@ def _explaining(
         raise SettingsError(f"--top {top}: choose 1 to {MOST_CLASSES}")
     import torch
 
-    from shortcut_finder.cam import MapEngine
-    from shortcut_finder.model import load_classifier
+    from shortcut_finder.maps.engine import MapEngine
+    from shortcut_finder.model.classifier import load_classifier
 
     classifier = load_classifier(
         model, weights=weights, classes=classes, labels=(), settings=settings

@@ -10,11 +10,12 @@ import numpy as np
 import pandas as pd
 from PIL import Image, ImageDraw, ImageFilter
 
+from shortcut_finder.data.preprocessing import Preprocessing
+from shortcut_finder.data.regions import BOXES
 from shortcut_finder.errors import UnreadableImage
-from shortcut_finder.pictures import thumbnail, write_thumbnails
-from shortcut_finder.preprocessing import Preprocessing
-from shortcut_finder.regions import BOXES
-from shortcut_finder.run import Run, save_run
+from shortcut_finder.figures.pictures import thumbnail, write_thumbnails
+from shortcut_finder.report.selection import report_images
+from shortcut_finder.run.folder import Run, save_run
 from shortcut_finder.schema import (
     CONFUSION_COLUMNS,
     FINDING_COLUMNS,
@@ -22,8 +23,7 @@ from shortcut_finder.schema import (
     REGION_COLUMNS,
     UNREADABLE_COLUMNS,
 )
-from shortcut_finder.selection import report_images
-from shortcut_finder.shards import ARRAYS, shard_path, write_shard
+from shortcut_finder.sweep.shards import ARRAYS, shard_path, write_shard
 
 HOSTILE = '<script>document.title="broken"</script>'
 LONG = "a class name of three hundred characters " + "long " * 51 + "end."

@@ -14,8 +14,8 @@ from torchvision.models.swin_transformer import SwinTransformer
 from torchvision.models.vgg import cfgs, make_layers
 from torchvision.models.vision_transformer import VisionTransformer
 
-from shortcut_finder.model import Classifier
-from shortcut_finder.preprocessing import Preprocessing
+from shortcut_finder.data.preprocessing import Preprocessing
+from shortcut_finder.model.classifier import Classifier
 
 CLASSES = 6
 

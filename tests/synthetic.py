@@ -15,22 +15,22 @@ import pandas as pd
 import torch
 from PIL import Image
 
-from shortcut_finder.candidates import Candidate, gather_candidates
-from shortcut_finder.findings import Judged, judge
-from shortcut_finder.groups import (
+from shortcut_finder.data.preprocessing import Preprocessing
+from shortcut_finder.detect.candidates import Candidate, gather_candidates
+from shortcut_finder.detect.channels.groups import (
     Matches,
     Template,
     discovery_half,
     find_templates,
     match_templates,
 )
-from shortcut_finder.parts import Parts
-from shortcut_finder.preprocessing import Preprocessing
-from shortcut_finder.records import Records, read_records
-from shortcut_finder.repeats import with_motifs, with_windows
-from shortcut_finder.shards import shard_path, write_shard
-from shortcut_finder.views import Scene
-from shortcut_finder.whitening import stored_cells
+from shortcut_finder.detect.channels.parts import Parts
+from shortcut_finder.detect.channels.repeats import with_motifs, with_windows
+from shortcut_finder.detect.finding import Judged, judge
+from shortcut_finder.sweep.records import Records, read_records
+from shortcut_finder.sweep.scene import Scene
+from shortcut_finder.sweep.shards import shard_path, write_shard
+from shortcut_finder.sweep.whitening import stored_cells
 
 GRID = (8, 8)
 WIDTH = 48

@@ -8,14 +8,14 @@ from sklearn.linear_model import LogisticRegression
 from torch import Tensor, nn
 from typer.testing import CliRunner
 
-from shortcut_finder import surgery
 from shortcut_finder.adapt import Adaptation, _fit_head, adapt
-from shortcut_finder.cam import MapEngine
-from shortcut_finder.cli import app
+from shortcut_finder.cli.app import app
 from shortcut_finder.errors import DatasetError, ModelError
-from shortcut_finder.model import Classifier, load_classifier
+from shortcut_finder.maps.engine import MapEngine
+from shortcut_finder.model import surgery
+from shortcut_finder.model.classifier import Classifier, load_classifier
+from shortcut_finder.model.surgery import Adapted, PooledHead, read_head, save_adapted
 from shortcut_finder.settings import Settings
-from shortcut_finder.surgery import Adapted, PooledHead, read_head, save_adapted
 
 COLOURS = {"blue": (40, 60, 200), "green": (40, 180, 60), "red": (200, 50, 40)}
 SETTINGS = Settings(input_size=32, precision="fp32", device="cpu", workers=0)

@@ -8,9 +8,9 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner
 
-from shortcut_finder import cli
-from shortcut_finder.comparison import COMPARISON_COLUMNS
-from shortcut_finder.run import (
+from shortcut_finder.cli import app as cli
+from shortcut_finder.comparison.changes import COMPARISON_COLUMNS
+from shortcut_finder.run.folder import (
     CONFUSION_COLUMNS,
     FINDING_COLUMNS,
     OFFENDER_COLUMNS,

@@ -16,10 +16,11 @@ import pytest
 import torch
 from typer.testing import CliRunner
 
-from shortcut_finder import cli, demo
-from shortcut_finder.decisions import Decisions
-from shortcut_finder.run import load_run
-from shortcut_finder.shapes import SHAPES
+from shortcut_finder.cli import app as cli
+from shortcut_finder.demo import story as demo
+from shortcut_finder.demo.shapes import SHAPES
+from shortcut_finder.run.decisions import Decisions
+from shortcut_finder.run.folder import load_run
 
 ROOT = Path(__file__).parent.parent
 EXAMPLES = ROOT / "examples"

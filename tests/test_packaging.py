@@ -19,8 +19,8 @@ TEMPLATES = sorted(path.name for path in (ROOT / "templates").iterdir() if path.
 REPORT = """
 import sys
 sys.path.insert(0, sys.argv[1])
-from shortcut_finder.report import write_report
-from shortcut_finder.run import load_run
+from shortcut_finder.report.page import write_report
+from shortcut_finder.run.folder import load_run
 print(sys.modules["shortcut_finder"].__file__)
 write_report(load_run(sys.argv[2]))
 """
@@ -38,7 +38,7 @@ def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def test_the_wheel_holds_every_module_and_every_template(wheel: Path) -> None:
     names = set(zipfile.ZipFile(wheel).namelist())
-    modules = {f"shortcut_finder/{path.name}" for path in (ROOT / "shortcut_finder").glob("*.py")}
+    modules = {str(path.relative_to(ROOT)) for path in (ROOT / "shortcut_finder").rglob("*.py")}
     assert modules | {f"shortcut_finder/templates/{name}" for name in TEMPLATES} <= names
     assert "shortcut_finder/py.typed" in names
     assert TEMPLATES
@@ -77,7 +77,7 @@ def test_the_script_and_the_versions_agree(wheel: Path) -> None:
     source = (ROOT / "shortcut_finder" / "__init__.py").read_text(encoding="utf-8")
     assert f'__version__ = "{metadata["Version"]}"' in source
     points = files.read(info.replace("METADATA", "entry_points.txt")).decode()
-    assert "shortcut-finder = shortcut_finder.cli:main" in points
+    assert "shortcut-finder = shortcut_finder.cli.app:main" in points
 
 
 def test_every_dependency_has_an_exact_pin_within_its_range(wheel: Path) -> None:

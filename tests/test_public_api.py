@@ -50,7 +50,11 @@ def test_type_checkers_see_the_same_names() -> None:
     tree = ast.parse((PACKAGE / "__init__.py").read_text(encoding="utf-8"))
     block = next(node for node in tree.body if isinstance(node, ast.If))
     imports = [node for node in block.body if isinstance(node, ast.ImportFrom)]
-    homes = {alias.name: node.module.split(".")[1] for node in imports for alias in node.names}
+    homes = {
+        alias.name: node.module.removeprefix("shortcut_finder.")
+        for node in imports
+        for alias in node.names
+    }
     assert homes == shortcut_finder._HOMES
 
 
@@ -88,7 +92,7 @@ def test_runs_datasets_and_settings_need_no_torch() -> None:
 
 
 def test_the_command_starts_without_torch() -> None:
-    assert "torch" not in loaded_by("import shortcut_finder.cli")
+    assert "torch" not in loaded_by("import shortcut_finder.cli.app")
 
 
 @pytest.mark.parametrize("name", [name for name in NAMES if name != "__version__"])

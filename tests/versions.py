@@ -10,10 +10,10 @@ import numpy as np
 import pandas as pd
 from PIL import Image, ImageDraw, ImageFilter
 
-from shortcut_finder.dataset import load_dataset
-from shortcut_finder.preprocessing import Preprocessing
-from shortcut_finder.properties import measure
-from shortcut_finder.run import Run, save_run
+from shortcut_finder.data.dataset import load_dataset
+from shortcut_finder.data.preprocessing import Preprocessing
+from shortcut_finder.data.properties import measure
+from shortcut_finder.run.folder import Run, save_run
 from shortcut_finder.schema import (
     CONFUSION_COLUMNS,
     FINDING_COLUMNS,

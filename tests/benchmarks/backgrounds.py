@@ -24,8 +24,8 @@ from fine_tuning import LITE0, accuracy, fine_tuned, preprocessing
 from PIL import Image, ImageFilter
 
 import shortcut_finder as sf
-from shortcut_finder.regions import SURROUNDINGS
-from shortcut_finder.scenes import BACKGROUNDS, SIDE, Light
+from shortcut_finder.data.regions import SURROUNDINGS
+from shortcut_finder.demo.pictures import BACKGROUNDS, SIDE, Light
 
 # In the order of the classes: land and water first, as in published sets of this kind.
 NAMES = ("meadow", "water", "brick", "foliage", "planks", "sky")

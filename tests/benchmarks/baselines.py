@@ -23,8 +23,8 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
 import shortcut_finder as sf
-from shortcut_finder.properties import PROPERTIES
-from shortcut_finder.shards import read_shards
+from shortcut_finder.data.properties import PROPERTIES
+from shortcut_finder.sweep.shards import read_shards
 
 MOST_CLUSTERS = 8
 

@@ -21,12 +21,12 @@ from PIL import Image
 from scipy.stats import hypergeom, kstest
 
 import shortcut_finder as sf
-from shortcut_finder.candidates import classes_without, gather_candidates
-from shortcut_finder.groups import discovery_half, find_templates, match_templates
-from shortcut_finder.preprocessing import Preprocessing
-from shortcut_finder.records import read_records
-from shortcut_finder.repeats import with_motifs, with_windows
-from shortcut_finder.views import Scene
+from shortcut_finder.data.preprocessing import Preprocessing
+from shortcut_finder.detect.candidates import classes_without, gather_candidates
+from shortcut_finder.detect.channels.groups import discovery_half, find_templates, match_templates
+from shortcut_finder.detect.channels.repeats import with_motifs, with_windows
+from shortcut_finder.sweep.records import read_records
+from shortcut_finder.sweep.scene import Scene
 
 CASE = Case(images=120, seed=8000)
 

@@ -28,7 +28,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from torchvision.models.vision_transformer import ConvStemConfig, VisionTransformer
 
-from shortcut_finder.preprocessing import Preprocessing
+from shortcut_finder.data.preprocessing import Preprocessing
 from shortcut_finder.settings import Settings
 
 CONTROLS = ("", "equal", "ignored", "legit corner", "rigid object", "random labels", "untrained")

@@ -32,8 +32,8 @@ from drawings import NAMES
 from PIL import Image
 
 import shortcut_finder as sf
-from shortcut_finder.placing import EDGE
-from shortcut_finder.retouching import filled
+from shortcut_finder.cleaning.retouching import filled
+from shortcut_finder.detect.placing import EDGE
 
 PLANTS = tuple(
     Plant(kind, place, share)

@@ -39,7 +39,7 @@ from scoring import (
 from splits import SPLITS, pairs, split
 
 import shortcut_finder as sf
-from shortcut_finder import analysis
+from shortcut_finder import scanning
 
 CLEAN_SETS = 100
 
@@ -86,7 +86,7 @@ def run_case(case: Case, out: Path, *, keep: bool = False) -> dict[str, Any]:
 def counted_passes() -> Iterator[dict[str, int]]:
     """Images that scans within send through the model besides the sweep, by what they are for."""
     passes = {"transplant": 0, "verify": 0, "findings": 0}
-    functions = {name: getattr(analysis, name) for name in ("transplant", "verify")}
+    functions = {name: getattr(scanning, name) for name in ("transplant", "verify")}
 
     def counted(name: str) -> Callable[..., Any]:
         def function(*given: Any, **options: Any) -> Any:
@@ -104,11 +104,11 @@ def counted_passes() -> Iterator[dict[str, int]]:
 
     try:
         for name in functions:
-            setattr(analysis, name, counted(name))
+            setattr(scanning, name, counted(name))
         yield passes
     finally:
         for name, function in functions.items():
-            setattr(analysis, name, function)
+            setattr(scanning, name, function)
 
 
 def describe(built: Built) -> dict[str, Any]:

@@ -9,8 +9,8 @@ from pathlib import Path
 import torch
 from torch import nn
 
-from shortcut_finder.dataset import ImageDataset
-from shortcut_finder.preprocessing import Preprocessing
+from shortcut_finder.data.dataset import ImageDataset
+from shortcut_finder.data.preprocessing import Preprocessing
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "examples"))
 

@@ -31,7 +31,7 @@ from photographs import EPOCHS, INPUT
 from splits import DEVELOPMENT
 
 import shortcut_finder as sf
-from shortcut_finder import demo
+from shortcut_finder.demo import story as demo
 
 GOLDEN = Path(__file__).resolve().parents[1] / "golden"
 PLANTED = {

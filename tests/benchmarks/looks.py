@@ -20,15 +20,15 @@ import pandas as pd
 from PIL import Image, ImageFilter
 from sklearn.metrics import average_precision_score
 
-from shortcut_finder.associations import find_associations
-from shortcut_finder.dataset import load_dataset
-from shortcut_finder.findings import Finding
-from shortcut_finder.groups import discovery_half
-from shortcut_finder.preprocessing import Preprocessing
-from shortcut_finder.properties import measure
-from shortcut_finder.reading import ReadImage
-from shortcut_finder.records import Records
-from shortcut_finder.traits import property_findings
+from shortcut_finder.data.dataset import load_dataset
+from shortcut_finder.data.preprocessing import Preprocessing
+from shortcut_finder.data.properties import measure
+from shortcut_finder.data.reading import ReadImage
+from shortcut_finder.detect.channels.associations import find_associations
+from shortcut_finder.detect.channels.groups import discovery_half
+from shortcut_finder.detect.channels.traits import property_findings
+from shortcut_finder.detect.finding import Finding
+from shortcut_finder.sweep.records import Records
 
 INPUT = Preprocessing(224, 224)
 

@@ -36,8 +36,8 @@ from scoring import bootstrap_interval, near, right_kind, share_of
 from sklearn.metrics import average_precision_score
 
 import shortcut_finder as sf
-from shortcut_finder.dataset import ImageDataset
-from shortcut_finder.preprocessing import Preprocessing
+from shortcut_finder.data.dataset import ImageDataset
+from shortcut_finder.data.preprocessing import Preprocessing
 
 # Passes over the photos, the side at which the network sees them, and the quality of the files.
 EPOCHS, INPUT, QUALITY = 3, 160, 92

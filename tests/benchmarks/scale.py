@@ -29,13 +29,13 @@ import pandas as pd
 import torch
 from PIL import Image
 
-from shortcut_finder import analysis
-from shortcut_finder.dataset import ImageDataset
-from shortcut_finder.preprocessing import Preprocessing
-from shortcut_finder.properties import PROPERTIES
-from shortcut_finder.reading import ReadImage
-from shortcut_finder.shards import shard_path, write_shard
-from shortcut_finder.whitening import stored_cells
+from shortcut_finder import scanning
+from shortcut_finder.data.dataset import ImageDataset
+from shortcut_finder.data.preprocessing import Preprocessing
+from shortcut_finder.data.properties import PROPERTIES
+from shortcut_finder.data.reading import ReadImage
+from shortcut_finder.sweep.shards import shard_path, write_shard
+from shortcut_finder.sweep.whitening import stored_cells
 
 SIZES = (5_000, 50_000)
 CLASSES = tuple(f"class {number}" for number in range(10))
@@ -136,25 +136,25 @@ def analyse(folder: Path, images: int) -> dict[str, Any]:
     """Seconds by the clock and of the processor, and the most memory in GB."""
     spent: dict[str, float] = {}
     for name in STAGES:
-        setattr(analysis, name, timed(spent, name, getattr(analysis, name)))
+        setattr(scanning, name, timed(spent, name, getattr(scanning, name)))
     dataset = dataset_of(images)
     classifier: Any = SimpleNamespace(classes=CLASSES, preprocessing=Preprocessing(SIDE, SIDE))
     started, worked = time.perf_counter(), time.process_time()
-    records = analysis.read_records(folder, dataset.labels, CELLS)
-    regions = analysis.frame_regions(*records.maps.shape[1:])
-    shares = analysis.region_shares(records.maps, regions)
-    analysis.weigh_regions(shares, records.labels, CLASSES, regions)
-    metadata = analysis.metadata_columns(dataset.metadata.iloc[records.table["index"].to_numpy()])
-    scene = analysis._scene(records, dataset, classifier)
-    half = analysis.discovery_half(records.labels, 0)
-    judged = analysis.find_shortcuts(folder, scene, half, CLASSES, metadata)
-    analysis.find_surroundings(folder, records, half, CLASSES)
+    records = scanning.read_records(folder, dataset.labels, CELLS)
+    regions = scanning.frame_regions(*records.maps.shape[1:])
+    shares = scanning.region_shares(records.maps, regions)
+    scanning.weigh_regions(shares, records.labels, CLASSES, regions)
+    metadata = scanning.metadata_columns(dataset.metadata.iloc[records.table["index"].to_numpy()])
+    scene = scanning._scene(records, dataset, classifier)
+    half = scanning.discovery_half(records.labels, 0)
+    judged = scanning.find_shortcuts(folder, scene, half, CLASSES, metadata)
+    scanning.find_surroundings(folder, records, half, CLASSES)
     columns = {name: shares[:, place] for place, name in enumerate(regions.names)}
-    table = analysis._image_table(records, dataset, classifier, columns, judged.findings)
+    table = scanning._image_table(records, dataset, classifier, columns, judged.findings)
     for finding in judged.findings:
-        analysis._detail(finding, records, table, classifier)
-    analysis.rank_offenders(judged.findings, table, classifier.preprocessing)
-    analysis.find_confusions(records, CLASSES)
+        scanning._detail(finding, records, table, classifier)
+    scanning.rank_offenders(judged.findings, table, classifier.preprocessing)
+    scanning.find_confusions(records, CLASSES)
     seconds, processor = time.perf_counter() - started, time.process_time() - worked
     top = judged.findings[0]
     carriers = carriers_of(dataset.labels)

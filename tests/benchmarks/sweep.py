@@ -49,15 +49,15 @@ sys.path.insert(0, str(ROOT / "tests"))
 
 from networks import alive, classifier_of  # noqa: E402
 
-from shortcut_finder.cam import MapEngine  # noqa: E402
-from shortcut_finder.dataset import ImageDataset, load_dataset  # noqa: E402
-from shortcut_finder.memory import kept_memory  # noqa: E402
-from shortcut_finder.model import Classifier  # noqa: E402
-from shortcut_finder.preprocessing import Preprocessing  # noqa: E402
-from shortcut_finder.reading import decode  # noqa: E402
+from shortcut_finder.data.dataset import ImageDataset, load_dataset  # noqa: E402
+from shortcut_finder.data.preprocessing import Preprocessing  # noqa: E402
+from shortcut_finder.data.reading import decode  # noqa: E402
+from shortcut_finder.maps.engine import MapEngine  # noqa: E402
+from shortcut_finder.maps.memory import kept_memory  # noqa: E402
+from shortcut_finder.model.classifier import Classifier  # noqa: E402
 from shortcut_finder.settings import Settings  # noqa: E402
-from shortcut_finder.sweep import decoded_batches, sweep, sweep_order  # noqa: E402
-from shortcut_finder.whitening import Whitening, fit_whitening, stored_cells  # noqa: E402
+from shortcut_finder.sweep.batches import decoded_batches, sweep, sweep_order  # noqa: E402
+from shortcut_finder.sweep.whitening import Whitening, fit_whitening, stored_cells  # noqa: E402
 
 SIDE = 224
 # Target layer of each network, for the packages that must be told.

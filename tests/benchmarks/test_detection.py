@@ -15,7 +15,7 @@ from cases import Case, Plant
 from detection import must_be_silent, read_rows, run_case, run_cases, save_table
 from splits import DEVELOPMENT
 
-from shortcut_finder.experiments import FEWEST_PAIRS
+from shortcut_finder.stats.experiments import FEWEST_PAIRS
 
 CLEAN = Case(classes=3, images=80, seed=1)
 PLANTED = Case((Plant("logo", "corner", 0.4),), classes=4, images=150, seed=3)

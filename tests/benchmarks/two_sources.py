@@ -20,7 +20,7 @@ from fine_tuning import LITE0, accuracy, fine_tuned, preprocessing, tests_of
 from torch import nn
 
 import shortcut_finder as sf
-from shortcut_finder.decisions import Decisions
+from shortcut_finder.run.decisions import Decisions
 from shortcut_finder.settings import ACTIONS
 
 

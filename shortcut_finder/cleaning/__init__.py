@@ -1,0 +1,1 @@
+"""Cleaning: a better dataset from a run."""

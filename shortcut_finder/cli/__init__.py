@@ -1,0 +1,5 @@
+"""Command line."""
+
+from shortcut_finder.cli.app import main
+
+__all__ = ["main"]

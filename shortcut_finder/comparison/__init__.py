@@ -1,0 +1,1 @@
+"""Comparison: what became of findings and images from one run to the next."""

@@ -1,0 +1,1 @@
+"""Channels: each proposes candidates or findings of one kind."""

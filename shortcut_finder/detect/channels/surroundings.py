@@ -1,0 +1,196 @@
+"""Surroundings: classes whose images are alike in what lies around the middle of the frame.
+
+A natural background neither repeats nor keeps to a spot, so nothing about a group of its cells is
+suspicious, and where objects are small the class map says little of where a network looks. What
+tells a background is that the middle of the frame does not have it; whether the network goes by it
+is for the experiments to say (Xiao et al. 2021, "Noise or signal", exchange backgrounds, too).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+
+from shortcut_finder.data.preprocessing import WHOLE_FRAME
+from shortcut_finder.data.regions import SURROUNDINGS, from_middle, surroundings
+from shortcut_finder.detect.candidates import FEWEST, LIFT, Q_LIMIT
+from shortcut_finder.detect.channels.groups import cell_blocks
+from shortcut_finder.detect.finding import LEAST, Finding, sureness
+from shortcut_finder.detect.suspicion import MEDIUM, severity_of
+from shortcut_finder.stats.evidence import association_p, false_discovery_rate
+from shortcut_finder.sweep.records import Records
+from shortcut_finder.sweep.shards import unit_cells
+from shortcut_finder.texts import percent
+
+# Where an object is in most pictures: this near the middle, as part of the side.
+INNERMOST = 0.2
+# What the middle shows of it, as part of what the surroundings do: what is all over the pictures,
+# as tissue or a field of flowers is, is no background. The middle of photos of flowers shows .36 to
+# .8 of what surrounds them, that of discs before drawn backgrounds next to nothing.
+HOLLOW = 0.2
+# Share of the class that must have it, in excess of the others.
+EXCESS = 0.15
+# Suspicion at most: backgrounds belong to most classes, so experiments alone can make it worse.
+QUIET = MEDIUM - 0.01
+
+
+@dataclass(frozen=True, eq=False)
+class _Around:
+    """A class and what its surroundings look like.
+
+    Attributes:
+        label: index of the class.
+        said: how like them the surroundings of each image are, (image,): 0 at the limit of
+            membership, 1 for the mean of the class.
+        test: numbers of the test; ``in_the_middle`` is how much of it the middle of the frame
+            shows, as part of what the surroundings do.
+        half: images that it was found on, (image,) of bool; it is tested on the others.
+    """
+
+    label: int
+    said: np.ndarray
+    test: dict[str, float]
+    half: np.ndarray
+
+
+def find_surroundings(
+    folder: Path, records: Records, half: np.ndarray, classes: tuple[str, ...]
+) -> list[Finding]:
+    """Findings for classes whose surroundings, but not their middle, tell them from the others.
+
+    What each half says is tested on the other, and a class is listed for the clearer of the two.
+    All are of low severity: whether they are worth a word is for the experiments to say.
+
+    Args:
+        folder: the shards.
+        records: what the sweep kept.
+        half: the discovery half, (image,) of bool.
+        classes: class names.
+    """
+    around = surroundings(*records.cell_grid).ravel()
+    middle = (from_middle(*records.cell_grid) < INNERMOST).ravel()
+    if not around.any() or not middle.any():
+        # Too few cells to tell them apart.
+        return []
+    outer, inner = _means(folder, around, middle)
+    chances: list[float] = []
+    clear: dict[int, _Around] = {}
+    for images in (half, ~half):
+        everyone = outer[images].sum(axis=0)
+        for number in np.unique(records.labels).tolist():
+            one = _around(number, outer, inner, everyone, records.labels, images)
+            # All are tested, few are kept: each has an entry for every image.
+            if _stands_out(one):
+                clear[len(chances)] = one
+            chances.append(one.test["p"])
+    rates = false_discovery_rate(np.array(chances))
+    found: dict[int, _Around] = {}
+    for n in sorted(clear, key=chances.__getitem__):
+        one = clear[n]
+        if rates[n] <= Q_LIMIT and one.label not in found:
+            found[one.label] = replace(one, test={**one.test, "q": float(rates[n])})
+    return [_finding(found[label], records, classes) for label in sorted(found)]
+
+
+def _means(folder: Path, *parts: np.ndarray) -> list[np.ndarray]:
+    """Mean cell of parts of the frame, each (cell,) of bool, in each image, (image, width)."""
+    means = [
+        [unit_cells(stored[:, part]).mean(axis=1) for part in parts]
+        for _, stored in cell_blocks(folder)
+    ]
+    return [np.concatenate(blocks) for blocks in zip(*means, strict=True)]
+
+
+def _around(
+    label: int,
+    outer: np.ndarray,
+    inner: np.ndarray,
+    everyone: np.ndarray,
+    labels: np.ndarray,
+    half: np.ndarray,
+) -> _Around:
+    """What one half says of a class's surroundings, tested on the other.
+
+    Cells are white, so the difference of two means is the linear discriminant (Fisher 1936).
+
+    Args:
+        label: index of the class.
+        outer: mean cell of the surroundings, (image, width).
+        inner: mean cell of the middle, (image, width).
+        everyone: sum of ``outer`` over the discovery half, (width,).
+        labels: class of each image, (image,).
+        half: the discovery half, (image,) of bool.
+    """
+    own, tested = labels == label, ~half
+    found = outer[own & half]
+    usual = found.sum(axis=0) / max(len(found), 1)
+    others = (everyone - found.sum(axis=0)) / max(int(half.sum()) - len(found), 1)
+    vector = usual - others
+    limit, reach = (usual + others) @ vector / 2, max(vector @ vector / 2, 1e-9)
+    said = (outer @ vector - limit) / reach
+    carries = said >= 0
+    members, strangers = tested & own & carries, tested & ~own
+    counts = [int(n.sum()) for n in (members, tested & own, strangers & carries, strangers)]
+    test = {
+        "tested_images": float(counts[1]),
+        "tested_members": float(counts[0]),
+        "share": counts[0] / max(counts[1], 1),
+        "elsewhere": counts[2] / max(counts[3], 1),
+        "p": association_p(*counts),
+        "in_the_middle": 1.0,
+    }
+    if counts[0] and counts[3]:
+        middle, around = (
+            float(like[members].mean() - like[strangers].mean())
+            for like in (inner @ vector, outer @ vector)
+        )
+        test["in_the_middle"] = middle / max(around, 1e-9)
+    return _Around(label, said, test, half)
+
+
+def _stands_out(one: _Around) -> bool:
+    """Whether enough of the class has it, few of the others, and the middle of the frame not."""
+    share, elsewhere = one.test["share"], one.test["elsewhere"]
+    enough = one.test["tested_members"] >= FEWEST and share - elsewhere >= EXCESS
+    return enough and share >= LIFT * elsewhere and one.test["in_the_middle"] <= HOLLOW
+
+
+def _finding(one: _Around, records: Records, classes: tuple[str, ...]) -> Finding:
+    label, test, own = classes[one.label], one.test, records.labels == one.label
+    share, elsewhere = test["share"], test["elsewhere"]
+    exclusive, hollow = share / max(share + elsewhere, 1e-9), 1 - max(test["in_the_middle"], 0.0)
+    suspicion = min(exclusive * hollow, 1.0) * QUIET
+    carries = own & (one.said >= 0)
+    members = np.flatnonzero(carries)
+    extent = surroundings(*records.cell_grid)
+    return Finding(
+        key="",
+        label=label,
+        number=one.label,
+        kind="background",
+        region=SURROUNDINGS,
+        share=share,
+        elsewhere=elsewhere,
+        q=test["q"],
+        suspicion=suspicion,
+        severity=severity_of(suspicion),
+        sentence=(
+            f"{percent(share)} of the {label} images are alike in what surrounds the middle of the "
+            f"frame; {percent(elsewhere)} of the others are like them. The middle does not show it."
+        ),
+        advice=(
+            "Add images of the class on other backgrounds, and of other classes on this one, or "
+            "give the images that the report does not list more weight, and train again."
+        ),
+        carries=carries,
+        score=np.where(carries, max(suspicion, LEAST) * sureness(one.said), 0.0),
+        boxes=lambda _image: WHOLE_FRAME,
+        parts={"exclusivity": exclusive, "hollow": hollow},
+        numbers=test,
+        place=extent / extent.sum(),
+        typical=members[np.argsort(-one.said[members], kind="stable")],
+        half=one.half,
+        extent=extent,
+    )

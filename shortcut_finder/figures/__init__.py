@@ -1,0 +1,1 @@
+"""Figures: charts, pictures and what notebooks show."""

@@ -1,0 +1,1 @@
+"""Maps: where in an image a model finds the evidence for a class."""

@@ -1,0 +1,1 @@
+"""Model: trained classifiers, wherever they come from."""

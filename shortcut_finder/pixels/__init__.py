@@ -1,0 +1,1 @@
+"""Pixels: what is alike in pictures, by their pixels alone."""

@@ -1,0 +1,263 @@
+"""Finding views: one finding as the page shows it, nothing left to compute."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from shortcut_finder.figures.pictures import heat_scale
+from shortcut_finder.report.album import Album, Picture
+from shortcut_finder.report.bars import Bar, bar, known, percent_bar
+from shortcut_finder.report.experiments import VerificationView, verification_view
+from shortcut_finder.report.selection import sheet_images, template_crops
+from shortcut_finder.settings import SEVERITIES
+from shortcut_finder.texts import clipped, count, named_numbers, percent, shown
+
+VERDICTS = {
+    "confirmed": "masking or pasting it changes what the model says, more than any control does",
+    "suspect": "no experiment has settled it, or it looks like a true part of the class",
+    "present": "it is in the data, but the model hardly reacts to it",
+}
+MAX_LABEL = 60
+WORST_PICTURES = 3
+PLACE_SCALE = 0.1
+
+
+@dataclass(frozen=True)
+class MetadataView:
+    """What a column of the user's metadata says about the members."""
+
+    sentence: str
+    bars: tuple[Bar, ...]
+    q: str
+
+
+@dataclass(frozen=True)
+class FindingView:
+    """One finding as the page shows it.
+
+    Attributes:
+        anchor: where it stands on the page.
+        keys: what it is sorted by: a number for each column of the table.
+        verdict_meaning: the verdict in plain words.
+        sentence: the first sentence, which says what was found.
+        more: the others.
+        shares: part of the class and of the other classes that carry it.
+        parts: what the suspicion is made of.
+        maps: mean class maps of the members and of the class's other images.
+        place: where the matching cell lies in the members.
+        template: close-ups of what repeats.
+        sheet: the worst images with their class maps.
+        worst: a few of them, plain.
+    """
+
+    anchor: str
+    finding: str
+    label: str
+    kind: str
+    region: str
+    severity: str
+    verdict: str
+    verdict_meaning: str
+    sentence: str
+    more: str
+    advice: str
+    images: str
+    keys: Mapping[str, float]
+    shares: tuple[Bar, ...]
+    suspicion: Bar
+    parts: tuple[Bar, ...]
+    reliance: str
+    verification: VerificationView
+    metadata: tuple[MetadataView, ...]
+    maps: tuple[Picture, ...]
+    maps_scale: str
+    place: Picture | None
+    place_scale: str
+    template: tuple[Picture, ...]
+    sheet: tuple[Picture, ...]
+    sheet_scale: str
+    sheet_note: str
+    numbers: tuple[tuple[str, str], ...]
+    worst: tuple[Picture, ...]
+
+
+def finding_view(
+    album: Album,
+    detail: Mapping[str, Any],
+    position: int,
+    offenders: pd.DataFrame,
+    experiments: pd.DataFrame,
+) -> FindingView:
+    """One finding as the page shows it.
+
+    Args:
+        album: the pictures of the run.
+        detail: the finding, as in ``findings.json``.
+        position: its place in the list of findings, from 0.
+        offenders: the table of ``offenders.csv``.
+        experiments: the pictures of the experiments.
+    """
+    severity = detail["severity"] if detail["severity"] in SEVERITIES else SEVERITIES[-1]
+    label, region = shown(detail["label"]), str(detail["region"])
+    first, more = _sentences(detail)
+    maps, scale = _average_maps(album, detail)
+    place, place_scale = _place_picture(album, detail)
+    sheet, worst, sheet_scale = _sheet(album, detail, position, offenders)
+    carriers = int((offenders["finding"] == detail["finding"]).sum())
+    crops = (
+        album.close_up(str(crop["image"]), crop["box"]) for crop in template_crops(detail, position)
+    )
+    return FindingView(
+        anchor=f"finding-{position + 1}",
+        finding=shown(detail["finding"]),
+        label=label,
+        kind=shown(detail["kind"]),
+        region=shown(region),
+        severity=severity,
+        verdict=shown(detail["verdict"]),
+        verdict_meaning=VERDICTS.get(detail["verdict"], ""),
+        sentence=first,
+        more=more,
+        advice=shown(detail["advice"]),
+        images=count(int(detail["images"]), "image", "images"),
+        keys=_keys(detail, severity, position),
+        shares=(
+            percent_bar(clipped(label, MAX_LABEL), detail["share"], "class"),
+            percent_bar("all other classes", detail["elsewhere"], "rest"),
+        ),
+        suspicion=_two_digit_bar("suspicion", detail["suspicion"], "sum"),
+        parts=tuple(
+            _two_digit_bar(shown(name).replace("_", " "), value, "part")
+            for name, value in _strongest_first(detail["suspicion_parts"])
+        ),
+        reliance=_two_digits(detail["reliance"]) if known(detail["reliance"]) else "–",
+        verification=verification_view(detail, experiments, album),
+        metadata=tuple(_metadata(entry) for entry in detail.get("metadata") or ()),
+        maps=maps,
+        maps_scale=logits(scale),
+        place=place,
+        place_scale=f"{percent(place_scale)} of them",
+        template=tuple(picture for picture in crops if picture),
+        sheet=sheet,
+        sheet_scale=logits(sheet_scale),
+        sheet_note=_sheet_note(len(sheet), carriers),
+        numbers=named_numbers(detail["numbers"]),
+        worst=worst,
+    )
+
+
+def logits(scale: float) -> str:
+    """The hottest value of a scale as text."""
+    return f"{scale:.3g} logit units"
+
+
+def _sentences(detail: Mapping[str, Any]) -> tuple[str, str]:
+    """The first sentence and the others; a very long class name is cut in both."""
+    text, label = shown(detail["sentence"]), shown(detail["label"])
+    first, stop, more = text.replace(label, clipped(label, MAX_LABEL)).partition(". ")
+    return first + stop.strip(), more
+
+
+def _keys(detail: Mapping[str, Any], severity: str, position: int) -> dict[str, float]:
+    """Numbers to sort by, the largest first; what is not known comes last."""
+    verdicts = list(VERDICTS)
+    verdict = verdicts.index(detail["verdict"]) if detail["verdict"] in verdicts else len(verdicts)
+    keys = {
+        "order": float(-position),
+        "share": detail["share"],
+        "elsewhere": detail["elsewhere"],
+        "reliance": detail["reliance"],
+        "severity": float(-SEVERITIES.index(severity)),
+        "verdict": float(-verdict),
+    }
+    return {name: float(value) if known(value) else -9.0 for name, value in keys.items()}
+
+
+def _metadata(entry: Mapping[str, Any]) -> MetadataView:
+    return MetadataView(
+        sentence=shown(entry.get("sentence") or ""),
+        bars=(
+            percent_bar("images with it", entry.get("share_members"), "class"),
+            percent_bar(shown(entry.get("rest") or "the others"), entry.get("share_rest"), "rest"),
+        ),
+        q=f"q = {entry['q']:.2g}" if known(entry.get("q")) else "",
+    )
+
+
+def _average_maps(album: Album, detail: Mapping[str, Any]) -> tuple[tuple[Picture, ...], float]:
+    """The mean class maps of the members and of the class's other images, on one scale."""
+    captions = {"members": "images with it", "others": "the class's other images"}
+    values = {who: np.asarray(detail["maps"].get(who) or [], dtype=float) for who in captions}
+    present = {who: cells for who, cells in values.items() if cells.ndim == 2}
+    scale = max((float(np.nanmax(cells)) for cells in present.values()), default=0.0)
+    scale = scale if scale > 0 else 1.0
+    region = str(detail["region"])
+    pictures = (
+        album.average(cells, scale, region, captions[who]) for who, cells in present.items()
+    )
+    return tuple(pictures), scale
+
+
+def _place_picture(album: Album, detail: Mapping[str, Any]) -> tuple[Picture | None, float]:
+    """Where the matching cell lies in the members, and the share drawn hottest."""
+    cells = np.asarray(detail.get("place") or [], dtype=float)
+    if cells.ndim != 2 or not np.nanmax(cells) > 0:
+        return None, 0.0
+    # A thing that lies all over the place must not look as if it lay in one.
+    scale = max(float(np.nanmax(cells)), PLACE_SCALE)
+    return album.average(cells, scale, str(detail["region"]), "where it lies"), scale
+
+
+def _sheet(
+    album: Album, detail: Mapping[str, Any], position: int, offenders: pd.DataFrame
+) -> tuple[tuple[Picture, ...], tuple[Picture, ...], float]:
+    """The worst images with their class maps, a few of them plain, and the common scale."""
+    finding = detail["finding"]
+    names = sheet_images(str(finding), position, offenders)
+    scale = heat_scale(album.maps[name] for name in names if name in album.maps)
+    rows = offenders[offenders["finding"] == finding].drop_duplicates("image").set_index("image")
+    pictures, worst = [], []
+    for name in names:
+        row = rows.loc[name]
+        sides = [float(row[side]) for side in ("x0", "y0", "x1", "y1")]
+        box = sides if all(map(math.isfinite, sides)) else None
+        note = f"score {_two_digits(row['score'])}"
+        if row["predicted"] != row["label"]:
+            note += f", seen as {clipped(shown(row['predicted']), 40)}"
+        picture = album.image(
+            name,
+            class_map=album.maps.get(name),
+            scale=scale,
+            box=box,
+            note=note,
+            side=album.sheet_side,
+        )
+        pictures.append(picture)
+        worst.append(dataclasses.replace(picture, layer="", seen=""))
+    return tuple(pictures), tuple(worst[:WORST_PICTURES]), scale
+
+
+def _sheet_note(on_page: int, carriers: int) -> str:
+    if on_page == carriers:
+        return "all of them, worst first"
+    return f"the worst {on_page:,} of {count(carriers, 'image', 'images')}"
+
+
+def _strongest_first(parts: Mapping[str, float | None]) -> list[tuple[str, float | None]]:
+    """Parts by value; by name where values are equal or missing, so that the order is one."""
+    return sorted(parts.items(), key=lambda part: (-(part[1] or 0.0), part[0]))
+
+
+def _two_digit_bar(name: str, value: float | None, tone: str) -> Bar:
+    return bar(name, value, _two_digits(value), tone)
+
+
+def _two_digits(value: float | None) -> str:
+    return f"{value:.2f}" if known(value) else "unknown"

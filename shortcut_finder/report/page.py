@@ -1,0 +1,204 @@
+"""Report: a run as one self-contained HTML page.
+
+`report_page` gathers what to show as plain texts and pictures; the templates only lay it out.
+"""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import jinja2
+from markupsafe import Markup
+
+from shortcut_finder.figures.charts import charted_classes, region_chart
+from shortcut_finder.figures.pictures import colour_bar, png_uri, read_shots
+from shortcut_finder.report import summary
+from shortcut_finder.report.album import MOSTLY_VISIBLE, Album
+from shortcut_finder.report.classes import ClassRow, Gallery, PairView, class_row, galleries, pairs
+from shortcut_finder.report.finding import VERDICTS, FindingView, finding_view
+from shortcut_finder.report.script import page_data
+from shortcut_finder.run.decisions import Decisions
+from shortcut_finder.run.folder import Run, load_run
+from shortcut_finder.schema import write_whole
+from shortcut_finder.texts import shown
+
+HERE = Path(__file__).parents[1]
+# Beside the package in a checkout, inside it when installed from a wheel.
+TEMPLATES = (HERE / "templates", HERE.parent / "templates")
+
+WORST = 3
+MAX_UNREADABLE = 200
+
+
+@dataclass(frozen=True)
+class Page:
+    """Everything on the page: texts, pictures and tables, nothing left to compute.
+
+    Attributes:
+        headline: the start of the verdict.
+        named: what the verdict is about.
+        lead: the second sentence.
+        tone: CSS class of the verdict.
+        facts: dataset, model and the like.
+        worst: the first few findings, shown at the top.
+        choices: what the findings can be filtered by: values by name of the filter.
+        layer_colours: the colours of a map laid over an image.
+        map_colours: the colours of a mean map.
+        chart: the effect of each class and region, as SVG.
+        offenders_note: how many of the offenders the table has.
+        data: what the script works on.
+    """
+
+    title: str
+    headline: str
+    named: str
+    lead: str
+    tone: str
+    facts: tuple[tuple[str, str], ...]
+    findings: tuple[FindingView, ...]
+    worst: tuple[FindingView, ...]
+    choices: Mapping[str, tuple[str, ...]]
+    layer_colours: str
+    map_colours: str
+    chart: Markup
+    chart_note: str
+    classes: tuple[ClassRow, ...]
+    galleries: tuple[Gallery, ...]
+    pairs: tuple[PairView, ...]
+    pairs_note: str
+    offenders_note: str
+    unreadable: tuple[tuple[str, str], ...]
+    unreadable_note: str
+    warnings: tuple[str, ...]
+    tables: tuple[tuple[str, tuple[tuple[str, str], ...]], ...]
+    notes: tuple[str, ...]
+    verdicts: tuple[tuple[str, str], ...]
+    data: Mapping[str, Any]
+
+
+def write_report(run: Run, decisions: Decisions | None = None) -> Path:
+    """Write the page of a run.
+
+    Args:
+        run: what a scan found, saved in its folder.
+        decisions: what a reviewer decided before, shown on the page.
+
+    Returns:
+        The path of ``report.html``, in the run's folder.
+
+    Raises:
+        RunError: the folder is no finished run.
+    """
+    path = run.folder / "report.html"
+    # The folder keeps fewer digits than memory does; a page made later must be the same.
+    page = report_page(load_run(run.folder), decisions)
+    write_whole(path, render("report.html", page, scripts=("print.js", "report.js")))
+    return path
+
+
+def render(template: str, content: Any, scripts: Sequence[str] = ("print.js",)) -> bytes:
+    """One self-contained HTML page, as bytes.
+
+    Args:
+        template: name of a file in ``templates/``.
+        content: what the template calls ``page``.
+        scripts: names of files in ``templates/``, run in this order.
+    """
+    loader = jinja2.FileSystemLoader([str(folder) for folder in TEMPLATES])
+    environment = jinja2.Environment(
+        loader=loader,
+        autoescape=True,
+        undefined=jinja2.StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    script = "\n".join(loader.get_source(environment, name)[0] for name in scripts)
+    digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode("ascii")
+    text = environment.get_template(template).render(
+        page=content,
+        style=Markup(loader.get_source(environment, "style.css")[0]),
+        script=Markup(script),
+        script_hash=f"sha256-{digest}",
+    )
+    return text.encode("utf-8")
+
+
+def report_page(run: Run, decisions: Decisions | None = None) -> Page:
+    """What the report of a run shows, as plain values."""
+    album = Album(run)
+    experiments = read_shots(run.folder / "experiments.parquet")
+    findings = tuple(
+        finding_view(album, detail, position, run.offenders, experiments)
+        for position, detail in enumerate(run.details)
+    )
+    card, counts = run.card, run.card["counts"]
+    classes = [str(name) for name in card["dataset"]["classes"]]
+    charted = charted_classes(run.regions, classes)
+    start, named = summary.headline(run.details)
+    unreadable = run.unreadable.head(MAX_UNREADABLE)
+    shown_pairs = pairs(run, album)
+    data = page_data(run, album, decisions)
+    return Page(
+        title=shown(f"Shortcuts in {card['dataset']['name']}"),
+        headline=start,
+        named=named,
+        lead=summary.lead(run),
+        tone=summary.tone(run.details),
+        facts=summary.facts(run),
+        findings=findings,
+        worst=findings[:WORST],
+        choices=_choices(findings),
+        layer_colours=png_uri(colour_bar(opaque=False)),
+        map_colours=png_uri(colour_bar(opaque=True)),
+        chart=_chart(run, charted),
+        chart_note=""
+        if len(charted) == len(classes)
+        else f"The {len(charted)} of {len(classes)} classes with the strongest effects.",
+        classes=tuple(class_row(run, name, findings) for name in classes),
+        galleries=galleries(run, album),
+        pairs=shown_pairs,
+        pairs_note=_rest(len(shown_pairs), len(run.confusions), "confusions.csv"),
+        offenders_note=_rest(len(data["rows"]), len(run.offenders), "offenders.csv"),
+        unreadable=tuple(
+            (shown(image), shown(error))
+            for image, error in zip(unreadable["image"], unreadable["error"], strict=True)
+        ),
+        unreadable_note=_rest(len(unreadable), counts["unreadable"], "unreadable.csv"),
+        warnings=summary.warnings(
+            run,
+            cropped=card["visible"] is not None and card["visible"] < MOSTLY_VISIBLE,
+            thumbnails=bool(album.thumbnails),
+            maps=bool(album.maps),
+        ),
+        tables=summary.tables(card),
+        notes=tuple(shown(note) for note in card["maps"]["notes"]),
+        verdicts=tuple(VERDICTS.items()),
+        data=data,
+    )
+
+
+def _choices(findings: tuple[FindingView, ...]) -> dict[str, tuple[str, ...]]:
+    """What there is to filter by: each value once, in the order of the findings."""
+    names = {"label": "Class", "kind": "What", "severity": "Severity", "verdict": "Verdict"}
+    return {
+        title: tuple(dict.fromkeys(str(getattr(view, name)) for view in findings))
+        for name, title in names.items()
+    }
+
+
+def _chart(run: Run, charted: list[str]) -> Markup:
+    """The region chart; its texts are escaped by the library that draws it."""
+    if not len(run.regions):
+        return Markup("")
+    regions = run.regions.assign(label=run.regions["label"].map(shown))
+    return Markup(region_chart(regions, [shown(name) for name in charted]))
+
+
+def _rest(on_page: int, in_all: int, file: str) -> str:
+    """Where the rows are that the page leaves out."""
+    return "" if on_page == in_all else f"The first {on_page:,} of {in_all:,}; all are in {file}."

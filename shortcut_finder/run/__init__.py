@@ -1,0 +1,1 @@
+"""Run: the record of one scan."""

@@ -1,0 +1,73 @@
+"""Offenders: every image that carries a finding, worst first."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import pandas as pd
+
+from shortcut_finder.data.preprocessing import Preprocessing
+from shortcut_finder.detect.finding import Finding
+from shortcut_finder.schema import OFFENDER_COLUMNS
+from shortcut_finder.texts import percent
+
+
+def rank_offenders(
+    findings: Sequence[Finding], images: pd.DataFrame, preprocessing: Preprocessing
+) -> pd.DataFrame:
+    """One row for each image and finding it carries, highest score first.
+
+    Args:
+        findings: strongest first.
+        images: one row an image, in the order the findings' arrays have.
+        preprocessing: to give boxes in pixels of the original.
+    """
+    rows = []
+    for finding in findings:
+        for number in np.flatnonzero(finding.carries):
+            image = images.iloc[int(number)]
+            box = preprocessing.to_original(
+                finding.boxes(int(number)), int(image["width"]), int(image["height"])
+            )
+            rows.append(
+                {
+                    "image": image["image"],
+                    "label": image["label"],
+                    "predicted": image["predicted"],
+                    "confidence": image["confidence"],
+                    "score": float(finding.score[number]),
+                    "finding": finding.key,
+                    "kind": finding.kind,
+                    "region": finding.region,
+                    **dict(zip(("x0", "y0", "x1", "y1"), box, strict=True)),
+                    "reason": _reason(finding, int(number), image),
+                }
+            )
+    table = pd.DataFrame(rows, columns=list(OFFENDER_COLUMNS[1:]))
+    table = table.sort_values(
+        ["score", "image", "finding"], ascending=[False, True, True], ignore_index=True
+    )
+    table.insert(0, "rank", np.arange(1, len(table) + 1))
+    return table
+
+
+def _reason(finding: Finding, number: int, image: pd.Series) -> str:
+    if finding.kind == "property":
+        return f"{finding.region} is typical of {finding.label} and of no other class"
+    if finding.kind == "metadata":
+        return f"column {finding.region} tells {finding.label} from the other classes"
+    place = "" if finding.region == "anywhere" else f" ({finding.region})"
+    thing = f"carries the {finding.kind}{place}"
+    if image["label"] != finding.label:
+        return f"{thing} found in {finding.label}, in another class"
+    reason = f"{thing} that {finding.share:.0%} of {finding.label} images carry"
+    if finding.kind == "region":
+        reason = f"has more evidence in the region {finding.region} than images of other classes"
+    without = {} if finding.verification is None else finding.verification.without
+    if number not in without:
+        return reason
+    return (
+        f"{reason}; without it this image is {percent(without[number])} {finding.label}, "
+        f"with it {percent(image['label_probability'])}"
+    )

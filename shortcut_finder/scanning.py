@@ -1,0 +1,676 @@
+"""Analysis: a scan from the first image to the page; the story in one function."""
+
+from __future__ import annotations
+
+import platform
+import shutil
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from fnmatch import fnmatchcase
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pandas as pd
+from tqdm import tqdm
+
+from shortcut_finder.data.dataset import ImageDataset, load_dataset
+from shortcut_finder.data.objects import Outlines, cover_cells, take_outlines
+from shortcut_finder.data.properties import PROPERTIES
+from shortcut_finder.data.regions import OBJECT, OUTSIDE, frame_regions, region_shares
+from shortcut_finder.detect.candidates import Q_LIMIT, gather_candidates
+from shortcut_finder.detect.channels.associations import find_associations
+from shortcut_finder.detect.channels.groups import (
+    Template,
+    discovery_half,
+    find_templates,
+    match_templates,
+)
+from shortcut_finder.detect.channels.metadata import Column, metadata_columns, telling_columns
+from shortcut_finder.detect.channels.parts import Parts
+from shortcut_finder.detect.channels.regions import (
+    Spread,
+    find_regions,
+    readable_pixels,
+    spread_of,
+)
+from shortcut_finder.detect.channels.repeats import with_motifs, with_windows
+from shortcut_finder.detect.channels.surroundings import find_surroundings
+from shortcut_finder.detect.channels.traits import (
+    metadata_findings,
+    property_findings,
+    with_companions,
+)
+from shortcut_finder.detect.channels.transplants import transplant
+from shortcut_finder.detect.confusions import find_confusions
+from shortcut_finder.detect.finding import Finding, Judged, judge, located, ranked, worth_listing
+from shortcut_finder.detect.placing import to_the_pixel
+from shortcut_finder.errors import RunError, SettingsError
+from shortcut_finder.maps.blanks import (
+    SCRAMBLED,
+    Explain,
+    blank_notes,
+    blank_pixels,
+    standing_heat,
+)
+from shortcut_finder.run.folder import Run, save_run
+from shortcut_finder.run.offenders import rank_offenders
+from shortcut_finder.schema import FINDING_COLUMNS, SCHEMA_VERSION
+from shortcut_finder.settings import Settings
+from shortcut_finder.stats.evidence import association_p, divide, weigh_regions
+from shortcut_finder.sweep.lab import Predict
+from shortcut_finder.sweep.records import Records, read_records
+from shortcut_finder.sweep.scene import Scene
+from shortcut_finder.verify.protocol import verify
+
+if TYPE_CHECKING:
+    from torch import nn
+
+    from shortcut_finder.model.classifier import Classifier
+    from shortcut_finder.sweep.batches import Sweep
+
+# Files of a run, which --fresh may remove.
+RUN_FILES = (
+    "run.json", "images.parquet", "regions.csv", "findings.csv", "findings.json", "offenders.csv",
+    "confusions.csv", "unreadable.csv", "report.html", "thumbnails.parquet",
+    "experiments.parquet",
+)  # fmt: skip
+SHARD_FILES = (
+    "shard-*.parquet", "unreadable-*.json", "plan.json", "whitening.npz", "*.part",
+)  # fmt: skip
+
+
+def scan(
+    dataset: Any,
+    model: str | nn.Module,
+    *,
+    out: str | Path,
+    weights: str | Path | None = None,
+    classes: str | Path | Sequence[str] | None = None,
+    metadata: str | Path | None = None,
+    settings: Settings | None = None,
+    fresh: bool = False,
+    progress: bool = True,
+) -> Run:
+    """Scan a labelled dataset with a trained classifier.
+
+    Args:
+        dataset: a folder of class folders, a CSV or Parquet manifest, ``FILE.py:FUNCTION``, a
+            DataFrame or a map-style torch dataset of (image, label).
+        model: a torchvision name, ``FILE.py:FUNCTION`` or a module.
+        out: the run folder; a scan that was stopped goes on where it was.
+        weights: a state dict.
+        classes: names of the model's outputs, or a file with them.
+        metadata: a table to join on ``image``.
+        settings: the options of the scan.
+        fresh: forget what an earlier scan left in ``out``.
+        progress: show bars on stderr.
+
+    Returns:
+        The run, as written to ``out``.
+
+    Raises:
+        ShortcutFinderError: the input cannot be used; one line says what, where and what to do.
+    """
+    from shortcut_finder.figures.pictures import write_shots, write_thumbnails
+    from shortcut_finder.model.classifier import load_classifier
+    from shortcut_finder.report.page import write_report
+    from shortcut_finder.report.selection import report_images
+    from shortcut_finder.sweep.batches import batch_size, sweep
+
+    settings = settings or Settings()
+    if settings.engine != "local":
+        raise SettingsError(f"--engine {settings.engine}: this version sweeps on one machine only")
+    folder = _run_folder(Path(out))
+    images, outlines = take_outlines(
+        load_dataset(dataset, metadata=Path(metadata) if metadata else None)
+    )
+    classifier = load_classifier(
+        model,
+        weights=Path(weights) if weights else None,
+        classes=classes,
+        labels=images.classes,
+        settings=settings,
+    )
+    if fresh:
+        _forget(folder)
+    swept = sweep(images, classifier, settings, folder / "shards", progress=progress)
+    started = time.perf_counter()
+    records = read_records(
+        folder / "shards", images.labels, tuple(swept.plan.get("cell_grid", (1, 1)))
+    )
+    scene, half = _scene(records, images, classifier), discovery_half(records.labels, settings.seed)
+    columns = metadata_columns(images.metadata.iloc[records.table["index"].to_numpy()])
+    with _asking(classifier, settings, swept) as (explain, predict):
+        where = _look_where(scene, images, outlines, classifier, explain, settings.seed)
+        parts = [
+            transplant(
+                scene,
+                images,
+                predict,
+                batch=batch_size(classifier, settings),
+                seed=settings.seed,
+                progress=progress,
+            )
+            for images in ((half, ~half) if settings.verify else ())
+        ]
+        judged = find_shortcuts(
+            folder / "shards",
+            scene,
+            half,
+            images.classes,
+            columns,
+            parts=parts,
+            seed=settings.seed,
+            progress=progress,
+        )
+        judged = _with_regions(
+            judged, where, scene, half, images.classes, columns, explain, settings.seed
+        )
+        exact = (to_the_pixel(one, scene) for one in judged.findings)
+        judged = replace(judged, findings=tuple(exact))
+        if settings.verify:
+            around = find_surroundings(folder / "shards", records, half, images.classes)
+            around = with_companions(around, records.labels, images.classes, columns)
+            found = verify(
+                ranked([*judged.findings, *around]),
+                scene,
+                predict,
+                batch=batch_size(classifier, settings),
+                seed=settings.seed,
+                progress=progress,
+            )
+            judged = replace(judged, findings=ranked(found))
+    judged = replace(judged, findings=worth_listing(judged.findings))
+    image_table = _image_table(records, images, classifier, where.shares, judged.findings)
+    run = Run(
+        folder=folder,
+        card={},
+        images=image_table,
+        regions=where.table,
+        findings=_finding_table(judged.findings, image_table),
+        details=[_detail(f, records, image_table, classifier) for f in judged.findings],
+        offenders=rank_offenders(judged.findings, image_table, classifier.preprocessing),
+        confusions=find_confusions(records, classifier.classes),
+        unreadable=swept.unreadable,
+    )
+    command = {
+        "data": images.name,
+        "model": classifier.name,
+        "weights": None if weights is None else str(weights),
+        "metadata": None if metadata is None else str(metadata),
+    }
+    card = {
+        "command": command,
+        **_card(run, images, classifier, settings, swept, judged, time.perf_counter() - started),
+    }
+    run = Run(**{**_fields(run), "card": card})
+    index = {image: number for number, image in enumerate(images.images)}
+    write_thumbnails(
+        folder / "thumbnails.parquet",
+        lambda name: images.read(index[name]).picture,
+        report_images(run),
+        progress=progress,
+    )
+    if settings.verify:
+        write_shots(folder / "experiments.parquet", _shots(judged.findings, image_table))
+    else:
+        (folder / "experiments.parquet").unlink(missing_ok=True)
+    save_run(run)
+    with tqdm(total=1, desc="page", unit=" page", disable=not progress) as bar:
+        write_report(run)
+        bar.update()
+    return run
+
+
+def find_shortcuts(
+    folder: Path,
+    scene: Scene,
+    half: np.ndarray,
+    classes: tuple[str, ...],
+    columns: Sequence[Column],
+    *,
+    parts: Sequence[Parts] = (),
+    seed: int = 0,
+    progress: bool = False,
+) -> Judged:
+    """Candidates from each half of the images, judged on the other.
+
+    Of something rare one half may hold too few to find, and the other enough (cross-fitting).
+
+    Args:
+        folder: the shards.
+        scene: what the sweep kept, and the pictures behind it.
+        half: the discovery half, (image,) of bool; looks of the whole image and columns of the
+            metadata are found on it alone.
+        classes: class names.
+        columns: of the user's metadata.
+        parts: what parts of images do to the model, of the discovery half and of the other; none
+            where that was not tried.
+        seed: for the samples.
+        progress: show a bar on stderr.
+    """
+    records = scene.records
+    folds = [*zip((half, ~half), parts or (None, None), strict=True)]
+    templates: list[Template] = []
+    halves: list[np.ndarray] = []
+    with tqdm(total=6, desc="analyse", unit=" steps", disable=not progress) as bar:
+        for images, tried in folds:
+            found = find_templates(folder, records, images, seed, tried)
+            templates += found
+            halves += [images] * len(found)
+        bar.update()
+        matches = match_templates(folder, templates, len(records.labels), records.cell_grid)
+        bar.update()
+        candidates = gather_candidates(templates, matches, records, halves)
+        bar.update()
+        for images, tried in folds:
+            here = [one for one in candidates if one.half is images]
+            candidates += with_motifs(here, tried, scene, images, seed)
+        bar.update()
+        for images, _ in folds:
+            candidates += with_windows(scene, images, seed)
+        bar.update()
+        judged = judge(candidates, scene, classes)
+        placed = located(judged.findings, records.labels, folder, records.cell_grid)
+        bar.update()
+    associations = find_associations(records.table, records.labels, half)
+    properties = property_findings(associations, judged.findings, records, half, classes)
+    telling = telling_columns(columns, records.labels, half)
+    findings = [
+        *with_companions([*placed, *properties], records.labels, classes, columns),
+        *metadata_findings(telling, records, half, classes),
+    ]
+    return Judged(ranked(findings), judged.notes, judged.tested)
+
+
+@contextmanager
+def _asking(
+    classifier: Classifier, settings: Settings, swept: Sweep
+) -> Iterator[tuple[Explain, Predict]]:
+    """Maps and logits of further pixels, the way the sweep made them."""
+    import torch
+
+    from shortcut_finder.maps.engine import MapEngine
+
+    precision = swept.plan.get("precision", settings.precision)
+    with MapEngine(classifier, replace(settings, precision=precision)) as engine:
+
+        def explain(pixels: np.ndarray, outputs: np.ndarray) -> np.ndarray:
+            size = settings.batch_size or len(pixels)
+            parts = torch.split(torch.from_numpy(pixels), size)
+            return np.concatenate([engine.maps(p, torch.from_numpy(outputs)) for p in parts])
+
+        yield explain, lambda pixels: engine.predict(torch.from_numpy(pixels)).numpy()
+
+
+@dataclass(frozen=True, eq=False)
+class _Where:
+    """Where the maps say that evidence lies.
+
+    Attributes:
+        shares: of each image's evidence in each region, by name of the region, (image,).
+        table: the class x region table.
+        spread: what region findings are made from.
+        notes: sentences for the report.
+    """
+
+    shares: Mapping[str, np.ndarray]
+    table: pd.DataFrame
+    spread: Spread
+    notes: tuple[str, ...]
+
+
+def _look_where(
+    scene: Scene,
+    images: ImageDataset,
+    outlines: Outlines | None,
+    classifier: Classifier,
+    explain: Explain,
+    seed: int,
+) -> _Where:
+    """Weigh the regions, without what maps show on blank pictures, too."""
+    records = scene.records
+    heat = _standing_heat(scene, images, classifier, explain, seed)
+    evidence = records.maps - heat[records.labels]
+    grid = (records.maps.shape[1], records.maps.shape[2])
+    regions = frame_regions(*grid)
+    shares = region_shares(evidence, regions)
+    columns = {name: shares[:, place] for place, name in enumerate(regions.names)}
+    notes = blank_notes(heat, records.maps, records.labels, images.classes, regions)
+    cover, objects = None, None
+    if outlines is not None:
+        found = cover_cells(outlines, records.table, scene.preprocessing, grid)
+        known = np.isfinite(found.cover).all(axis=(1, 2))
+        notes += (*found.notes, *_alone(np.unique(records.labels[known]), images.classes))
+        if known.any():
+            cover, objects = found.cover, divide(evidence, found.cover)
+            columns |= {OBJECT: objects.shares[:, 0], OUTSIDE: objects.shares[:, 1]}
+    return _Where(
+        columns,
+        weigh_regions(shares, records.labels, images.classes, regions, objects),
+        spread_of(records, heat, cover),
+        notes,
+    )
+
+
+def _alone(with_objects: np.ndarray, classes: tuple[str, ...]) -> tuple[str, ...]:
+    """A line where only one class has objects, so that there is nothing to compare them with."""
+    if len(with_objects) != 1 or len(classes) == 1:
+        return ()
+    return (
+        f"Only {classes[int(with_objects[0])]} images have object boxes or masks, so their share "
+        "outside the object cannot be compared with that of other classes.",
+    )
+
+
+def _standing_heat(
+    scene: Scene, images: ImageDataset, classifier: Classifier, explain: Explain, seed: int
+) -> np.ndarray:
+    """What the maps of each class show on blank pictures, (class, row, column)."""
+    rng = np.random.default_rng([seed, 4])
+    order = rng.permutation(len(scene.records.labels))
+    pictures = readable_pixels(order, scene, SCRAMBLED)[1]
+    size = scene.preprocessing
+    blank = blank_pixels(pictures, size.height, size.width, size.mean, rng)
+    return standing_heat(explain(blank, classifier.class_index(images.classes)))
+
+
+def _with_regions(
+    judged: Judged,
+    where: _Where,
+    scene: Scene,
+    half: np.ndarray,
+    classes: tuple[str, ...],
+    columns: Sequence[Column],
+    explain: Explain,
+    seed: int,
+) -> Judged:
+    """What was judged, and what stands out in where evidence lies and is not explained by it."""
+    found = find_regions(where.spread, judged.findings, scene, half, classes, explain, seed)
+    found = with_companions(found, scene.records.labels, classes, columns)
+    return replace(
+        judged,
+        findings=ranked([*judged.findings, *found]),
+        notes=(*where.notes, *judged.notes),
+    )
+
+
+def _scene(records: Records, images: ImageDataset, classifier: Classifier) -> Scene:
+    positions = records.table["index"].to_numpy()
+    return Scene(
+        records,
+        lambda number: images.read(int(positions[number])).picture,
+        classifier.preprocessing,
+    )
+
+
+def _fields(run: Run) -> dict[str, Any]:
+    return {name: getattr(run, name) for name in Run.__dataclass_fields__}
+
+
+def _run_folder(folder: Path) -> Path:
+    """The run folder, which holds nothing but a run."""
+    if folder.exists() and not folder.is_dir():
+        raise RunError(f"{folder}: is a file; choose a folder for --out")
+    shards = folder / "shards"
+    if shards.is_symlink():
+        raise RunError(f"{shards}: is a link; choose an empty or new folder for --out")
+    known = (*RUN_FILES, "shards", *(f"{name}.part" for name in RUN_FILES))
+    strange = _strangers(folder, known) + _strangers(shards, SHARD_FILES)
+    if strange:
+        raise RunError(
+            f"{folder}: holds {strange[0]!r}, which is no part of a run; "
+            "choose an empty or new folder for --out"
+        )
+    return folder
+
+
+def _strangers(folder: Path, known: Sequence[str]) -> list[str]:
+    """Names in a folder that match none of the known patterns, sorted."""
+    names = sorted(path.name for path in folder.iterdir()) if folder.is_dir() else []
+    return [name for name in names if not any(fnmatchcase(name, k) for k in known)]
+
+
+def _forget(folder: Path) -> None:
+    """Remove the run in a folder that `_run_folder` has looked at."""
+    for name in RUN_FILES:
+        (folder / name).unlink(missing_ok=True)
+    shutil.rmtree(folder / "shards", ignore_errors=True)
+
+
+def _image_table(
+    records: Records,
+    images: ImageDataset,
+    classifier: Classifier,
+    shares: Mapping[str, np.ndarray],
+    findings: Sequence[Finding],
+) -> pd.DataFrame:
+    """One row an image, in the order of the records."""
+    probabilities = records.probabilities
+    number = np.arange(len(records.labels))
+    top = records.shown[:, 1]
+    names = np.array(classifier.classes, dtype=object)
+    columns: dict[str, Any] = {
+        "image": records.table["image"],
+        "content": records.table["content"],
+        "label": np.array(images.classes, dtype=object)[records.labels],
+        "predicted": names[top],
+        "confidence": probabilities.max(axis=1),
+        "label_probability": probabilities[number, records.outputs],
+    }
+    order = np.argsort(-probabilities, axis=1, kind="stable")
+    for place in range(min(3, len(names))):
+        columns[f"top{place + 1}"] = names[order[:, place]]
+        columns[f"top{place + 1}_probability"] = probabilities[number, order[:, place]]
+    columns |= {name: records.table[name] for name in ("width", "height")}
+    columns |= {f"share: {region}": values for region, values in shares.items()}
+    columns |= {name: records.table[name] for name in PROPERTIES}
+    columns["suspicion"] = np.max([f.score for f in findings] or [np.zeros(len(number))], axis=0)
+    return pd.DataFrame(columns)
+
+
+def _finding_row(finding: Finding, label_of: np.ndarray) -> dict[str, Any]:
+    """A row of ``findings.csv``."""
+    low_to_high = dict(
+        zip(("reliance", "reliance_low", "reliance_high"), finding.reliance, strict=True)
+    )
+    return {
+        "finding": finding.key,
+        "label": finding.label,
+        "kind": finding.kind,
+        "region": finding.region,
+        "images": int(finding.carries[label_of == finding.label].sum()),
+        "share": finding.share,
+        "elsewhere": finding.elsewhere,
+        **low_to_high,
+        "q": finding.q,
+        "suspicion": finding.suspicion,
+        "verdict": finding.verdict,
+        "severity": finding.severity,
+        "sentence": finding.sentence,
+    }
+
+
+def _finding_table(findings: Sequence[Finding], images: pd.DataFrame) -> pd.DataFrame:
+    rows = [_finding_row(finding, images["label"].to_numpy()) for finding in findings]
+    return pd.DataFrame(rows, columns=list(FINDING_COLUMNS))
+
+
+def _detail(
+    finding: Finding, records: Records, images: pd.DataFrame, classifier: Classifier
+) -> dict[str, Any]:
+    """An entry of ``findings.json``: the row, and what the page shows beside it."""
+    labels = images["label"].to_numpy()
+    own = labels == finding.label
+    return {
+        **_finding_row(finding, labels),
+        "advice": finding.advice,
+        "verification": _experiments(finding),
+        "numbers": dict(finding.numbers),
+        "suspicion_parts": dict(finding.parts),
+        "metadata": [
+            {
+                "column": one.column,
+                "value": one.value,
+                "share_members": one.share_members,
+                "share_rest": one.share_rest,
+                "rest": one.rest,
+                "q": one.q,
+                "sentence": one.sentence,
+            }
+            for one in finding.metadata
+        ],
+        "maps": {
+            "members": _mean_map(records.maps, own & finding.carries),
+            "others": _mean_map(records.maps, own & ~finding.carries),
+        },
+        "place": finding.place,
+        "template": [
+            {
+                "image": images["image"].iloc[number],
+                "box": list(
+                    classifier.preprocessing.to_original(
+                        finding.boxes(number),
+                        int(images["width"].iloc[number]),
+                        int(images["height"].iloc[number]),
+                    )
+                ),
+            }
+            for number in map(int, finding.typical[:12])
+        ],
+    }
+
+
+def _experiments(finding: Finding) -> dict[str, Any] | None:
+    """The experiments of a finding, for ``findings.json``."""
+    found = finding.verification
+    if found is None:
+        return None
+    return {
+        "note": found.note,
+        "experiments": [one.as_dict() for one in found.experiments],
+        "surplus": None if found.surplus is None else vars(found.surplus),
+    }
+
+
+def _shots(findings: Sequence[Finding], images: pd.DataFrame) -> Iterator[dict[str, Any]]:
+    """The pictures of all experiments, with the finding and the image each belongs to."""
+    for finding in findings:
+        for shot in finding.verification.shots if finding.verification else ():
+            yield {
+                "finding": finding.key,
+                "experiment": shot.experiment,
+                "image": images["image"].iloc[shot.image],
+                "arm": shot.arm,
+                "label_probability": shot.probability,
+                "pixels": shot.pixels,
+            }
+
+
+def _mean_map(maps: np.ndarray, chosen: np.ndarray) -> np.ndarray:
+    return maps[chosen].mean(axis=0) if chosen.any() else np.zeros(maps.shape[1:])
+
+
+def _card(
+    run: Run,
+    images: ImageDataset,
+    classifier: Classifier,
+    settings: Settings,
+    swept: Sweep,
+    judged: Judged,
+    seconds: float,
+) -> Mapping[str, Any]:
+    """``run.json``."""
+    table = run.images
+    right = table["predicted"] == table["label"]
+    visible = np.mean(
+        [
+            classifier.preprocessing.visible(width, height)
+            for width, height in zip(table["width"], table["height"], strict=True)
+        ]
+    )
+    counts = {name: int((images.labels == n).sum()) for n, name in enumerate(images.classes)}
+    return {
+        "schema_version": SCHEMA_VERSION,
+        "version": _version("shortcut-finder"),
+        "settings": settings.as_dict(),
+        "dataset": {
+            "name": images.name,
+            "root": None if images.root is None else str(images.root),
+            "classes": list(images.classes),
+            "images": counts,
+            "fingerprint": images.fingerprint,
+            "metadata": list(images.metadata.columns),
+        },
+        "model": {
+            "name": classifier.name,
+            "classes": list(classifier.classes),
+            "fingerprint": classifier.fingerprint,
+            "preprocessing": classifier.preprocessing.as_dict(),
+        },
+        "maps": dict(swept.plan),
+        "counts": {
+            "images": len(images.images),
+            "scanned": len(table),
+            "unreadable": len(run.unreadable),
+            "findings": len(run.findings),
+            "offenders": len(run.offenders),
+        },
+        "accuracy": float(right.mean()),
+        "class_accuracy": right.groupby(table["label"]).mean().to_dict(),
+        "visible": float(visible),
+        "testable": {
+            name: testable_share(count, len(table) - count, judged.tested)
+            for name, count in table["label"]
+            .value_counts()
+            .reindex(images.classes, fill_value=0)
+            .items()
+        },
+        "timings": {
+            "sweep_seconds": swept.seconds,
+            "images_per_second": swept.swept / max(swept.seconds, 1e-9),
+            "analysis_seconds": seconds,
+        },
+        "versions": {
+            "python": platform.python_version(),
+            **{
+                name: _version(name)
+                for name in ("torch", "torchvision", "numpy", "pandas", "scikit-learn")
+            },
+        },
+        "warnings": [*images.notes, *judged.notes],
+    }
+
+
+def testable_share(images: int, others: int, tested: int) -> float:
+    """Smallest share of a class that could have been found, in [0, 1].
+
+    Args:
+        images: of the class.
+        others: images of all other classes.
+        tested: how many candidates the false discovery rate is controlled over.
+
+    Returns:
+        The share that gives, on the tested half and with no such image elsewhere, an exact p
+        small enough for the strictest step of Benjamini and Hochberg; 1 where there is none.
+
+    Example:
+        >>> testable_share(200, 1800, 100)
+        0.04
+    """
+    half, rest = images // 2, others // 2
+    for members in range(2, half + 1):
+        if association_p(members, half, 0, rest) <= Q_LIMIT / max(tested, 1):
+            return members / half
+    return 1.0
+
+
+def _version(package: str) -> str:
+    try:
+        return version(package)
+    except PackageNotFoundError:
+        return "unknown"

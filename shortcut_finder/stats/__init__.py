@@ -1,0 +1,1 @@
+"""Stats: tests, and what paired experiments say."""

@@ -1,0 +1,1 @@
+"""Sweep: every image once through the model, and what is kept of it."""

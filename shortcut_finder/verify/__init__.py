@@ -1,0 +1,1 @@
+"""Verify: experiments on the pixels, and the verdicts that they lead to."""

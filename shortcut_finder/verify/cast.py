@@ -1,0 +1,84 @@
+"""Cast: who takes part in the experiments of a finding."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from shortcut_finder.detect.finding import Finding
+from shortcut_finder.sweep.lab import Lab
+
+# Images treated in an experiment; many more would cost more than a quarter of the sweep.
+PAIRS = 26
+# A paste from fewer different members would be an anecdote about one of them. Of what looks like an
+# artifact, as nothing does in clean sets, one fewer will do.
+FEWEST_DONORS, FEWEST_OF_ARTIFACTS = 4, 3
+
+
+@dataclass(frozen=True, eq=False)
+class Cast:
+    """Who takes part in the experiments of a finding, by number of the image.
+
+    Attributes:
+        output: of the model, that stands for the finding's label.
+        members: images of the class that carry the thing, surest first.
+        plain: images without it, of the class where there are enough.
+        others: all tested images of the class without it.
+        strangers: images of other classes without it, not taken for the class where there are
+            enough.
+        hot: an image of another class for each stranger, of a third class where there is one.
+        contrasted: whether `plain` are of the class.
+    """
+
+    output: int
+    members: np.ndarray
+    plain: np.ndarray
+    others: np.ndarray
+    strangers: np.ndarray
+    hot: np.ndarray
+    contrasted: bool
+
+
+def cast_for(finding: Finding, lab: Lab, rng: np.random.Generator) -> Cast:
+    """Who takes part, at random but for the surest members.
+
+    Args:
+        finding: what the experiments are about.
+        lab: to see which images can be read.
+        rng: decides the rest.
+    """
+    records, tested = lab.records, ~finding.half
+    own = records.labels == finding.number
+    output = int(records.outputs[own][0])
+    members = np.flatnonzero(tested & own & finding.carries)
+    members = members[np.argsort(-finding.score[members], kind="stable")]
+    plain = np.flatnonzero(own & ~finding.carries)
+    contrasted = len(plain) >= FEWEST_DONORS
+    if not contrasted:
+        plain = np.flatnonzero(~own & ~finding.carries)
+    chosen = records.logits.argmax(axis=1) == output
+    others = rng.permutation(np.flatnonzero(tested & ~own & ~finding.carries))
+    others = others[np.argsort(chosen[others], kind="stable")]
+    strangers = lab.readable(others, PAIRS)
+    pool = lab.readable(others[~np.isin(others, strangers)], PAIRS)
+    plain = lab.readable(rng.permutation(plain), PAIRS)
+    return Cast(
+        output=output,
+        members=lab.readable(members, PAIRS),
+        plain=plain,
+        contrasted=contrasted and len(plain) > 0,
+        others=np.flatnonzero(tested & own & ~finding.carries),
+        strangers=strangers,
+        hot=_of_third_classes(strangers, pool if len(pool) else strangers, records.labels),
+    )
+
+
+def _of_third_classes(images: np.ndarray, pool: np.ndarray, labels: np.ndarray) -> np.ndarray:
+    """For each image one of the pool, of another class than its own where the pool has one."""
+    chosen = []
+    for number, image in enumerate(images):
+        turned = np.roll(pool, -number)
+        other = turned[labels[turned] != labels[image]]
+        chosen.append(int((other if len(other) else turned)[0]))
+    return np.array(chosen, dtype=np.int64)

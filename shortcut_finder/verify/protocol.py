@@ -1,0 +1,170 @@
+"""Verification: what a finding is worth to the model, by experiments with matched controls.
+
+Maps propose; here the thing is pasted onto images that lack it and masked in images that have it.
+Only images that the finding was not found on take part, and every treatment is held against
+controls on the same images.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+import numpy as np
+from scipy.special import expit
+from tqdm import tqdm
+
+from shortcut_finder.data.regions import SURROUNDINGS
+from shortcut_finder.detect.finding import Finding
+from shortcut_finder.stats.experiments import (
+    BEYOND_OWN,
+    FEWEST_PAIRS,
+    Answers,
+    Experiment,
+    Surplus,
+    Verification,
+    controlled,
+    surplus_of,
+)
+from shortcut_finder.sweep.lab import BATCH, Lab, Predict
+from shortcut_finder.sweep.scene import Scene
+from shortcut_finder.verify.cast import FEWEST_DONORS, FEWEST_OF_ARTIFACTS, Cast, cast_for
+from shortcut_finder.verify.trials import (
+    LOOKS,
+    Made,
+    look_trials,
+    made_of,
+    place_trials,
+    surroundings_trials,
+    without_it,
+)
+from shortcut_finder.verify.verdicts import decided
+
+# Images whose own dependence is measured, a finding.
+MEASURED = 40
+
+
+def verify(
+    findings: Sequence[Finding],
+    scene: Scene,
+    predict: Predict,
+    *,
+    batch: int | None = None,
+    seed: int = 0,
+    progress: bool = True,
+) -> list[Finding]:
+    """Findings with what experiments say of each: verdict, reliance, severity and sentence.
+
+    Args:
+        findings: in any order.
+        scene: what the sweep kept, and the pictures behind it.
+        predict: logits, (image, output), of pixels, uint8 (image, row, column, channel).
+        batch: images a forward pass.
+        seed: for who takes part, and for random places.
+        progress: show a bar on stderr.
+    """
+    lab = Lab(scene, predict, batch or BATCH)
+    made: list[Verification] = []
+    bar = tqdm(findings, desc="verify", unit=" findings", disable=not progress)
+    for number, finding in enumerate(bar):
+        rng = np.random.default_rng([seed, 3, number])
+        made.append(_verified(finding, cast_for(finding, lab, rng), lab, rng))
+    rates = controlled([one.experiments for one in made])
+    return [
+        decided(finding, replace(one, experiments=experiments), scene.records)
+        for finding, one, experiments in zip(findings, made, rates, strict=True)
+    ]
+
+
+def _verified(finding: Finding, cast: Cast, lab: Lab, rng: np.random.Generator) -> Verification:
+    """The experiments that can be made of a finding."""
+    diffuse, around = finding.kind == "property", finding.region == SURROUNDINGS
+    if finding.kind == "metadata":
+        return Verification("a column of the metadata can be neither pasted nor masked")
+    if diffuse and finding.region not in LOOKS:
+        return Verification("it does not show in the pixels that the model sees")
+    needed = FEWEST_DONORS if finding.severity == "low" else FEWEST_OF_ARTIFACTS
+    if len(cast.members) < needed:
+        return Verification(
+            f"no power: {len(cast.members)} tested images carry it, {needed} are needed"
+        )
+    notes = [
+        f"no power to {what}: {len(images)} tested images, {FEWEST_PAIRS} are needed"
+        for what, images in (("paste", cast.strangers), ("mask", cast.members))
+        if len(images) < FEWEST_PAIRS
+    ]
+    if diffuse:
+        trials = look_trials(finding, cast, lab)
+    elif around:
+        trials = surroundings_trials(finding, cast, lab)
+    else:
+        trials = place_trials(finding, cast, lab, rng)
+    made: list[Made] = []
+    masked: tuple[np.ndarray, Answers] | None = None
+    natural = finding.severity == "low" and not diffuse
+    stands_out = _rivals_own if around else _stands_out
+    for trial in trials:
+        # What looks natural is masked only where pasting sets it apart from parts of the class.
+        idle = natural and any(not stands_out(one.experiment) for one in made)
+        if len(trial.images) >= FEWEST_PAIRS and not idle:
+            made.append(made_of(trial, cast.output, lab))
+            if trial.name == "mask":
+                masked = trial.images, made[-1].first
+    without: dict[int, float] = {}
+    surplus: Surplus | None = None
+    told = any(stands_out(one.experiment) for one in made)
+    if not diffuse and (told or not natural):
+        without, surplus = _without(finding, cast, lab, masked)
+    lab.forget()
+    return Verification(
+        "; ".join(notes),
+        tuple(one.experiment for one in made),
+        tuple(shot for one in made for shot in one.shots),
+        without,
+        surplus,
+    )
+
+
+def _stands_out(made: Experiment) -> bool:
+    """Whether it beats its controls, and the class's own parts where there are any."""
+    return made.beats_all and (made.own is None or made.beyond_own >= BEYOND_OWN)
+
+
+def _rivals_own(made: Experiment) -> bool:
+    """Whether a background beats its controls, and says much of what the object does."""
+    return made.beats_all and made.beyond_own > 0
+
+
+def _without(
+    finding: Finding, cast: Cast, lab: Lab, masked: tuple[np.ndarray, Answers] | None
+) -> tuple[dict[int, float], Surplus | None]:
+    """What the label would be with the thing filled: of the tested members, then of the surest.
+
+    Args:
+        finding: what is filled.
+        cast: who takes part.
+        lab: the model and the images.
+        masked: images that were filled before, and what the model said of them.
+
+    Returns:
+        Probability of the label by number of the image, and what the tested members' fall says.
+    """
+    carriers = np.flatnonzero(finding.carries & (lab.records.labels == finding.number))
+    carriers = carriers[np.argsort(-finding.score[carriers], kind="stable")]
+    rest = carriers[~np.isin(carriers, cast.members)]
+    images = np.append(cast.members, lab.readable(rest, MEASURED - len(cast.members)))
+    log_odds: dict[int, float] = {}
+    if masked is not None:
+        log_odds = dict(zip(masked[0].tolist(), masked[1].log_odds.tolist(), strict=True))
+    ahead = [int(n) for n in images if int(n) not in log_odds]
+    if ahead:
+        filled = (without_it(finding, n, cast, lab) for n in ahead)
+        log_odds |= dict(
+            zip(ahead, lab.answers(filled, cast.output).log_odds.tolist(), strict=True)
+        )
+    surplus = surplus_of(
+        lab.now(cast.members, cast.output).log_odds,
+        np.array([log_odds[int(n)] for n in cast.members]),
+        lab.now(cast.others, cast.output).log_odds,
+    )
+    return {int(n): float(expit(log_odds[int(n)])) for n in images}, surplus

@@ -1,0 +1,316 @@
+"""Trials: a treatment of some images, and the controls that it is held against.
+
+A thing that stands somewhere is pasted and masked; a look of the whole image is given and taken.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from shortcut_finder.data.regions import SURROUNDINGS, surroundings
+from shortcut_finder.detect.finding import Finding
+from shortcut_finder.stats.experiments import (
+    FLOOR,
+    Answers,
+    Arm,
+    Experiment,
+    Shot,
+    between,
+    masked_arm,
+    pasted_arm,
+)
+from shortcut_finder.sweep.lab import Lab
+from shortcut_finder.verify.cast import Cast
+from shortcut_finder.verify.interventions import (
+    blurred,
+    box_mask,
+    cells_mask,
+    control_region,
+    diffused,
+    paste,
+    shift_anywhere,
+    shift_to,
+    with_border_of,
+    with_colours_of,
+    with_sharpness_of,
+)
+
+# An experiment ends with the first control that the treatment does not beat at this p.
+HOPELESS = 0.05
+# Pictures kept of an experiment.
+SHOTS = 3
+# What a thing is held against beside its controls, to tell it from the class's true parts.
+OWN = "hottest part of the class itself"
+OWN_MIDDLE = "two fifths of what the middle of the same images says"
+# Natural surroundings, such as grass behind flowers, say up to a third of what the middle does.
+MUCH = 0.4
+
+Look = Callable[[np.ndarray, np.ndarray], np.ndarray]
+
+# How an image is given another's look, by family of properties; what is not here does not show in
+# the pixels that the model sees.
+LOOKS: Mapping[str, Look] = {
+    **dict.fromkeys(("colour range", "colour", "brightness"), with_colours_of),
+    **dict.fromkeys(("sharpness", "texture"), with_sharpness_of),
+    **dict.fromkeys(("border", "corner light"), with_border_of),
+}
+
+
+@dataclass(frozen=True, eq=False)
+class Trial:
+    """A treatment of some images, and what it is held against.
+
+    Attributes:
+        name: of the experiment.
+        place: where the treatment is made.
+        images: numbers of the treated images.
+        arm: how an arm is made of the answers to treatment and control.
+        compared: for each control its name and the pixels of treated and control images; made one
+            after the other, since an experiment may end early. `OWN` or `OWN_MIDDLE` may come last.
+    """
+
+    name: str
+    place: str
+    images: np.ndarray
+    arm: Callable[[str, Answers, Answers, Answers], Arm]
+    compared: Iterator[tuple[str, list[np.ndarray], list[np.ndarray]]]
+
+
+@dataclass(frozen=True, eq=False)
+class Made:
+    """A trial that was made.
+
+    Attributes:
+        experiment: what it showed.
+        shots: pictures of it.
+        first: what the model says of the treated images, treated as for the first control.
+    """
+
+    experiment: Experiment
+    shots: tuple[Shot, ...]
+    first: Answers
+
+
+def made_of(trial: Trial, output: int, lab: Lab) -> Made:
+    """Make an experiment, up to the first control that the treatment does not beat."""
+    before = lab.now(trial.images, output)
+    arms: list[Arm] = []
+    seen: list[tuple[list[np.ndarray], Answers, list[np.ndarray], Answers]] = []
+    for name, treated, control in trial.compared:
+        # Pastes are compared with one control after another: the model need not look again.
+        again = bool(seen) and seen[-1][0] is treated
+        answer = seen[-1][1] if again else lab.answers(treated, output)
+        against = lab.answers(control, output)
+        if name == OWN_MIDDLE:
+            against = between(seen[0][3], against, MUCH)
+        seen.append((treated, answer, control, against))
+        arms.append(trial.arm(name, answer, against, before))
+        if arms[-1].p > HOPELESS or arms[-1].high < FLOOR:
+            break
+    own = arms.pop() if arms[-1].name in (OWN, OWN_MIDDLE) else None
+    weakest = int(np.argmin([arm.effect for arm in arms]))
+    treated, answer, control, against = seen[weakest]
+    experiment = Experiment(
+        name=trial.name,
+        place=trial.place,
+        pairs=len(trial.images),
+        before=float(before.probability.mean()),
+        after=float(answer.probability.mean()),
+        flips=float((answer.chosen != before.chosen).mean()),
+        arms=tuple(arms),
+        own=own,
+    )
+    title = f"{trial.name} {trial.place}".strip()
+    shots = [
+        Shot(title, int(image), arm, float(found.probability[number]), pixels)
+        for number, image in enumerate(trial.images[:SHOTS])
+        for arm, found, pixels in (
+            ("before", before, lab.pixels(int(image))),
+            ("after", answer, treated[number]),
+            (arms[weakest].name, against, control[number]),
+        )
+    ]
+    return Made(experiment, tuple(shots), seen[0][1])
+
+
+# Things that stand somewhere: paste and mask
+
+
+def place_trials(finding: Finding, cast: Cast, lab: Lab, rng: np.random.Generator) -> list[Trial]:
+    """Paste and mask, for a thing that stands somewhere."""
+    masks = {int(image): mask_of(finding, int(image), lab) for image in cast.members}
+    fixed = finding.covers is not None or bool(finding.cells)
+    return [_paste(cast, masks, fixed, lab, rng), _masking(cast, masks, lab)]
+
+
+def mask_of(finding: Finding, image: int, lab: Lab) -> np.ndarray:
+    """The pixels of the model's input that the thing covers in an image."""
+    size = lab.scene.preprocessing
+    if finding.region == SURROUNDINGS:
+        return surroundings(size.height, size.width)
+    cells = finding.cells.get(image, None if finding.exact else finding.covers)
+    if cells is not None:
+        return cells_mask(cells, size.height, size.width)
+    return box_mask(finding.boxes(image), size.height, size.width)
+
+
+def without_it(finding: Finding, image: int, cast: Cast, lab: Lab) -> np.ndarray:
+    """An image with the thing filled.
+
+    To fill a background from the edge of the middle would draw it again, so it is a stranger's.
+    """
+    pixels, mask = lab.pixels(image), mask_of(finding, image, lab)
+    if finding.region == SURROUNDINGS:
+        return paste(pixels, lab.pixels(int(cast.strangers[image % len(cast.strangers)])), mask)
+    return diffused(pixels, mask)
+
+
+def _paste(
+    cast: Cast,
+    masks: Mapping[int, np.ndarray],
+    fixed: bool,
+    lab: Lab,
+    rng: np.random.Generator,
+) -> Trial:
+    """Members' regions on strangers: at their place, or anywhere for a thing at any place."""
+    count = len(cast.strangers)
+    donors, plain = np.resize(cast.members, count), np.resize(cast.plain, count)
+    regions = [masks[int(donor)] for donor in donors]
+    shifts = [(0, 0) if fixed else shift_anywhere(region, rng) for region in regions]
+
+    def pasted(sources: Sequence[np.ndarray]) -> list[np.ndarray]:
+        return [
+            paste(lab.pixels(int(image)), source, region, shift)
+            for image, source, region, shift in zip(
+                cast.strangers, sources, regions, shifts, strict=True
+            )
+        ]
+
+    def hottest(images: np.ndarray) -> list[np.ndarray]:
+        there = [shift_to(r, *lab.hottest(int(n))) for n, r in zip(images, regions, strict=True)]
+        return [
+            np.roll(lab.pixels(int(n)), shift, axis=(0, 1))
+            for n, shift in zip(images, there, strict=True)
+        ]
+
+    def compared() -> Iterator[tuple[str, list[np.ndarray], list[np.ndarray]]]:
+        treated = pasted([lab.pixels(int(donor)) for donor in donors])
+        yield "same place of a non-member", treated, pasted([lab.pixels(int(n)) for n in plain])
+        yield "hot patch of another class", treated, pasted(hottest(cast.hot))
+        grey = np.array(lab.scene.preprocessing.mean) * 255
+        flat = np.broadcast_to(np.rint(grey).astype(np.uint8), treated[0].shape)
+        yield "flat colour", treated, pasted([flat] * count)
+        if cast.contrasted:
+            yield OWN, treated, pasted(hottest(plain))
+
+    place = "same place" if fixed else "random places"
+    return Trial("paste", place, cast.strangers, pasted_arm, compared())
+
+
+def _masking(cast: Cast, masks: Mapping[int, np.ndarray], lab: Lab) -> Trial:
+    """The thing filled in members, against a region like it in the same image."""
+    controls = {image: control_region(lab.pixels(image), region) for image, region in masks.items()}
+    images = np.array([n for n, control in controls.items() if control is not None], np.int64)
+    swapped = dict(zip(images.tolist(), np.resize(cast.plain, len(images)).tolist(), strict=True))
+    # Diffusion comes first: what images are without the thing is asked again.
+    fills: dict[str, Callable[[int, np.ndarray], np.ndarray]] = {
+        "diffusion": lambda n, region: diffused(lab.pixels(n), region),
+        "blur": lambda n, region: blurred(lab.pixels(n), region),
+        "same place of a non-member": lambda n, region: paste(
+            lab.pixels(n), lab.pixels(swapped[n]), region
+        ),
+    }
+
+    def compared() -> Iterator[tuple[str, list[np.ndarray], list[np.ndarray]]]:
+        for name, fill in fills.items():
+            treated = [fill(int(n), masks[int(n)]) for n in images]
+            control = [
+                fill(int(n), region) for n in images if (region := controls[int(n)]) is not None
+            ]
+            yield name, treated, control
+
+    return Trial("mask", "same place", images, masked_arm, compared())
+
+
+# Backgrounds: exchange what surrounds the middle of the frame
+
+
+def surroundings_trials(finding: Finding, cast: Cast, lab: Lab) -> list[Trial]:
+    """Surroundings of members on strangers, and those of strangers on members.
+
+    The first is held against a part of what the middle of the same members says beyond the first
+    control, too.
+    A background says as much from every side; of an object that sticks out of the middle, or stands
+    in a corner, one half of the surroundings holds nothing.
+    """
+    around = mask_of(finding, int(cast.members[0]), lab)
+    count = len(cast.strangers)
+    donors = np.resize(cast.members, count)
+
+    def given(images: np.ndarray, sources: np.ndarray, region: np.ndarray) -> list[np.ndarray]:
+        return [
+            paste(lab.pixels(int(image)), lab.pixels(int(source)), region)
+            for image, source in zip(images, sources, strict=True)
+        ]
+
+    def pasted(sources: np.ndarray, region: np.ndarray) -> list[np.ndarray]:
+        return given(cast.strangers, sources, region)
+
+    def exchanged() -> Iterator[tuple[str, list[np.ndarray], list[np.ndarray]]]:
+        others = np.resize(cast.strangers, len(cast.members))
+        treated = given(cast.members, others, around)
+        kept = given(cast.members, np.roll(cast.members, 1), around)
+        yield "surroundings of another member", treated, kept
+
+    def compared() -> Iterator[tuple[str, list[np.ndarray], list[np.ndarray]]]:
+        treated = pasted(donors, around)
+        yield "surroundings of another class", treated, pasted(cast.hot, around)
+        for side, half in _halves(around).items():
+            name = f"the same, {side} half alone"
+            yield name, pasted(donors, half), pasted(cast.hot, half)
+        yield OWN_MIDDLE, treated, pasted(donors, ~around)
+
+    return [
+        Trial("paste", "same place", cast.strangers, pasted_arm, compared()),
+        Trial("neutralise", "", cast.members, masked_arm, exchanged()),
+    ]
+
+
+def _halves(mask: np.ndarray) -> dict[str, np.ndarray]:
+    """The parts of a region in each half of the frame, by name of the half."""
+    height, width = mask.shape
+    parts = {side: np.zeros_like(mask) for side in ("top", "bottom", "left", "right")}
+    parts["top"][: height // 2] = parts["left"][:, : width // 2] = True
+    parts["bottom"][height // 2 :] = parts["right"][:, width // 2 :] = True
+    return {side: part & mask for side, part in parts.items()}
+
+
+# Diffuse things: neutralise, and impose on others
+
+
+def look_trials(finding: Finding, cast: Cast, lab: Lab) -> list[Trial]:
+    """The property taken from members and given to strangers, against swaps that keep it."""
+    look = LOOKS[finding.region]
+
+    def given(images: np.ndarray, donors: np.ndarray) -> list[np.ndarray]:
+        return [
+            look(lab.pixels(int(image)), lab.pixels(int(donor)))
+            for image, donor in zip(images, np.resize(donors, len(images)), strict=True)
+        ]
+
+    def neutralised() -> Iterator[tuple[str, list[np.ndarray], list[np.ndarray]]]:
+        treated = given(cast.members, cast.plain)
+        yield "look of another member", treated, given(cast.members, np.roll(cast.members, 1))
+
+    def imposed() -> Iterator[tuple[str, list[np.ndarray], list[np.ndarray]]]:
+        treated = given(cast.strangers, cast.members)
+        yield "look of a non-member", treated, given(cast.strangers, cast.plain)
+        yield "look of another class", treated, given(cast.strangers, cast.hot)
+
+    return [
+        Trial("paste", "", cast.strangers, pasted_arm, imposed()),
+        Trial("neutralise", "", cast.members, masked_arm, neutralised()),
+    ]

@@ -1,0 +1,202 @@
+"""Run: saving and loading is identity, files are whole, and a broken folder is one clear line."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+from handmade import CLASSES, handmade_run
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from shortcut_finder.errors import RunError
+from shortcut_finder.run.folder import Run, load_run, save_run, to_json, write_whole
+
+TABLES = ("images", "regions", "findings", "offenders", "confusions", "unreadable")
+FILES = {
+    "run.json", "images.parquet", "regions.csv", "findings.csv", "findings.json", "offenders.csv",
+    "confusions.csv", "unreadable.csv",
+}  # fmt: skip
+COLUMNS = {
+    "regions.csv": "label,region,images,share,elsewhere,lift,effect,p,q",
+    "findings.csv": "finding,label,kind,region,images,share,elsewhere,reliance,reliance_low,"
+    "reliance_high,q,suspicion,verdict,severity,sentence",
+    "offenders.csv": "rank,image,label,predicted,confidence,score,finding,kind,region,"
+    "x0,y0,x1,y1,reason",
+    "confusions.csv": "label,rival,images,overlap,region",
+    "unreadable.csv": "image,error",
+}
+
+
+@pytest.fixture(scope="module")
+def template(tmp_path_factory: pytest.TempPathFactory) -> Run:
+    unreadable = {'b/<x> "y".png': "not an image, or cut off"}
+    return handmade_run(tmp_path_factory.mktemp("made") / "run", unreadable=unreadable)
+
+
+@pytest.fixture
+def run(tmp_path: Path, template: Run) -> Run:
+    shutil.copytree(template.folder, tmp_path / "run")
+    return replace(template, folder=tmp_path / "run")
+
+
+def test_columns_are_the_contracts(run: Run) -> None:
+    for name, columns in COLUMNS.items():
+        assert (run.folder / name).read_text(encoding="utf-8").splitlines()[0] == columns
+
+
+def test_saving_and_loading_is_identity(run: Run) -> None:
+    again = load_run(run.folder)
+    for name in TABLES:
+        one, two = getattr(run, name), getattr(again, name)
+        pd.testing.assert_frame_equal(one, two, check_dtype=False, rtol=1e-5)
+    assert again.card == json.loads(to_json(run.card))
+    assert list(again.details) == json.loads(to_json(list(run.details)))
+    assert set(again.images["label"]) == set(CLASSES)
+
+
+def test_saving_what_was_loaded_gives_the_same_bytes(run: Run, tmp_path: Path) -> None:
+    save_run(replace(load_run(run.folder), folder=tmp_path / "again"))
+    for name in FILES:
+        assert (tmp_path / "again" / name).read_bytes() == (run.folder / name).read_bytes()
+
+
+def test_run_json_is_written_last_and_gone_while_writing(
+    run: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    written: list[str] = []
+
+    def note(path: Path, content: bytes) -> None:
+        assert not (run.folder / "run.json").exists()
+        written.append(path.name)
+        write_whole(path, content)
+
+    monkeypatch.setattr("shortcut_finder.run.folder.write_whole", note)
+    save_run(run)
+    assert written[-1] == "run.json"
+    assert set(written) == FILES
+
+
+def test_a_save_that_fails_leaves_no_finished_run(
+    run: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(path: Path, content: bytes) -> None:
+        if path.name == "offenders.csv":
+            raise OSError("no space left on device")
+        write_whole(path, content)
+
+    monkeypatch.setattr("shortcut_finder.run.folder.write_whole", full)
+    with pytest.raises(OSError, match="no space"):
+        save_run(run)
+    with pytest.raises(RunError, match="no finished run here; run `shortcut-finder scan` first"):
+        load_run(run.folder)
+
+
+# Names are whatever a file system, a manifest or a model brings.
+NAMES = st.text(st.characters(exclude_categories=("Cs",), exclude_characters="\0"), max_size=12)
+
+
+@settings(
+    deadline=None, max_examples=30, suppress_health_check=[HealthCheck.function_scoped_fixture]
+)
+@given(names=st.lists(NAMES, min_size=1, max_size=4))
+def test_any_name_comes_back_as_it_was(run: Run, names: list[str]) -> None:
+    words = ["NA", "null", "nan", "1e5", "007", "True", "", " a ", "#", "-"]
+    names = [*names, *words, "a\rb", "a\r\nb", 'q"uo"te', "comma, too", "line\nbreak"]
+    unreadable = pd.DataFrame({"image": names, "error": names[::-1]})
+    save_run(replace(run, unreadable=unreadable))
+    again = load_run(run.folder).unreadable
+    assert again["image"].tolist() == names
+    assert again["error"].tolist() == names[::-1]
+
+
+def test_odd_line_ends_leave_numbers_numbers(run: Run) -> None:
+    findings = run.findings.assign(label="a\rb", reliance=np.nan)
+    save_run(replace(run, findings=findings))
+    again = load_run(run.folder).findings
+    pd.testing.assert_frame_equal(again, findings, check_dtype=False, rtol=1e-5)
+
+
+def test_a_folder_whose_name_is_no_utf8_comes_back(run: Run) -> None:
+    card = {**run.card, "dataset": {**run.card["dataset"], "root": "/data/caf\udce9"}}
+    save_run(replace(run, card=card))
+    assert load_run(run.folder).card["dataset"]["root"] == "/data/caf\udce9"
+
+
+def test_empty_tables_come_back_empty(run: Run) -> None:
+    empty = {name: getattr(run, name).iloc[:0] for name in TABLES if name != "images"}
+    save_run(replace(run, **empty, details=[]))
+    again = load_run(run.folder)
+    for name in empty:
+        assert len(getattr(again, name)) == 0
+        assert list(getattr(again, name).columns) == list(getattr(run, name).columns)
+
+
+def test_reliance_that_was_not_measured_is_empty_not_a_word(run: Run) -> None:
+    findings = run.findings.assign(reliance=np.nan, reliance_low=np.nan, reliance_high=np.nan)
+    save_run(replace(run, findings=findings))
+    assert ",,,," in (run.folder / "findings.csv").read_text(encoding="utf-8")
+    assert load_run(run.folder).findings["reliance"].isna().all()
+
+
+@pytest.mark.parametrize("name", sorted(FILES))
+@pytest.mark.parametrize("content", [None, b"", b'{"a": ', b"\xff\xfe\x00", b"a,b\n1,2\n", b"[]"])
+def test_a_missing_or_damaged_file_is_one_clear_line(
+    run: Run, name: str, content: bytes | None
+) -> None:
+    path = run.folder / name
+    path.unlink()
+    if content is not None:
+        path.write_bytes(content)
+    with pytest.raises(
+        RunError, match=r"run.*(scan again|`shortcut-finder scan` first)$"
+    ) as caught:
+        load_run(run.folder)
+    assert "\n" not in str(caught.value)
+
+
+def test_another_version_and_no_folder_are_one_clear_line(run: Run, tmp_path: Path) -> None:
+    with pytest.raises(RunError, match="nowhere: no finished run here"):
+        load_run(tmp_path / "nowhere")
+    (run.folder / "run.json").write_text(json.dumps({**run.card, "schema_version": 99}))
+    with pytest.raises(RunError, match="written by another version of shortcut-finder; scan again"):
+        load_run(run.folder)
+
+
+def test_preprocessing_maps_and_thumbnails_come_with_the_run(run: Run) -> None:
+    again = load_run(run.folder)
+    assert again.preprocessing == run.preprocessing
+    assert set(again.label_maps) == set(run.images["image"])
+    assert all(picture.mode == "RGB" for picture in again.thumbnails.values())
+    assert again.thumbnails
+
+
+def test_json_is_stable_and_plain() -> None:
+    value = {"b": np.float32(0.1), "a": [np.int64(3), np.nan, np.inf], "c": {2: np.bool_(True)}}
+    assert json.loads(to_json(value)) == {"a": [3, None, None], "b": 0.1, "c": {"2": True}}
+    assert to_json(value) == to_json(dict(reversed(value.items())))
+    assert json.loads(to_json(1 / 3)) == 0.333333
+    assert to_json(np.eye(2)) == to_json([[1.0, 0.0], [0.0, 1.0]])
+    assert "日本".encode() in to_json({"name": "日本"})
+
+
+def test_a_file_is_there_whole_or_not_at_all(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "file"
+    write_whole(path, b"old")
+
+    def half(self: Path, content: bytes) -> int:
+        with self.open("wb") as file:
+            file.write(content[:2])
+        raise OSError("pulled the plug")
+
+    monkeypatch.setattr(Path, "write_bytes", half)
+    with pytest.raises(OSError, match="plug"):
+        write_whole(path, b"new content")
+    assert path.read_bytes() == b"old"
