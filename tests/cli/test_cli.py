@@ -19,6 +19,7 @@ from typer.testing import CliRunner, Result
 
 from shortcut_finder.cleaning.plan import CleaningPlan
 from shortcut_finder.cli import app as cli
+from shortcut_finder.cli.output import TABLE_COLUMNS
 from shortcut_finder.comparison.changes import Comparison
 from shortcut_finder.errors import DatasetError, ModelError, RunError
 from shortcut_finder.run.folder import Run
@@ -136,7 +137,7 @@ def test_every_setting_has_an_option() -> None:
 def test_scan_prints_the_findings_and_where_the_page_is(scanning: FakeModule, run: Run) -> None:
     result = command(*REQUIRED)
     lines = result.stdout.splitlines()
-    assert lines[0].split() == list(cli.TABLE_COLUMNS)
+    assert lines[0].split() == list(TABLE_COLUMNS)
     assert [line.split()[0] for line in lines[1:4]] == list(run.findings["finding"])
     assert lines[-1] == str(run.folder / "report.html")
     assert "1 unreadable (unreadable.csv)" in lines[-2]

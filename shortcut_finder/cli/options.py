@@ -1,0 +1,87 @@
+"""Options: what several commands take."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from shortcut_finder.settings import METHODS, PRECISIONS, RESIZES
+
+
+def _choice(values: Sequence[str]) -> Callable[[str | None], str | None]:
+    def check(value: str | None) -> str | None:
+        if value is not None and value not in values:
+            raise typer.BadParameter(f"{value!r} is not one of {', '.join(values)}")
+        return value
+
+    return check
+
+
+def one_of(name: str, values: Sequence[str], words: str) -> Any:
+    """An option that takes one of these values."""
+    return typer.Option(name, metavar="|".join(values), callback=_choice(values), help=words)
+
+
+Data = Annotated[
+    str,
+    typer.Argument(
+        metavar="DATA",
+        help="Folder of class folders, CSV or Parquet manifest (image,label), or FILE.py:FUNCTION.",
+        show_default=False,
+    ),
+]
+Model = Annotated[
+    str,
+    typer.Option(
+        "--model",
+        help="torchvision name, timm:NAME, hf:NAME, FILE.pt2, or FILE.py:FUNCTION.",
+        show_default=False,
+    ),
+]
+Weights = Annotated[
+    Path | None, typer.Option("--weights", metavar="FILE", help="State dict of the model.")
+]
+Classes = Annotated[
+    Path | None,
+    typer.Option(
+        "--classes", metavar="FILE", help="Class names of the model's outputs, one a line."
+    ),
+]
+InputSize = Annotated[
+    int | None,
+    typer.Option("--input-size", metavar="N", help="Side of the square the model sees, in pixels."),
+]
+Resize = Annotated[str | None, one_of("--resize", RESIZES, "How an image becomes that square.")]
+Mean = Annotated[
+    str | None,
+    typer.Option("--mean", metavar="R,G,B", help="Mean of the model's input, of pixels in [0, 1]."),
+]
+Std = Annotated[
+    str | None,
+    typer.Option("--std", metavar="R,G,B", help="Standard deviation of the model's input."),
+]
+Method = Annotated[str, one_of("--method", METHODS, "Class activation map method.")]
+Layer = Annotated[
+    str | None,
+    typer.Option("--layer", metavar="PATH", help="Module to draw the maps on, as layer4.1.conv2."),
+]
+Device = Annotated[str, typer.Option("--device", help="auto, cpu, cuda, or any torch device.")]
+Precision = Annotated[
+    str, one_of("--precision", PRECISIONS, "Numbers the model runs in; auto: by the device.")
+]
+
+
+def three_numbers(name: str, text: str | None) -> tuple[float, float, float] | None:
+    """The numbers of ``R,G,B``; none where the option was left out."""
+    if text is None:
+        return None
+    try:
+        red, green, blue = (float(part) for part in text.split(","))
+    except ValueError as error:
+        raise typer.BadParameter(
+            f"{text!r} is not three numbers such as 0.5,0.5,0.5", param_hint=name
+        ) from error
+    return red, green, blue
