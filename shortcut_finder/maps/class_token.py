@@ -14,7 +14,7 @@ from typing import Any
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from shortcut_finder.maps.layers import Layer
+from shortcut_finder.maps.probe import Layer
 
 
 @dataclass(frozen=True, eq=False)

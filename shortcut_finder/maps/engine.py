@@ -17,7 +17,6 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
 from types import TracebackType
 from typing import Any
 
@@ -28,8 +27,12 @@ from torch.nn import functional as F
 from shortcut_finder.errors import ModelError
 from shortcut_finder.maps import layers
 from shortcut_finder.maps.class_token import LastBlock, last_block
-from shortcut_finder.maps.layers import Layer
 from shortcut_finder.maps.memory import kept_memory
+from shortcut_finder.maps.methods import GRADIENT_FREE, METHODS, draw, eigencam
+from shortcut_finder.maps.plan import MapBatch, MapPlan
+from shortcut_finder.maps.probe import Layer, Output, Probe, probe, run_module
+from shortcut_finder.maps.taps import LinearHead, Pass, Tap, averaged
+from shortcut_finder.maps.transfer import to_cpu
 from shortcut_finder.model.classifier import Classifier
 from shortcut_finder.settings import Settings
 
@@ -49,249 +52,8 @@ UNMAPPED = {
     "VOLO": "reads its classes from several token streams at once, and one map shows one",
     "Perceiver": "has tokens that are no places of the image",
 }
-# Methods that draw maps without a gradient, with what a reader should know.
-GRADIENT_FREE = {
-    "eigencam": "eigencam looks at activations alone: one map for every class",
-    "ablationcam": "ablationcam runs the network once a channel: for single images, not for scans",
-}
 # Channels left out in one pass of ablationcam.
 ABLATED = 64
-# Cells finer than this are averaged: they are compared by the thousand.
-MOST_CELLS = 20
-
-
-@dataclass(frozen=True)
-class MapPlan:
-    """How the maps of a scan are made.
-
-    Attributes:
-        method: the formula, ``auto`` resolved.
-        tier: ``linear``, ``pooled``, ``class token`` or ``generic``.
-        layer: dotted path of the module whose output the maps are drawn on.
-        grid: rows and columns of a map.
-        precision: ``fp32`` or ``bf16``.
-        cell_layer: dotted path of the module that gives the cells.
-        cell_grid: rows and columns of cells.
-        cell_channels: length of a cell's vector.
-        notes: what a reader should know, a sentence each.
-    """
-
-    method: str
-    tier: str
-    layer: str
-    grid: tuple[int, int]
-    precision: str
-    cell_layer: str
-    cell_grid: tuple[int, int]
-    cell_channels: int
-    notes: tuple[str, ...]
-
-
-@dataclass(frozen=True, eq=False)
-class MapBatch:
-    """What one forward pass tells about a batch; all on the CPU.
-
-    Attributes:
-        logits: (image, class) float32.
-        shown: outputs whose maps are given: label, top 1, top 2, top 3; (image, 4) int64. With
-            fewer than three classes the last is repeated.
-        maps: (image, 4, row, column) float32, raw and signed, in logit units.
-        features: the map layer's channels averaged over the image, (image, channel) float32.
-        cells: mid-level features, (image, channel, row, column) float32, or what was made of them.
-    """
-
-    logits: Tensor
-    shown: Tensor
-    maps: Tensor
-    features: Tensor
-    cells: Tensor
-
-
-@dataclass(frozen=True)
-class Method:
-    """How a method turns the gradient of a logit into weights of the activations.
-
-    Attributes:
-        weights: from the gradient, (image, class, channel, row, column), and the activations,
-            (image, 1, channel, row, column), element by element. A gradient that is the same at
-            every place has one row and column.
-        averaged: whether a channel has one weight, the mean over places, or one at each place.
-    """
-
-    weights: Callable[[Tensor, Tensor], Tensor]
-    averaged: bool
-
-
-def _plus_plus(gradient: Tensor, activations: Tensor) -> Tensor:
-    """Grad-CAM++: alpha relu(g) with alpha = g^2 / (2 g^2 + S g^3), which is 1 / (2 + S g).
-
-    In the paper the activations follow a ReLU. Where some are negative only the positive ones are
-    summed, or the denominator could cross zero.
-    """
-    total = activations.relu().sum((3, 4), keepdim=True)
-    return gradient.relu() / (2 + total * gradient.relu())
-
-
-def _by_activation(gradient: Tensor, activations: Tensor) -> Tensor:
-    """XGrad-CAM: the mean over places is the mean of the gradient weighted by the activations."""
-    if gradient.shape[3:] == (1, 1):
-        return gradient
-    total = activations.sum((3, 4), keepdim=True)
-    places = activations.shape[3] * activations.shape[4]
-    # A channel that adds up to nothing is silent, wherever it is not negative.
-    return places * gradient * activations / torch.where(total == 0, 1, total)
-
-
-METHODS: dict[str, Method] = {
-    # Zhou et al. 2016, the same as Grad-CAM where the head is linear, and defined only there.
-    "cam": Method(lambda gradient, _: gradient, averaged=True),
-    # Selvaraju et al. 2017.
-    "gradcam": Method(lambda gradient, _: gradient, averaged=True),
-    # Chattopadhay et al. 2018.
-    "gradcam++": Method(_plus_plus, averaged=True),
-    # Fu et al. 2020.
-    "xgradcam": Method(_by_activation, averaged=True),
-    # Jiang et al. 2021.
-    "layercam": Method(lambda gradient, _: gradient.relu(), averaged=False),
-    # Draelos and Carin 2020.
-    "hirescam": Method(lambda gradient, _: gradient, averaged=False),
-}
-
-
-def draw(method: Method, activations: Tensor, gradient: Tensor) -> Tensor:
-    """Maps from activations and the gradients of some logits.
-
-    Sums over places are means times the number of places, so that they come out in logit units.
-
-    Args:
-        method: the formula.
-        activations: (image, channel, row, column).
-        gradient: (image, class, channel, row, column), or one row and column where it is the same
-            at every place.
-
-    Returns:
-        (image, class, row, column).
-    """
-    places = activations.shape[2] * activations.shape[3]
-    weights = method.weights(gradient, activations[:, None])
-    if method.averaged or weights.shape[3:] == (1, 1):
-        return places * torch.einsum("bkc,bchw->bkhw", weights.mean((3, 4)), activations)
-    return places * (weights * activations[:, None]).sum(2)
-
-
-def _eigencam(activations: Tensor) -> Tensor:
-    """Muhammad and Yeasin 2020: the first principal component, the same for every class.
-
-    Args:
-        activations: (image, channel, row, column).
-
-    Returns:
-        (image, row, column), with the sign that makes its sum positive.
-    """
-    flat = activations.flatten(2)
-    if flat.shape[1] < flat.shape[2]:
-        vectors = torch.linalg.eigh(flat @ flat.transpose(1, 2)).eigenvectors[:, :, -1]
-        component = torch.einsum("bc,bcn->bn", vectors, flat)
-    else:
-        values, vectors = torch.linalg.eigh(flat.transpose(1, 2) @ flat)
-        component = vectors[:, :, -1] * values[:, -1:].clamp(min=0).sqrt()
-    total = component.sum(1, keepdim=True)
-    component = torch.where(total < 0, -component, component)
-    return component.reshape(len(activations), *activations.shape[2:])
-
-
-class _Tap:
-    """A forward hook on one layer.
-
-    It keeps the output, makes it the start of the head's graph, or passes on copies of it that each
-    lack one channel.
-    """
-
-    def __init__(self, module: nn.Module, layer: Layer, *, cuts: bool) -> None:
-        self.layer = layer
-        self.cut = False
-        self.fills = False
-        self.without: Tensor | None = None
-        self._calls = 0
-        self._output: Tensor | None = None
-        self._cuts = cuts
-        self._handle = module.get_submodule(layer.name).register_forward_hook(self._see)
-
-    def _see(self, module: nn.Module, args: tuple[Any, ...], output: Any) -> Any:
-        call, self._calls = self._calls, self._calls + 1
-        tensor = layers.tensor_of(output)
-        if call != self.layer.call or tensor is None:
-            return None
-        if self.without is not None:
-            return _replaced(output, self._lacking(tensor, self.without))
-        if not self.cut:
-            self._output = tensor
-            return None
-        # The clone may be changed in place by what follows (DenseNet's ReLU does); a leaf may not.
-        start = torch.ones_like(tensor) if self.fills else tensor.detach()
-        self._output = start.requires_grad_().clone()
-        return _replaced(output, self._output)
-
-    def _lacking(self, tensor: Tensor, channels: Tensor) -> Tensor:
-        copies = tensor.expand(len(channels), *tensor.shape[1:]).clone()
-        self.layer.layout.arranged(copies)[torch.arange(len(channels)), channels] = 0
-        return copies
-
-    def start(self, *, graph: bool) -> None:
-        """Forget the last pass and get ready for one with or without a graph of the head."""
-        self.cut = graph and self._cuts
-        self._calls, self._output = 0, None
-
-    def take(self) -> Tensor:
-        """The output of the pass that just ended, as later layers left it."""
-        output, self._output = self._output, None
-        if output is None:
-            raise ModelError(
-                f"layer {self.layer.name} did not run for every batch; choose another with --layer"
-            )
-        return output
-
-    def remove(self) -> None:
-        self._handle.remove()
-
-
-@dataclass(frozen=True, eq=False)
-class _Pass:
-    """One forward pass.
-
-    Attributes:
-        pixels: uint8, (image, row, column, channel).
-        logits: (image, class) float32, with the head's graph where there is one.
-        output: of the map layer, as it came.
-        activations: the same as (image, channel, row, column) float32, without a graph.
-        cells: of the cell layer, as they came.
-    """
-
-    pixels: Tensor
-    logits: Tensor
-    output: Tensor
-    activations: Tensor
-    cells: Tensor
-
-
-@dataclass(frozen=True, eq=False)
-class _LinearHead:
-    """A head that is logits = rows @ pooled features + bias.
-
-    Attributes:
-        rows: (class, channel).
-        bias: (class,).
-    """
-
-    rows: Tensor
-    bias: Tensor
-
-    def misfit(self, features: Tensor, logits: Tensor, shown: Tensor) -> Tensor:
-        """How far logits are from what the head says, relative to what it adds up; (image,)."""
-        terms = self.rows[shown] * features[:, None]
-        gap = terms.sum(2) + self.bias[shown] - logits.gather(1, shown)
-        scale = terms.abs().sum(2) + self.bias[shown].abs()
-        return (gap.abs() / scale.clamp(min=torch.finfo(scale.dtype).tiny)).amax(1)
 
 
 class MapEngine:
@@ -306,9 +68,9 @@ class MapEngine:
         self._module = classifier.module
         self._restore = contextlib.ExitStack()
         self._plan: MapPlan | None = None
-        self._target: _Tap | None = None
-        self._cells: _Tap | None = None
-        self._head: _LinearHead | None = None
+        self._target: Tap | None = None
+        self._cells: Tap | None = None
+        self._head: LinearHead | None = None
         self._last: LastBlock | None = None
         self._shares_body = False
         self._together = False
@@ -357,8 +119,8 @@ class MapEngine:
         first = pixels[:CHECKED]
         probed, target, cells = self._find_layers(first)
         assert target.layout is not None
-        self._target = _Tap(self._module, target.layer, cuts=True)
-        self._cells = _Tap(self._module, cells.layer, cuts=False)
+        self._target = Tap(self._module, target.layer, cuts=True)
+        self._cells = Tap(self._module, cells.layer, cuts=False)
         with torch.no_grad():
             shape = self._cell_features(self._forward(first[:1], graph=False)).shape
         self._plan = MapPlan(
@@ -425,7 +187,7 @@ class MapEngine:
         results = [logits, shown, maps, features, cells if stored is None else stored(cells)]
         if self._head is not None:
             results.append(self._head.misfit(features, logits, shown))
-        results = _to_cpu(results)
+        results = to_cpu(results)
         if self._head is not None and bool((results.pop() > self._tolerance).any()):
             self._leave_linear("a later batch showed that the head is not linear")
             return self._run(pixels, labels, stored)
@@ -454,7 +216,7 @@ class MapEngine:
         """
         with torch.no_grad(), self._autocast():
             self._start_taps(graph=False)
-            logits = layers.run_module(self._module, self.classifier.normalise(pixels))
+            logits = run_module(self._module, self.classifier.normalise(pixels))
             self._start_taps(graph=False)
         return logits.float().cpu()
 
@@ -481,24 +243,24 @@ class MapEngine:
             if tap is not None:
                 tap.start(graph=graph)
 
-    def _forward(self, pixels: Tensor, *, graph: bool) -> _Pass:
+    def _forward(self, pixels: Tensor, *, graph: bool) -> Pass:
         assert self._target is not None
         assert self._cells is not None
         self._start_taps(graph=graph)
         with self._autocast():
-            logits = layers.run_module(self._module, self.classifier.normalise(pixels))
+            logits = run_module(self._module, self.classifier.normalise(pixels))
         output, cells = self._target.take(), self._cells.take()
         activations = self._target.layer.layout.features(output.detach()).float()
-        return _Pass(pixels, logits.float(), output, activations, cells)
+        return Pass(pixels, logits.float(), output, activations, cells)
 
-    def _cell_features(self, done: _Pass) -> Tensor:
+    def _cell_features(self, done: Pass) -> Tensor:
         assert self._cells is not None
         return averaged(self._cells.layer.layout.features(done.cells.detach())).float()
 
-    def _draw(self, done: _Pass, shown: Tensor) -> Tensor:
+    def _draw(self, done: Pass, shown: Tensor) -> Tensor:
         """Maps of the classes shown, (image, shown, row, column)."""
         if self.plan.method == "eigencam":
-            return _eigencam(done.activations)[:, None].expand(-1, shown.shape[1], -1, -1)
+            return eigencam(done.activations)[:, None].expand(-1, shown.shape[1], -1, -1)
         if self.plan.method == "ablationcam":
             rows = zip(done.pixels, done.logits, done.activations, shown, strict=True)
             return torch.stack([self._ablated(*row) for row in rows])
@@ -545,7 +307,7 @@ class MapEngine:
         self._target.without = channels
         try:
             with torch.no_grad(), self._autocast():
-                return layers.run_module(self._module, images, len(channels)).float()
+                return run_module(self._module, images, len(channels)).float()
         finally:
             self._target.without = None
             self._start_taps(graph=False)
@@ -561,7 +323,7 @@ class MapEngine:
         except ModelError:
             self._shares_body = False
 
-    def _gradients(self, done: _Pass, classes: Tensor) -> Iterator[Tensor]:
+    def _gradients(self, done: Pass, classes: Tensor) -> Iterator[Tensor]:
         """For each column of classes the gradient of these logits, one an image.
 
         Args:
@@ -583,7 +345,7 @@ class MapEngine:
             (gradient,) = torch.autograd.grad(chosen, done.output, retain_graph=True)
             yield self._arranged(done, gradient)
 
-    def _arranged(self, done: _Pass, gradient: Tensor) -> Tensor:
+    def _arranged(self, done: Pass, gradient: Tensor) -> Tensor:
         """A gradient of the map layer's output, laid out as `_gradients` gives it."""
         assert self._target is not None
         layout = self._target.layer.layout
@@ -597,9 +359,9 @@ class MapEngine:
 
     # The plan
 
-    def _find_layers(self, pixels: Tensor) -> tuple[layers.Probe, layers.Output, layers.Output]:
+    def _find_layers(self, pixels: Tensor) -> tuple[Probe, Output, Output]:
         images = self.classifier.normalise(_probing_pixels(pixels))
-        found = layers.probe(self._module, images)
+        found = probe(self._module, images)
         kind = type(self._module).__name__
         if self.settings.layer is not None:
             target = layers.named_layer(found, self.settings.layer)
@@ -613,13 +375,13 @@ class MapEngine:
         cells = layers.cell_layer(found, target)
         return found, target, target if layers.is_shuffled(self._module, found, cells) else cells
 
-    def _check_head(self, found: layers.Probe, target: layers.Output) -> None:
+    def _check_head(self, found: Probe, target: Output) -> None:
         """The head's own graph must give the gradient that the whole network's graph gave."""
         assert self._target is not None
         assert target.gradient is not None
         with torch.enable_grad():
             self._start_taps(graph=True)
-            logits = layers.run_module(self._module, found.images)
+            logits = run_module(self._module, found.images)
             mixed = (logits.float() * found.mixture).sum()
             (gradient,) = torch.autograd.grad(mixed, self._target.take())
             self._start_taps(graph=False)
@@ -631,7 +393,7 @@ class MapEngine:
                 "follow, so its maps would be wrong; choose another with --layer"
             )
 
-    def _choose_tier(self, first: Tensor, probed: layers.Probe, target: layers.Output) -> None:
+    def _choose_tier(self, first: Tensor, probed: Probe, target: Output) -> None:
         """Take the cheapest tier that the probe allows and the self-check confirms."""
         if self.plan.method in GRADIENT_FREE:
             self._note(GRADIENT_FREE[self.plan.method])
@@ -667,15 +429,13 @@ class MapEngine:
         if self.plan.method == "gradcam++":
             self._note("gradcam++ maps compare places and images, but are not in logit units")
 
-    def _is_linear(self, done: _Pass, expected: Tensor) -> bool:
+    def _is_linear(self, done: Pass, expected: Tensor) -> bool:
         assert self._head is not None
         shown = _shown(done.logits, None)
         misfit = self._head.misfit(done.activations.mean((2, 3)), done.logits.detach(), shown)
         return bool((misfit <= EXACT).all()) and _close(self._draw_as(done, "linear"), expected)
 
-    def _trim_last_block(
-        self, first: Tensor, target: layers.Output, done: _Pass, expected: Tensor
-    ) -> bool:
+    def _trim_last_block(self, first: Tensor, target: Output, done: Pass, expected: Tensor) -> bool:
         """Whether the last block may run for the class token alone; from then on it does."""
         last = last_block(self._module, target.layer)
         if last is None:
@@ -695,7 +455,7 @@ class MapEngine:
             self._last = None
         return same
 
-    def _try_together(self, done: _Pass, expected: Tensor) -> None:
+    def _try_together(self, done: Pass, expected: Tensor) -> None:
         """Whether the classes of a dense head may share one backward pass.
 
         Its weights are far larger than what they are multiplied with, so that reading them is what
@@ -708,7 +468,7 @@ class MapEngine:
             # Of operations that cannot take several gradients at once.
             self._together = False
 
-    def _draw_as(self, done: _Pass, tier: str, method: str = "gradcam") -> Tensor:
+    def _draw_as(self, done: Pass, tier: str, method: str = "gradcam") -> Tensor:
         """Maps of the top classes from a pass with a graph, by another tier and method."""
         plan = self.plan
         self._plan = dataclasses.replace(plan, tier=tier, method=method)
@@ -717,7 +477,7 @@ class MapEngine:
         finally:
             self._plan = plan
 
-    def _fit_head(self, first: Tensor, done: _Pass) -> _LinearHead:
+    def _fit_head(self, first: Tensor, done: Pass) -> LinearHead:
         """Read the rows and bias of a linear head off its gradients, one class an image."""
         assert self._target is not None
         layout = self._target.layer.layout
@@ -734,7 +494,7 @@ class MapEngine:
             rows.append(layout.arranged(gradient)[: len(classes)].sum((2, 3)).float())
         weights = torch.cat(rows)
         bias = done.logits[0].detach() - weights @ done.activations[0].mean((1, 2))
-        return _LinearHead(weights, bias)
+        return LinearHead(weights, bias)
 
     def _trial(
         self, pixels: Tensor, precision: str, shown: Tensor | None = None
@@ -823,15 +583,6 @@ def _shown(logits: Tensor, labels: Tensor | None) -> Tensor:
     return torch.cat([first, top, top[:, -1:].expand(-1, TOP - count)], 1)
 
 
-def averaged(cells: Tensor) -> Tensor:
-    """Cells, (image, channel, row, column), averaged down to at most 20 a side."""
-    rows, columns = cells.shape[2:]
-    factor = -(-max(rows, columns) // MOST_CELLS)
-    if factor == 1:
-        return cells
-    return F.adaptive_avg_pool2d(cells, (-(-rows // factor), -(-columns // factor)))
-
-
 def _close(values: Tensor, expected: Tensor) -> bool:
     """Whether two results agree but for rounding, relative to the largest value of an image."""
     gap = (values - expected).flatten(1).abs().amax(1)
@@ -857,35 +608,3 @@ def _has_bf16(device: torch.device) -> bool:
 
 def _fields(batch: MapBatch) -> list[Tensor]:
     return [getattr(batch, field.name) for field in dataclasses.fields(batch)]
-
-
-def _replaced(output: Any, tensor: Tensor) -> Any:
-    """What a layer returned, with other features in it."""
-    return (tensor, *output[1:]) if isinstance(output, tuple) else tensor
-
-
-def _to_cpu(tensors: list[Tensor]) -> list[Tensor]:
-    """Copies on the CPU; from an accelerator packed into one, which is waited for once."""
-    if tensors[0].device.type == "cpu":
-        return tensors
-    return _unpacked(_packed(tensors).to("cpu"), tensors)
-
-
-def _packed(tensors: list[Tensor]) -> Tensor:
-    """The bytes of all tensors, those of the widest numbers first."""
-    return torch.cat([t.contiguous().view(torch.uint8).flatten() for t in _widest_first(tensors)])
-
-
-def _unpacked(packed: Tensor, tensors: list[Tensor]) -> list[Tensor]:
-    """The tensors again, in their own order, as views of what `_packed` made of them."""
-    parts = torch.split(packed, [t.numel() * t.itemsize for t in _widest_first(tensors)])
-    found = {
-        id(tensor): part.view(tensor.dtype).reshape(tensor.shape)
-        for tensor, part in zip(_widest_first(tensors), parts, strict=True)
-    }
-    return [found[id(tensor)] for tensor in tensors]
-
-
-def _widest_first(tensors: list[Tensor]) -> list[Tensor]:
-    # Numbers must start at a multiple of their width.
-    return sorted(tensors, key=lambda tensor: -tensor.itemsize)

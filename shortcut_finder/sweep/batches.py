@@ -22,7 +22,8 @@ from shortcut_finder.data.dataset import ImageDataset
 from shortcut_finder.data.preprocessing import Preprocessing
 from shortcut_finder.data.properties import PROPERTIES, measure
 from shortcut_finder.errors import RunError, UnreadableImage
-from shortcut_finder.maps.engine import MapBatch, MapEngine, MapPlan
+from shortcut_finder.maps.engine import MapEngine
+from shortcut_finder.maps.plan import MapBatch, MapPlan
 from shortcut_finder.model.classifier import Classifier
 from shortcut_finder.schema import to_json, write_whole
 from shortcut_finder.settings import Settings

@@ -8,7 +8,7 @@ from torch import Tensor, nn
 from shortcut_finder.errors import ModelError
 from shortcut_finder.maps.class_token import last_block
 from shortcut_finder.maps.engine import MapEngine
-from shortcut_finder.maps.layers import Layer, Layout
+from shortcut_finder.maps.probe import Layer, Layout
 from shortcut_finder.settings import Settings
 
 NORM = Layer("encoder.layers.encoder_layer_3.ln_1", 0, Layout("tokens", (4, 4), prefix=1))

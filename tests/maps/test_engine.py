@@ -13,9 +13,11 @@ from torch.nn import functional as F
 from torchvision import models
 
 from shortcut_finder.errors import ModelError
-from shortcut_finder.maps import engine as cam
-from shortcut_finder.maps import layers
-from shortcut_finder.maps.engine import MapBatch, MapEngine, MapPlan
+from shortcut_finder.maps import layers, methods
+from shortcut_finder.maps.engine import MapEngine
+from shortcut_finder.maps.plan import MapBatch, MapPlan
+from shortcut_finder.maps.taps import averaged
+from shortcut_finder.maps.transfer import pack, unpack
 from shortcut_finder.model.classifier import Classifier
 from shortcut_finder.settings import METHODS, Settings
 
@@ -130,7 +132,7 @@ def test_gradcam_plus_plus_is_the_published_formula() -> None:
     total = activations.sum((2, 3), keepdim=True)
     alpha = gradient**2 / (2 * gradient**2 + total * gradient**3)
     weights = (alpha * gradient.relu()).sum((2, 3), keepdim=True)
-    maps = cam.draw(cam.METHODS["gradcam++"], activations, gradient[:, None])[:, 0]
+    maps = methods.draw(methods.METHODS["gradcam++"], activations, gradient[:, None])[:, 0]
     assert_same(maps, (weights * activations).sum(1))
 
 
@@ -140,7 +142,7 @@ def test_xgradcam_is_the_published_formula() -> None:
     activations[0, 3] = 0
     share = activations / activations.sum((2, 3), keepdim=True).clamp(min=1e-12)
     weights = (share * gradient).sum((2, 3), keepdim=True)
-    maps = cam.draw(cam.METHODS["xgradcam"], activations, gradient[:, None])[:, 0]
+    maps = methods.draw(methods.METHODS["xgradcam"], activations, gradient[:, None])[:, 0]
     assert_same(maps, 16 * (weights * activations).sum(1))
 
 
@@ -214,7 +216,7 @@ def test_ablationcam_runs_whole_images_where_the_body_cannot_be_shared() -> None
 def test_eigencam_is_the_first_principal_component(channels: int) -> None:
     torch.manual_seed(0)
     activations = torch.rand(2, channels, 4, 5) - 0.2
-    maps = cam._eigencam(activations)
+    maps = methods.eigencam(activations)
     left, values, _ = torch.linalg.svd(activations.flatten(2).transpose(1, 2))
     expected = (left[:, :, 0] * values[:, :1]).reshape(2, 4, 5)
     expected *= expected.sum((1, 2), keepdim=True).sign()
@@ -660,10 +662,10 @@ def test_cells_of_a_token_network_leave_the_class_token_out() -> None:
 
 def test_fine_cells_are_averaged_without_losing_the_border() -> None:
     cells = torch.arange(2 * 3 * 43 * 50, dtype=torch.float32).reshape(2, 3, 43, 50)
-    few = cam.averaged(cells)
+    few = averaged(cells)
     assert few.shape == (2, 3, 15, 17)
     assert few[0, 0, -1, -1] > cells[0, 0, 40, 47]
-    assert cam.averaged(few) is few
+    assert averaged(few) is few
 
 
 # Precision and tiers
@@ -892,9 +894,9 @@ def test_cells_are_made_less_before_they_leave_the_device() -> None:
 
 def test_what_is_packed_for_one_copy_comes_out_again() -> None:
     tensors = [torch.rand(3, 5), torch.arange(12).reshape(3, 4), torch.rand(3, 4, 2, 2)[:, :, ::2]]
-    packed = cam._packed(tensors)
+    packed = pack(tensors)
     assert packed.dtype == torch.uint8
-    for tensor, again in zip(tensors, cam._unpacked(packed, tensors), strict=True):
+    for tensor, again in zip(tensors, unpack(packed, tensors), strict=True):
         assert again.dtype == tensor.dtype
         assert torch.equal(again, tensor)
 
@@ -907,7 +909,7 @@ def test_the_pixels_are_not_changed() -> None:
 
 
 def test_every_method_of_the_settings_is_known() -> None:
-    assert set(cam.METHODS) | set(cam.GRADIENT_FREE) | {"auto"} == set(METHODS)
+    assert set(methods.METHODS) | set(methods.GRADIENT_FREE) | {"auto"} == set(METHODS)
 
 
 # Real sizes

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from shortcut_finder.data.preprocessing import Preprocessing
 from shortcut_finder.errors import ModelError
 from shortcut_finder.maps.engine import MapEngine
-from shortcut_finder.maps.layers import tensor_of
+from shortcut_finder.maps.probe import tensor_of
 from shortcut_finder.model.classifier import Classifier, load_classifier, logits_of
 from shortcut_finder.settings import Settings
 
