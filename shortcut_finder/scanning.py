@@ -2,14 +2,10 @@
 
 from __future__ import annotations
 
-import platform
-import shutil
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
-from fnmatch import fnmatchcase
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -19,9 +15,8 @@ from tqdm import tqdm
 
 from shortcut_finder.data.dataset import ImageDataset, load_dataset
 from shortcut_finder.data.objects import Outlines, cover_cells, take_outlines
-from shortcut_finder.data.properties import PROPERTIES
 from shortcut_finder.data.regions import OBJECT, OUTSIDE, frame_regions, region_shares
-from shortcut_finder.detect.candidates import Q_LIMIT, gather_candidates
+from shortcut_finder.detect.candidates import gather_candidates
 from shortcut_finder.detect.channels.associations import find_associations
 from shortcut_finder.detect.channels.groups import (
     Template,
@@ -31,12 +26,7 @@ from shortcut_finder.detect.channels.groups import (
 )
 from shortcut_finder.detect.channels.metadata import Column, metadata_columns, telling_columns
 from shortcut_finder.detect.channels.parts import Parts
-from shortcut_finder.detect.channels.regions import (
-    Spread,
-    find_regions,
-    readable_pixels,
-    spread_of,
-)
+from shortcut_finder.detect.channels.regions import Spread, find_regions, readable_pixels, spread_of
 from shortcut_finder.detect.channels.repeats import with_motifs, with_windows
 from shortcut_finder.detect.channels.surroundings import find_surroundings
 from shortcut_finder.detect.channels.traits import (
@@ -46,21 +36,17 @@ from shortcut_finder.detect.channels.traits import (
 )
 from shortcut_finder.detect.channels.transplants import transplant
 from shortcut_finder.detect.confusions import find_confusions
-from shortcut_finder.detect.finding import Finding, Judged, judge, located, ranked, worth_listing
+from shortcut_finder.detect.finding import Judged, judge, located, ranked, worth_listing
 from shortcut_finder.detect.placing import to_the_pixel
-from shortcut_finder.errors import RunError, SettingsError
-from shortcut_finder.maps.blanks import (
-    SCRAMBLED,
-    Explain,
-    blank_notes,
-    blank_pixels,
-    standing_heat,
-)
+from shortcut_finder.errors import SettingsError
+from shortcut_finder.maps.blanks import SCRAMBLED, Explain, blank_notes, blank_pixels, standing_heat
+from shortcut_finder.run.card import card_of
 from shortcut_finder.run.folder import Run, save_run
 from shortcut_finder.run.offenders import rank_offenders
-from shortcut_finder.schema import FINDING_COLUMNS, SCHEMA_VERSION
+from shortcut_finder.run.tables import detail_of, finding_table, shots_of, table_of_images
+from shortcut_finder.run.workspace import forget, run_folder
 from shortcut_finder.settings import Settings
-from shortcut_finder.stats.evidence import association_p, divide, weigh_regions
+from shortcut_finder.stats.evidence import divide, weigh_regions
 from shortcut_finder.sweep.lab import Predict
 from shortcut_finder.sweep.records import Records, read_records
 from shortcut_finder.sweep.scene import Scene
@@ -71,16 +57,6 @@ if TYPE_CHECKING:
 
     from shortcut_finder.model.classifier import Classifier
     from shortcut_finder.sweep.batches import Sweep
-
-# Files of a run, which --fresh may remove.
-RUN_FILES = (
-    "run.json", "images.parquet", "regions.csv", "findings.csv", "findings.json", "offenders.csv",
-    "confusions.csv", "unreadable.csv", "report.html", "thumbnails.parquet",
-    "experiments.parquet",
-)  # fmt: skip
-SHARD_FILES = (
-    "shard-*.parquet", "unreadable-*.json", "plan.json", "whitening.npz", "*.part",
-)  # fmt: skip
 
 
 def scan(
@@ -124,7 +100,7 @@ def scan(
     settings = settings or Settings()
     if settings.engine != "local":
         raise SettingsError(f"--engine {settings.engine}: this version sweeps on one machine only")
-    folder = _run_folder(Path(out))
+    folder = run_folder(Path(out))
     images, outlines = take_outlines(
         load_dataset(dataset, metadata=Path(metadata) if metadata else None)
     )
@@ -136,7 +112,7 @@ def scan(
         settings=settings,
     )
     if fresh:
-        _forget(folder)
+        forget(folder)
     swept = sweep(images, classifier, settings, folder / "shards", progress=progress)
     started = time.perf_counter()
     records = read_records(
@@ -185,14 +161,14 @@ def scan(
             )
             judged = replace(judged, findings=ranked(found))
     judged = replace(judged, findings=worth_listing(judged.findings))
-    image_table = _image_table(records, images, classifier, where.shares, judged.findings)
+    image_table = table_of_images(records, images, classifier, where.shares, judged.findings)
     run = Run(
         folder=folder,
         card={},
         images=image_table,
         regions=where.table,
-        findings=_finding_table(judged.findings, image_table),
-        details=[_detail(f, records, image_table, classifier) for f in judged.findings],
+        findings=finding_table(judged.findings, image_table),
+        details=[detail_of(f, records, image_table, classifier) for f in judged.findings],
         offenders=rank_offenders(judged.findings, image_table, classifier.preprocessing),
         confusions=find_confusions(records, classifier.classes),
         unreadable=swept.unreadable,
@@ -205,7 +181,7 @@ def scan(
     }
     card = {
         "command": command,
-        **_card(run, images, classifier, settings, swept, judged, time.perf_counter() - started),
+        **card_of(run, images, classifier, settings, swept, judged, time.perf_counter() - started),
     }
     run = Run(**{**_fields(run), "card": card})
     index = {image: number for number, image in enumerate(images.images)}
@@ -216,7 +192,7 @@ def scan(
         progress=progress,
     )
     if settings.verify:
-        write_shots(folder / "experiments.parquet", _shots(judged.findings, image_table))
+        write_shots(folder / "experiments.parquet", shots_of(judged.findings, image_table))
     else:
         (folder / "experiments.parquet").unlink(missing_ok=True)
     save_run(run)
@@ -410,267 +386,3 @@ def _scene(records: Records, images: ImageDataset, classifier: Classifier) -> Sc
 
 def _fields(run: Run) -> dict[str, Any]:
     return {name: getattr(run, name) for name in Run.__dataclass_fields__}
-
-
-def _run_folder(folder: Path) -> Path:
-    """The run folder, which holds nothing but a run."""
-    if folder.exists() and not folder.is_dir():
-        raise RunError(f"{folder}: is a file; choose a folder for --out")
-    shards = folder / "shards"
-    if shards.is_symlink():
-        raise RunError(f"{shards}: is a link; choose an empty or new folder for --out")
-    known = (*RUN_FILES, "shards", *(f"{name}.part" for name in RUN_FILES))
-    strange = _strangers(folder, known) + _strangers(shards, SHARD_FILES)
-    if strange:
-        raise RunError(
-            f"{folder}: holds {strange[0]!r}, which is no part of a run; "
-            "choose an empty or new folder for --out"
-        )
-    return folder
-
-
-def _strangers(folder: Path, known: Sequence[str]) -> list[str]:
-    """Names in a folder that match none of the known patterns, sorted."""
-    names = sorted(path.name for path in folder.iterdir()) if folder.is_dir() else []
-    return [name for name in names if not any(fnmatchcase(name, k) for k in known)]
-
-
-def _forget(folder: Path) -> None:
-    """Remove the run in a folder that `_run_folder` has looked at."""
-    for name in RUN_FILES:
-        (folder / name).unlink(missing_ok=True)
-    shutil.rmtree(folder / "shards", ignore_errors=True)
-
-
-def _image_table(
-    records: Records,
-    images: ImageDataset,
-    classifier: Classifier,
-    shares: Mapping[str, np.ndarray],
-    findings: Sequence[Finding],
-) -> pd.DataFrame:
-    """One row an image, in the order of the records."""
-    probabilities = records.probabilities
-    number = np.arange(len(records.labels))
-    top = records.shown[:, 1]
-    names = np.array(classifier.classes, dtype=object)
-    columns: dict[str, Any] = {
-        "image": records.table["image"],
-        "content": records.table["content"],
-        "label": np.array(images.classes, dtype=object)[records.labels],
-        "predicted": names[top],
-        "confidence": probabilities.max(axis=1),
-        "label_probability": probabilities[number, records.outputs],
-    }
-    order = np.argsort(-probabilities, axis=1, kind="stable")
-    for place in range(min(3, len(names))):
-        columns[f"top{place + 1}"] = names[order[:, place]]
-        columns[f"top{place + 1}_probability"] = probabilities[number, order[:, place]]
-    columns |= {name: records.table[name] for name in ("width", "height")}
-    columns |= {f"share: {region}": values for region, values in shares.items()}
-    columns |= {name: records.table[name] for name in PROPERTIES}
-    columns["suspicion"] = np.max([f.score for f in findings] or [np.zeros(len(number))], axis=0)
-    return pd.DataFrame(columns)
-
-
-def _finding_row(finding: Finding, label_of: np.ndarray) -> dict[str, Any]:
-    """A row of ``findings.csv``."""
-    low_to_high = dict(
-        zip(("reliance", "reliance_low", "reliance_high"), finding.reliance, strict=True)
-    )
-    return {
-        "finding": finding.key,
-        "label": finding.label,
-        "kind": finding.kind,
-        "region": finding.region,
-        "images": int(finding.carries[label_of == finding.label].sum()),
-        "share": finding.share,
-        "elsewhere": finding.elsewhere,
-        **low_to_high,
-        "q": finding.q,
-        "suspicion": finding.suspicion,
-        "verdict": finding.verdict,
-        "severity": finding.severity,
-        "sentence": finding.sentence,
-    }
-
-
-def _finding_table(findings: Sequence[Finding], images: pd.DataFrame) -> pd.DataFrame:
-    rows = [_finding_row(finding, images["label"].to_numpy()) for finding in findings]
-    return pd.DataFrame(rows, columns=list(FINDING_COLUMNS))
-
-
-def _detail(
-    finding: Finding, records: Records, images: pd.DataFrame, classifier: Classifier
-) -> dict[str, Any]:
-    """An entry of ``findings.json``: the row, and what the page shows beside it."""
-    labels = images["label"].to_numpy()
-    own = labels == finding.label
-    return {
-        **_finding_row(finding, labels),
-        "advice": finding.advice,
-        "verification": _experiments(finding),
-        "numbers": dict(finding.numbers),
-        "suspicion_parts": dict(finding.parts),
-        "metadata": [
-            {
-                "column": one.column,
-                "value": one.value,
-                "share_members": one.share_members,
-                "share_rest": one.share_rest,
-                "rest": one.rest,
-                "q": one.q,
-                "sentence": one.sentence,
-            }
-            for one in finding.metadata
-        ],
-        "maps": {
-            "members": _mean_map(records.maps, own & finding.carries),
-            "others": _mean_map(records.maps, own & ~finding.carries),
-        },
-        "place": finding.place,
-        "template": [
-            {
-                "image": images["image"].iloc[number],
-                "box": list(
-                    classifier.preprocessing.to_original(
-                        finding.boxes(number),
-                        int(images["width"].iloc[number]),
-                        int(images["height"].iloc[number]),
-                    )
-                ),
-            }
-            for number in map(int, finding.typical[:12])
-        ],
-    }
-
-
-def _experiments(finding: Finding) -> dict[str, Any] | None:
-    """The experiments of a finding, for ``findings.json``."""
-    found = finding.verification
-    if found is None:
-        return None
-    return {
-        "note": found.note,
-        "experiments": [one.as_dict() for one in found.experiments],
-        "surplus": None if found.surplus is None else vars(found.surplus),
-    }
-
-
-def _shots(findings: Sequence[Finding], images: pd.DataFrame) -> Iterator[dict[str, Any]]:
-    """The pictures of all experiments, with the finding and the image each belongs to."""
-    for finding in findings:
-        for shot in finding.verification.shots if finding.verification else ():
-            yield {
-                "finding": finding.key,
-                "experiment": shot.experiment,
-                "image": images["image"].iloc[shot.image],
-                "arm": shot.arm,
-                "label_probability": shot.probability,
-                "pixels": shot.pixels,
-            }
-
-
-def _mean_map(maps: np.ndarray, chosen: np.ndarray) -> np.ndarray:
-    return maps[chosen].mean(axis=0) if chosen.any() else np.zeros(maps.shape[1:])
-
-
-def _card(
-    run: Run,
-    images: ImageDataset,
-    classifier: Classifier,
-    settings: Settings,
-    swept: Sweep,
-    judged: Judged,
-    seconds: float,
-) -> Mapping[str, Any]:
-    """``run.json``."""
-    table = run.images
-    right = table["predicted"] == table["label"]
-    visible = np.mean(
-        [
-            classifier.preprocessing.visible(width, height)
-            for width, height in zip(table["width"], table["height"], strict=True)
-        ]
-    )
-    counts = {name: int((images.labels == n).sum()) for n, name in enumerate(images.classes)}
-    return {
-        "schema_version": SCHEMA_VERSION,
-        "version": _version("shortcut-finder"),
-        "settings": settings.as_dict(),
-        "dataset": {
-            "name": images.name,
-            "root": None if images.root is None else str(images.root),
-            "classes": list(images.classes),
-            "images": counts,
-            "fingerprint": images.fingerprint,
-            "metadata": list(images.metadata.columns),
-        },
-        "model": {
-            "name": classifier.name,
-            "classes": list(classifier.classes),
-            "fingerprint": classifier.fingerprint,
-            "preprocessing": classifier.preprocessing.as_dict(),
-        },
-        "maps": dict(swept.plan),
-        "counts": {
-            "images": len(images.images),
-            "scanned": len(table),
-            "unreadable": len(run.unreadable),
-            "findings": len(run.findings),
-            "offenders": len(run.offenders),
-        },
-        "accuracy": float(right.mean()),
-        "class_accuracy": right.groupby(table["label"]).mean().to_dict(),
-        "visible": float(visible),
-        "testable": {
-            name: testable_share(count, len(table) - count, judged.tested)
-            for name, count in table["label"]
-            .value_counts()
-            .reindex(images.classes, fill_value=0)
-            .items()
-        },
-        "timings": {
-            "sweep_seconds": swept.seconds,
-            "images_per_second": swept.swept / max(swept.seconds, 1e-9),
-            "analysis_seconds": seconds,
-        },
-        "versions": {
-            "python": platform.python_version(),
-            **{
-                name: _version(name)
-                for name in ("torch", "torchvision", "numpy", "pandas", "scikit-learn")
-            },
-        },
-        "warnings": [*images.notes, *judged.notes],
-    }
-
-
-def testable_share(images: int, others: int, tested: int) -> float:
-    """Smallest share of a class that could have been found, in [0, 1].
-
-    Args:
-        images: of the class.
-        others: images of all other classes.
-        tested: how many candidates the false discovery rate is controlled over.
-
-    Returns:
-        The share that gives, on the tested half and with no such image elsewhere, an exact p
-        small enough for the strictest step of Benjamini and Hochberg; 1 where there is none.
-
-    Example:
-        >>> testable_share(200, 1800, 100)
-        0.04
-    """
-    half, rest = images // 2, others // 2
-    for members in range(2, half + 1):
-        if association_p(members, half, 0, rest) <= Q_LIMIT / max(tested, 1):
-            return members / half
-    return 1.0
-
-
-def _version(package: str) -> str:
-    try:
-        return version(package)
-    except PackageNotFoundError:
-        return "unknown"

@@ -26,6 +26,7 @@ TORCH = {
     "maps.transfer",
     "model.classifier",
     "model.huggingface",
+    "model.sources",
     "model.surgery",
     "model.weights",
     "sweep.batches",

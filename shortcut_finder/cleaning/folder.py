@@ -4,32 +4,26 @@ from __future__ import annotations
 
 import errno
 import hashlib
-import json
 import os
 import shutil
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path, PurePosixPath
 from typing import Any
 
-import numpy as np
-import pandas as pd
-import pyarrow as pa
-import pyarrow.parquet as pq
-from PIL import Image
-
+from shortcut_finder.cleaning.exports import tags_of, write_manifest, write_numbers, write_table
+from shortcut_finder.cleaning.originals import Originals, absolute
 from shortcut_finder.cleaning.plan import CleaningPlan, plan_cleaning
 from shortcut_finder.cleaning.retouching import retouched
-from shortcut_finder.data.reading import decode, file_bytes, storable
+from shortcut_finder.data.reading import storable
 from shortcut_finder.errors import DatasetError, RunError, SettingsError, UnreadableImage
 from shortcut_finder.run.decisions import read_decisions
 from shortcut_finder.run.folder import Run, load_run
-from shortcut_finder.schema import to_csv, to_json
+from shortcut_finder.schema import to_json
 from shortcut_finder.settings import FILES
 from shortcut_finder.texts import count, shown
 
 VERSION = 1
-CHANGE_COLUMNS = ("image", "label", "findings", "score", "reason")
 
 
 def clean(
@@ -74,88 +68,8 @@ def clean(
             "or reweight without --files, and the indices and weights it writes"
         )
     if out is not None:
-        _write(plan, run, originals, _absolute(Path(out)), files)
+        _write(plan, run, originals, absolute(Path(out)), files)
     return plan
-
-
-class Originals:
-    """The image files that a run was made from.
-
-    Attributes:
-        root: where their names start; None for a Python dataset.
-    """
-
-    def __init__(self, run: Run) -> None:
-        self.folder = run.folder
-        root = run.card["dataset"]["root"]
-        self.root = None if root is None else Path(root)
-        self._content = dict(zip(run.images["image"], run.images["content"], strict=True))
-        self._listings: dict[Path, dict[str, str]] = {}
-
-    def path(self, image: str) -> Path:
-        """The file of an image.
-
-        Raises:
-            DatasetError: there is none.
-        """
-        if self.root is None:
-            raise DatasetError(f"{self.folder}: scanned from a Python dataset, which has no files")
-        path = self.root / image
-        if not _is_file(path):
-            path = self._spelled_out(self.root, image)
-        if not _is_file(path):
-            raise DatasetError(
-                f"{self.root}: {image!r} of {self.folder} is not there any more; put it back or "
-                "scan again"
-            )
-        return path
-
-    def bytes(self, image: str) -> bytes:
-        """The bytes of an image, the same as when it was scanned.
-
-        Raises:
-            DatasetError: the file is gone, or has changed since.
-        """
-        path = self.path(image)
-        try:
-            data = file_bytes(path)
-        except UnreadableImage as error:
-            raise DatasetError(f"{path}: {error}; scan again") from error
-        if hashlib.sha256(data).hexdigest()[:32] != self._content[image]:
-            raise DatasetError(f"{path}: has changed since the scan; scan again")
-        return data
-
-    def picture(self, image: str) -> Image.Image:
-        """The upright picture of an image.
-
-        Raises:
-            UnreadableImage: it cannot be decoded, or is not there.
-        """
-        try:
-            return decode(self.bytes(image))[0]
-        except DatasetError as error:
-            raise UnreadableImage(str(error)) from error
-
-    def _spelled_out(self, path: Path, image: str) -> Path:
-        """The file whose name is not UTF-8 and was kept with the odd bytes spelled out."""
-        for part in PurePosixPath(image).parts:
-            if path not in self._listings:
-                names = [entry.name for entry in path.iterdir()] if path.is_dir() else []
-                self._listings[path] = {storable(name): name for name in names}
-            path = path / self._listings[path].get(part, part)
-        return path
-
-
-def _is_file(path: Path) -> bool:
-    try:
-        return path.is_file()
-    # Before Python 3.12 a name that no file can have raises.
-    except (ValueError, OSError):
-        return False
-
-
-def _absolute(path: Path) -> Path:
-    return Path(os.path.abspath(path))  # noqa: PTH100 - links are kept
 
 
 # --- the new folder -------------------------------------------------------------------------------
@@ -202,12 +116,12 @@ def _write(plan: CleaningPlan, run: Run, originals: Originals, out: Path, files:
         unfilled = (rows["change"] == "mask") & (rows["path"] == "")
         rows.loc[unfilled, "change"] = "drop"
         kept = rows[rows["change"] != "drop"]
-        _write_table(part, "removed.csv", rows[rows["change"] == "drop"])
+        write_table(part, "removed.csv", rows[rows["change"] == "drop"])
         if plan.action == "mask":
-            _write_table(part, "masked.csv", rows[rows["change"] == "mask"])
-        (part / "tags.jsonl").write_bytes(_tags(plan, originals))
-        _write_manifest(part, kept, plan, run)
-        _write_numbers(part, rows, plan, originals, run)
+            write_table(part, "masked.csv", rows[rows["change"] == "mask"])
+        (part / "tags.jsonl").write_bytes(tags_of(plan, originals))
+        write_manifest(part, kept, plan, run)
+        write_numbers(part, rows, plan, originals, run)
 
 
 def _plan_card(plan: CleaningPlan, run: Run, files: str) -> dict[str, Any]:
@@ -307,97 +221,6 @@ def _bring(originals: Originals, image: str, target: Path, files: str) -> None:
         raise DatasetError(
             f"{source}: cannot be linked from {target.parent} ({error.strerror}); use --files copy"
         ) from error
-
-
-# --- what other tools read ------------------------------------------------------------------------
-
-
-def _write_table(part: Path, name: str, rows: pd.DataFrame) -> None:
-    (part / name).write_bytes(to_csv(rows[list(CHANGE_COLUMNS)]))
-
-
-def _write_manifest(part: Path, kept: pd.DataFrame, plan: CleaningPlan, run: Run) -> None:
-    """The new dataset as CSV and Parquet for `scan`, and as Parquet for Hugging Face datasets."""
-    columns = {"image": kept["path"], "label": kept["label"]}
-    if plan.action == "reweight":
-        columns["weight"] = kept["weight"]
-    manifest = pd.DataFrame(columns)
-    (part / "manifest.csv").write_bytes(to_csv(manifest))
-    manifest.to_parquet(part / "manifest.parquet", index=False)
-    if run.card["dataset"]["root"] is not None:
-        # In the order of the model's outputs.
-        classes = [str(name) for name in run.card["dataset"]["classes"]]
-        pq.write_table(_hugging_face(part, manifest, classes), part / "datasets.parquet")
-
-
-def _hugging_face(part: Path, manifest: pd.DataFrame, classes: list[str]) -> pa.Table:
-    """A table that ``datasets.load_dataset("parquet", ...)`` takes for images with class labels."""
-    home = part.with_name(part.name.removesuffix(".part"))
-    paths = [str(home / path) for path in manifest["image"]]
-    images = pa.StructArray.from_arrays(
-        [pa.nulls(len(paths), pa.binary()), pa.array(paths, pa.string())], ["bytes", "path"]
-    )
-    number = {label: index for index, label in enumerate(classes)}
-    columns = {
-        "image": images,
-        "label": pa.array([number[label] for label in manifest["label"]], pa.int64()),
-    }
-    features: dict[str, Any] = {
-        "image": {"_type": "Image"},
-        "label": {"names": classes, "_type": "ClassLabel"},
-    }
-    if "weight" in manifest:
-        columns["weight"] = pa.array(manifest["weight"], pa.float64())
-        features["weight"] = {"dtype": "float64", "_type": "Value"}
-    described = {"huggingface": json.dumps({"info": {"features": features}})}
-    return pa.table(columns).replace_schema_metadata(described)
-
-
-def _write_numbers(
-    part: Path, rows: pd.DataFrame, plan: CleaningPlan, originals: Originals, run: Run
-) -> None:
-    """Indices of what is kept, and weights, as arrays that torch and scikit-learn take."""
-    if originals.root is None:
-        # The number of an item is its place in the user's dataset.
-        numbers = rows["image"].str.rpartition("/")[2].astype(np.int64).to_numpy()
-        size = int(run.card["counts"]["images"])
-    else:
-        numbers, size = np.arange(len(rows)), len(rows)
-    kept = (rows["change"] != "drop").to_numpy() & (rows["weight"] > 0).to_numpy()
-    np.save(part / "indices.npy", np.sort(numbers[kept]).astype(np.int64))
-    if plan.action == "reweight":
-        weights = np.zeros(size)
-        weights[numbers] = rows["weight"]
-        np.save(part / "weights.npy", weights)
-
-
-def _tags(plan: CleaningPlan, originals: Originals) -> bytes:
-    """JSON Lines with tags and boxes, one image a line; what FiftyOne and its like can take in."""
-    change = dict(zip(plan.images["image"], plan.images["change"], strict=True))
-    lines = []
-    for image, rows in plan.carriers.groupby("image", sort=True):
-        path = image if originals.root is None else str(originals.root / str(image))
-        findings = [_tagged(row) for row in rows.to_dict("records")]
-        line = {
-            "filepath": path,
-            "label": rows["label"].iloc[0],
-            "tags": [change[str(image)], *(finding["finding"] for finding in findings)],
-            "findings": findings,
-        }
-        lines.append(json.dumps(line, ensure_ascii=False, sort_keys=True))
-    return "".join(f"{line}\n" for line in lines).encode("utf-8", "surrogateescape")
-
-
-def _tagged(row: Mapping[Any, Any]) -> dict[str, Any]:
-    return {
-        "finding": str(row["finding"]),
-        "kind": str(row["kind"]),
-        "score": float(row["score"]),
-        # x0, y0, x1, y1 in pixels of the upright original.
-        "box": [
-            None if pd.isna(row[side]) else int(row[side]) for side in ("x0", "y0", "x1", "y1")
-        ],
-    }
 
 
 def summary(plan: CleaningPlan) -> str:

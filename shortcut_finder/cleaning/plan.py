@@ -2,20 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import pandas as pd
-from PIL import Image
 
-from shortcut_finder.cleaning.frames import COMPARED, frame_width
+from shortcut_finder.cleaning.places import (
+    Reader,
+    boxes_of,
+    frames_of,
+    measured_frame,
+    pictures_of,
+    places_of,
+)
 from shortcut_finder.cleaning.recall import recalled
 from shortcut_finder.cleaning.retouching import PixelBox
 from shortcut_finder.cleaning.reweighting import independent_weights
-from shortcut_finder.detect.placing import placed_boxes, resembling
-from shortcut_finder.errors import RunError, SettingsError, UnreadableImage
+from shortcut_finder.detect.placing import resembling
+from shortcut_finder.errors import RunError, SettingsError
 from shortcut_finder.run.decisions import Decisions
 from shortcut_finder.run.folder import Run
 from shortcut_finder.settings import ACTIONS
@@ -27,14 +33,8 @@ WHOLE = ("property", "background", "metadata", "region")
 LARGE_LOSS = 3
 # A class of which this part carries the artifact is not to be cured by dropping.
 NEARLY_ALL = 0.9
-# Boxes are drawn in cells; what sticks out of them by less than this part of a cell goes too.
-MARGIN = 0.5
 # What helps where nothing done to the images can.
 MORE_IMAGES = "add images of the class without it, or images of the other classes with it"
-# Width of a frame that could not be measured, as a part of each side.
-USUAL_FRAME = 1 / 16
-
-Reader = Callable[[str], Image.Image]
 
 
 @dataclass(frozen=True, eq=False)
@@ -113,7 +113,7 @@ def plan_cleaning(
         raise RunError(f"{run.folder}: {_nothing(action, place_less, hopeless, decisions)}")
     findings = tuple(sorted(set(carriers["finding"]), key=_number))
     framed = [key for key in findings if details[key]["kind"] == "frame"]
-    widths = {key: _measured_frame(run, carriers, key, read) for key in framed}
+    widths = {key: measured_frame(run, carriers, key, read) for key in framed}
     images = _image_rows(run, carriers, action)
     counts = _counts(images, run.card["dataset"]["classes"])
     _check_classes_left(run, action, counts, hopeless)
@@ -122,10 +122,10 @@ def plan_cleaning(
         findings=findings,
         images=images,
         carriers=carriers.reset_index(drop=True),
-        boxes=_places(run, carriers[~carriers["finding"].isin(framed)], read)
+        boxes=places_of(run, carriers[~carriers["finding"].isin(framed)], read)
         if action == "mask"
         else {},
-        frames=_frames(carriers, widths) if action == "mask" else {},
+        frames=frames_of(carriers, widths) if action == "mask" else {},
         counts=counts,
         advice=_advice(details, widths),
         warnings=(
@@ -196,9 +196,11 @@ def _resembling(
     for finding, rows in found.groupby("finding", sort=True):
         mine = accepted[accepted["finding"] == finding].sort_values("score", ascending=False)
         added = rows[~rows["image"].isin(set(mine["image"]))]
-        boxes = _boxes(run, rows)
+        boxes = boxes_of(run, rows)
         alike = resembling(
-            _pictures(mine["image"].tolist(), read), _pictures(added["image"].tolist(), read), boxes
+            pictures_of(mine["image"].tolist(), read),
+            pictures_of(added["image"].tolist(), read),
+            boxes,
         )
         kept.append(added[added["image"].isin(alike)])
     return pd.concat(kept, ignore_index=True)
@@ -379,64 +381,3 @@ def _advice(
 
 def _name(label: Any) -> str:
     return clipped(shown(label), 60)
-
-
-def _places(run: Run, carriers: pd.DataFrame, read: Reader) -> dict[str, tuple[PixelBox, ...]]:
-    """Places to fill, by image: exact where the thing repeats exactly, else the listed box."""
-    places: dict[str, tuple[PixelBox, ...]] = {}
-    for _, rows in carriers.groupby("finding", sort=True):
-        ordered = rows.sort_values(["score", "image"], ascending=[False, True])
-        boxes = _boxes(run, ordered)
-        exact = placed_boxes(boxes, read)
-        for image, box in boxes.items():
-            places[image] = (*places.get(image, ()), exact.get(image, box))
-    return places
-
-
-def _boxes(run: Run, rows: pd.DataFrame) -> dict[str, PixelBox]:
-    """The listed boxes with a margin, inside the image."""
-    sized = rows.merge(run.images[["image", "width", "height"]], on="image")
-    down, across = (MARGIN / cells for cells in run.card["maps"]["cell_grid"])
-    boxes: dict[str, PixelBox] = {}
-    for row in sized.to_dict("records"):
-        width, height = int(row["width"]), int(row["height"])
-        seen = run.preprocessing.input_box(width, height)
-        wide, high = across * (seen[2] - seen[0]), down * (seen[3] - seen[1])
-        boxes[str(row["image"])] = (
-            max(0, round(float(row["x0"]) - wide)),
-            max(0, round(float(row["y0"]) - high)),
-            min(width, round(float(row["x1"]) + wide)),
-            min(height, round(float(row["y1"]) + high)),
-        )
-    return boxes
-
-
-def _frames(carriers: pd.DataFrame, widths: Mapping[str, float]) -> dict[str, float]:
-    """The widest frame of each image that has one."""
-    framed = carriers[carriers["finding"].isin(list(widths))]
-    rows = zip(framed["image"], framed["finding"].map(widths), strict=True)
-    frames: dict[str, float] = {}
-    for image, width in rows:
-        frames[image] = max(frames.get(image, 0.0), float(width))
-    return frames
-
-
-def _measured_frame(run: Run, carriers: pd.DataFrame, finding: str, read: Reader) -> float:
-    """Width of a frame, from its likeliest members and as many images without it."""
-    rows = carriers[carriers["finding"] == finding]
-    members = rows.sort_values("score", ascending=False)["image"].tolist()[:COMPARED]
-    rest = run.images.loc[~run.images["image"].isin(set(rows["image"])), "image"]
-    others = sorted(rest)[:: max(1, len(rest) // COMPARED)][:COMPARED]
-    there, elsewhere = (list(_pictures(names, read).values()) for names in (members, others))
-    return frame_width(there, elsewhere) or USUAL_FRAME
-
-
-def _pictures(images: Sequence[str], read: Reader) -> dict[str, Image.Image]:
-    pictures = {}
-    for image in images:
-        try:
-            pictures[image] = read(image)
-        except UnreadableImage:
-            # It is reported where it matters: when the image itself is to be written.
-            continue
-    return pictures

@@ -60,7 +60,8 @@ from shortcut_finder.detect.suspicion import (
 from shortcut_finder.pixels.rigidity import Rigidity
 from shortcut_finder.settings import SEVERITIES
 from shortcut_finder.stats.evidence import false_discovery_rate, usual_of_others
-from shortcut_finder.stats.experiments import VERDICTS, Verification, answers_for, surer_p
+from shortcut_finder.stats.experiments import VERDICTS, Verification, answers_for
+from shortcut_finder.stats.surplus import surer_p
 from shortcut_finder.sweep.records import Records
 from shortcut_finder.sweep.scene import Scene
 

@@ -9,6 +9,8 @@ import numpy as np
 from scipy import stats
 from scipy.special import expit
 
+from shortcut_finder.stats.surplus import Surplus
+
 # Fewer pairs cannot reach a small p once several findings are tested.
 FEWEST_PAIRS = 24
 # False discovery rate over all findings.
@@ -28,13 +30,6 @@ OVERTURNED = 0.3
 # Share of the images it turns over that the class's own parts may turn over, for what could be one.
 OUTDONE = 1 / 3
 CONFIDENCE = 0.95
-# Images with and without a thing that must be there to tell an addition from the object itself.
-FEWEST_COMPARED = 5
-# Share of its log-odds that an addition has on top, at least, and at most: beyond that its images
-# are surer of the class for another reason. And how clear it must be that it has less.
-ADDED, OTHERWISE, CLEAR = 0.4, 2.5, 0.2
-# The hottest part of natural images makes them a little surer, too; an addition must be plain.
-PLAIN = 1e-3
 # Strongest first: the model relies on it; it looks like a shortcut; it is there, unused.
 VERDICTS = ("confirmed", "suspect", "present")
 
@@ -282,85 +277,6 @@ def controlled(
 def _rated(made: tuple[Experiment, ...], rate: float) -> tuple[Experiment, ...]:
     """No experiment is surer than its finding, nor than its own p allows."""
     return tuple(replace(e, q=min(1.0, max(rate, len(made) * e.p))) for e in made)
-
-
-@dataclass(frozen=True)
-class Surplus:
-    """Whether a thing comes on top of what its class is recognised by, or is that itself.
-
-    An image with an artifact has the object as well: it is recognised more surely than images of
-    the class without the artifact, and as surely as they once the artifact is filled. An image
-    whose object is filled has nothing left, and is recognised less surely than they.
-
-    Attributes:
-        share: of the thing's log-odds that other images of the class lack; near 1 for what is
-            added, near 0 for what is the object itself, and far above 1 where the images differ
-            from the others by more than the thing.
-        p: of filled images being recognised as surely as the others (Mann-Whitney U, one-sided).
-        p_added: of whole images being recognised no more surely than the others.
-    """
-
-    share: float
-    p: float
-    p_added: float
-
-    @property
-    def is_added(self) -> bool:
-        """Whether it plainly comes on top of what the class is recognised by."""
-        return ADDED <= self.share <= OTHERWISE and self.p_added <= PLAIN
-
-    @property
-    def leaves_enough(self) -> bool:
-        """Whether nothing says that images are recognised less surely than others without it."""
-        return self.p > CLEAR
-
-    @property
-    def is_object(self) -> bool:
-        """Whether it looks like the very object that the class is recognised by."""
-        return self.share < ADDED and not self.leaves_enough
-
-    @property
-    def is_plainly_object(self) -> bool:
-        """Whether it does so beyond doubt."""
-        return self.share < ADDED and self.p <= PLAIN
-
-    @property
-    def adds_nothing(self) -> bool:
-        """Whether it is so, and whole images are no surer than the others either."""
-        return self.is_plainly_object and self.p_added > PLAIN
-
-
-def surplus_of(whole: np.ndarray, filled: np.ndarray, others: np.ndarray) -> Surplus | None:
-    """Compare images that carry a thing, with and without it, to images of the class that do not.
-
-    Args:
-        whole: log-odds of the label of members as they are, (member,).
-        filled: the same with the thing filled, (member,).
-        others: log-odds of the class's other images, (image,).
-
-    Returns:
-        ``None`` where there are too few of either to say.
-    """
-    if min(len(whole), len(others)) < FEWEST_COMPARED:
-        return None
-    worth = max(float(whole.mean() - filled.mean()), 1e-6)
-    # Where filling changes next to nothing, the share means nothing either, and need not be large.
-    share = float(np.clip((whole.mean() - others.mean()) / worth, -10, 10))
-    return Surplus(share, surer_p(others, filled), surer_p(whole, others))
-
-
-def surer_p(one: np.ndarray, other: np.ndarray) -> float:
-    """Of some images being recognised no more surely than others (Mann-Whitney U, one-sided).
-
-    Args:
-        one: log-odds of the label, (image,).
-        other: the same of other images, (image,).
-
-    Example:
-        >>> round(surer_p(np.arange(2.0, 7.0), np.arange(5.0)), 3)
-        0.057
-    """
-    return float(stats.mannwhitneyu(one, other, alternative="greater", method="asymptotic").pvalue)
 
 
 @dataclass(frozen=True, eq=False)

@@ -21,11 +21,10 @@ from shortcut_finder.stats.experiments import (
     FEWEST_PAIRS,
     Answers,
     Experiment,
-    Surplus,
     Verification,
     controlled,
-    surplus_of,
 )
+from shortcut_finder.stats.surplus import Surplus, surplus_of
 from shortcut_finder.sweep.lab import BATCH, Lab, Predict
 from shortcut_finder.sweep.scene import Scene
 from shortcut_finder.verify.cast import FEWEST_DONORS, FEWEST_OF_ARTIFACTS, Cast, cast_for

@@ -34,6 +34,7 @@ from shortcut_finder.data.dataset import ImageDataset
 from shortcut_finder.data.preprocessing import Preprocessing
 from shortcut_finder.data.properties import PROPERTIES
 from shortcut_finder.data.reading import ReadImage
+from shortcut_finder.run.tables import detail_of, table_of_images
 from shortcut_finder.sweep.shards import shard_path, write_shard
 from shortcut_finder.sweep.whitening import stored_cells
 
@@ -150,9 +151,9 @@ def analyse(folder: Path, images: int) -> dict[str, Any]:
     judged = scanning.find_shortcuts(folder, scene, half, CLASSES, metadata)
     scanning.find_surroundings(folder, records, half, CLASSES)
     columns = {name: shares[:, place] for place, name in enumerate(regions.names)}
-    table = scanning._image_table(records, dataset, classifier, columns, judged.findings)
+    table = table_of_images(records, dataset, classifier, columns, judged.findings)
     for finding in judged.findings:
-        scanning._detail(finding, records, table, classifier)
+        detail_of(finding, records, table, classifier)
     scanning.rank_offenders(judged.findings, table, classifier.preprocessing)
     scanning.find_confusions(records, CLASSES)
     seconds, processor = time.perf_counter() - started, time.process_time() - worked

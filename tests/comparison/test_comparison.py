@@ -19,8 +19,9 @@ from versions import CLASSES, finding, picture, tagged_images, write_images, wri
 
 from shortcut_finder.cleaning.folder import clean
 from shortcut_finder.cli import app as cli
-from shortcut_finder.comparison.changes import COMPARISON_COLUMNS, Part, share_difference
+from shortcut_finder.comparison.changes import COMPARISON_COLUMNS
 from shortcut_finder.comparison.folder import FILES, compare
+from shortcut_finder.comparison.shares import Part, share_difference
 from shortcut_finder.data.dataset import load_dataset
 from shortcut_finder.errors import RunError
 from shortcut_finder.figures.pictures import write_thumbnails

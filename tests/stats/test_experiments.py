@@ -15,7 +15,6 @@ from shortcut_finder.stats.experiments import (
     TURNED,
     Answers,
     Experiment,
-    Surplus,
     Verification,
     answers_for,
     controlled,
@@ -24,8 +23,8 @@ from shortcut_finder.stats.experiments import (
     mean_interval,
     pasted_arm,
     signed_rank_p,
-    surplus_of,
 )
+from shortcut_finder.stats.surplus import Surplus, surplus_of
 
 PAIRS = 32
 

@@ -19,13 +19,8 @@ from shortcut_finder.data.preprocessing import Preprocessing
 from shortcut_finder.detect.channels.associations import FAMILIES
 from shortcut_finder.detect.finding import Finding, located
 from shortcut_finder.errors import UnreadableImage
-from shortcut_finder.stats.experiments import (
-    FEWEST_PAIRS,
-    Arm,
-    Experiment,
-    Surplus,
-    Verification,
-)
+from shortcut_finder.stats.experiments import FEWEST_PAIRS, Arm, Experiment, Verification
+from shortcut_finder.stats.surplus import Surplus
 from shortcut_finder.sweep.lab import Lab
 from shortcut_finder.sweep.scene import Scene
 from shortcut_finder.verify import verdicts

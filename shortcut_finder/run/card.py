@@ -1,0 +1,123 @@
+"""Card: ``run.json``, what was scanned with what, and what came of it."""
+
+from __future__ import annotations
+
+import platform
+from collections.abc import Mapping
+from importlib.metadata import PackageNotFoundError, version
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from shortcut_finder.data.dataset import ImageDataset
+from shortcut_finder.detect.candidates import Q_LIMIT
+from shortcut_finder.detect.finding import Judged
+from shortcut_finder.run.folder import Run
+from shortcut_finder.schema import SCHEMA_VERSION
+from shortcut_finder.settings import Settings
+from shortcut_finder.stats.evidence import association_p
+
+if TYPE_CHECKING:
+    from shortcut_finder.model.classifier import Classifier
+    from shortcut_finder.sweep.batches import Sweep
+
+
+def card_of(
+    run: Run,
+    images: ImageDataset,
+    classifier: Classifier,
+    settings: Settings,
+    swept: Sweep,
+    judged: Judged,
+    seconds: float,
+) -> Mapping[str, Any]:
+    """``run.json``."""
+    table = run.images
+    right = table["predicted"] == table["label"]
+    visible = np.mean(
+        [
+            classifier.preprocessing.visible(width, height)
+            for width, height in zip(table["width"], table["height"], strict=True)
+        ]
+    )
+    counts = {name: int((images.labels == n).sum()) for n, name in enumerate(images.classes)}
+    return {
+        "schema_version": SCHEMA_VERSION,
+        "version": _version("shortcut-finder"),
+        "settings": settings.as_dict(),
+        "dataset": {
+            "name": images.name,
+            "root": None if images.root is None else str(images.root),
+            "classes": list(images.classes),
+            "images": counts,
+            "fingerprint": images.fingerprint,
+            "metadata": list(images.metadata.columns),
+        },
+        "model": {
+            "name": classifier.name,
+            "classes": list(classifier.classes),
+            "fingerprint": classifier.fingerprint,
+            "preprocessing": classifier.preprocessing.as_dict(),
+        },
+        "maps": dict(swept.plan),
+        "counts": {
+            "images": len(images.images),
+            "scanned": len(table),
+            "unreadable": len(run.unreadable),
+            "findings": len(run.findings),
+            "offenders": len(run.offenders),
+        },
+        "accuracy": float(right.mean()),
+        "class_accuracy": right.groupby(table["label"]).mean().to_dict(),
+        "visible": float(visible),
+        "testable": {
+            name: testable_share(count, len(table) - count, judged.tested)
+            for name, count in table["label"]
+            .value_counts()
+            .reindex(images.classes, fill_value=0)
+            .items()
+        },
+        "timings": {
+            "sweep_seconds": swept.seconds,
+            "images_per_second": swept.swept / max(swept.seconds, 1e-9),
+            "analysis_seconds": seconds,
+        },
+        "versions": {
+            "python": platform.python_version(),
+            **{
+                name: _version(name)
+                for name in ("torch", "torchvision", "numpy", "pandas", "scikit-learn")
+            },
+        },
+        "warnings": [*images.notes, *judged.notes],
+    }
+
+
+def testable_share(images: int, others: int, tested: int) -> float:
+    """Smallest share of a class that could have been found, in [0, 1].
+
+    Args:
+        images: of the class.
+        others: images of all other classes.
+        tested: how many candidates the false discovery rate is controlled over.
+
+    Returns:
+        The share that gives, on the tested half and with no such image elsewhere, an exact p
+        small enough for the strictest step of Benjamini and Hochberg; 1 where there is none.
+
+    Example:
+        >>> testable_share(200, 1800, 100)
+        0.04
+    """
+    half, rest = images // 2, others // 2
+    for members in range(2, half + 1):
+        if association_p(members, half, 0, rest) <= Q_LIMIT / max(tested, 1):
+            return members / half
+    return 1.0
+
+
+def _version(package: str) -> str:
+    try:
+        return version(package)
+    except PackageNotFoundError:
+        return "unknown"
