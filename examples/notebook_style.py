@@ -12,7 +12,8 @@ from pathlib import Path
 import pandas as pd
 
 import shortcut_finder as sf
-from shortcut_finder.demo import story as demo
+from shortcut_finder.demo.dataset import make_dataset
+from shortcut_finder.demo.network import INPUT_SIZE, train
 
 PER_CLASS = 60
 EPOCHS = 20
@@ -23,8 +24,8 @@ folder = Path(tempfile.mkdtemp(prefix="shortcut-finder-"))
 # `planted` is the truth, which a real dataset does not come with.
 
 # %%
-planted = demo.make_dataset(folder, per_class=PER_CLASS)
-network = demo.train(folder, epochs=EPOCHS)
+planted = make_dataset(folder, per_class=PER_CLASS)
+network = train(folder, epochs=EPOCHS)
 planted.groupby(["label", "planted"]).size()
 
 # %% [markdown]
@@ -41,7 +42,7 @@ dataset = pd.DataFrame(
         "bytes": [file.stat().st_size for file in files],
     }
 )
-settings = sf.Settings(input_size=demo.INPUT_SIZE, workers=0)
+settings = sf.Settings(input_size=INPUT_SIZE, workers=0)
 run = sf.scan(dataset, network, out=folder / "run", settings=settings)
 
 # %% [markdown]

@@ -17,7 +17,7 @@ import torch
 from typer.testing import CliRunner
 
 from shortcut_finder.cli import app as cli
-from shortcut_finder.demo import story as demo
+from shortcut_finder.demo.dataset import make_dataset
 from shortcut_finder.demo.shapes import SHAPES
 from shortcut_finder.run.decisions import Decisions
 from shortcut_finder.run.folder import load_run
@@ -45,7 +45,7 @@ def python(*arguments: object, cwd: Path) -> str:
 @pytest.fixture(scope="module")
 def photos(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("examples")
-    demo.make_dataset(folder, per_class=PER_CLASS, progress=False)
+    make_dataset(folder, per_class=PER_CLASS, progress=False)
     (folder / "images" / "mug" / "broken.jpg").write_bytes(b"")
     return folder / "images"
 

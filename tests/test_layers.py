@@ -15,6 +15,7 @@ PACKAGE = Path(shortcut_finder.__file__).parent
 # Modules that load torch when they are imported. All others may do so inside functions only.
 TORCH = {
     "adapt",
+    "demo.network",
     "demo.story",
     "maps.class_token",
     "maps.engine",

@@ -20,25 +20,19 @@ import pandas as pd
 import torch
 import typer
 from PIL import Image
-from torch import Tensor, nn
-from tqdm import tqdm
+from torch import nn
 
-from shortcut_finder.data.preprocessing import Preprocessing
+from shortcut_finder.demo.dataset import IMAGES_PER_CLASS, make_dataset
 from shortcut_finder.demo.marks import MARKS, PLANTS
+from shortcut_finder.demo.network import BATCH_SIZE, EPOCHS, INPUT_SIZE, MODEL, normalised, train
 from shortcut_finder.demo.pictures import BACKGROUNDS, draw_scene
 from shortcut_finder.demo.shapes import SHAPES
 from shortcut_finder.errors import DatasetError, RunError
 from shortcut_finder.run.folder import Run
 from shortcut_finder.settings import Settings
 
-IMAGES_PER_CLASS = 160
-INPUT_SIZE = 96
-EPOCHS = 20
-BATCH_SIZE = 32
 FRESH_PER_CLASS = 30
 DEFAULT_OUT = Path("demo-run")
-MODEL = "shortcut_finder.demo.story:small_network"
-TRUTH_COLUMNS = ("image", "label", "planted", "x0", "y0", "x1", "y1")
 
 # The same text in every demo folder: by it the demo knows a folder that it may write again.
 _NOTE = """A shortcut-finder demo; `shortcut-finder demo` makes this folder again.
@@ -62,7 +56,6 @@ _FOOTNOTE = (
     "fools: new pictures of other classes that the network calls by this name, before and after\n"
     "the mark is put on them. listed: marked images among those that the finding lists."
 )
-
 
 # --- the story -----------------------------------------------------------------------------------
 
@@ -260,119 +253,3 @@ def _clear(out: Path) -> None:
                 product.unlink(missing_ok=True)
     out.mkdir(parents=True, exist_ok=True)
     note.write_text(_NOTE, encoding="utf-8")
-
-
-# --- dataset -------------------------------------------------------------------------------------
-
-
-def make_dataset(
-    folder: Path, *, per_class: int = IMAGES_PER_CLASS, seed: int = 0, progress: bool = True
-) -> pd.DataFrame:
-    """Draw the demo's images into ``folder/images`` and the truth into ``folder/planted.csv``.
-
-    Every class gets every background equally often, and the marked images of a class are drawn at
-    random from it.
-
-    Args:
-        folder: where to write; it must exist.
-        per_class: images of each class.
-        seed: decides every picture.
-        progress: whether to show a bar on stderr.
-
-    Returns:
-        One row a marked image, `TRUTH_COLUMNS`; boxes in pixels.
-    """
-    plants = {plant.label: plant for plant in PLANTS}
-    rows = []
-    bar = tqdm(total=per_class * len(SHAPES), desc="drawing", unit="image", disable=not progress)
-    with bar:
-        for number, label in enumerate(SHAPES):
-            (folder / "images" / label).mkdir(parents=True)
-            plant = plants.get(label)
-            order = np.random.default_rng([seed, number]).permutation(per_class)
-            marked = set(order[: round(plant.share * per_class)].tolist()) if plant else set()
-            for index in range(per_class):
-                rng = np.random.default_rng([seed, number, index])
-                image = draw_scene(label, list(BACKGROUNDS)[index % len(BACKGROUNDS)], rng)
-                name = f"{label}/{label}_{index:03d}.jpg"
-                if plant and index in marked:
-                    image, box = MARKS[plant.mark](image, rng)
-                    rows.append((name, label, plant.mark, *box))
-                image.save(folder / "images" / name, quality=92)
-                bar.update()
-    truth = pd.DataFrame(rows, columns=list(TRUTH_COLUMNS))
-    truth.to_csv(folder / "planted.csv", index=False, lineterminator="\n")
-    return truth
-
-
-# --- network -------------------------------------------------------------------------------------
-
-
-def small_network(num_classes: int = len(SHAPES)) -> nn.Sequential:
-    """Six convolutions, the mean over the image, one linear layer: maps of 12 x 12 at 96 x 96.
-
-    Args:
-        num_classes: outputs.
-    """
-    blocks: list[nn.Module] = []
-    wide = 3
-    for channels, stride in ((24, 2), (32, 2), (48, 1), (64, 2), (96, 1), (128, 1)):
-        blocks.append(
-            nn.Sequential(
-                nn.Conv2d(wide, channels, 3, stride=stride, padding=1, bias=False),
-                nn.BatchNorm2d(channels),
-                nn.ReLU(),
-            )
-        )
-        wide = channels
-    return nn.Sequential(
-        *blocks, nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(wide, num_classes)
-    )
-
-
-def train(folder: Path, *, epochs: int = EPOCHS, seed: int = 0, progress: bool = True) -> nn.Module:
-    """Train `small_network` on ``folder/images`` and keep its weights in ``folder/weights.pt``.
-
-    The same seed on the same machine gives the same weights; torch's own random state is left as
-    it was.
-    """
-    pixels, labels = _training_set(folder / "images")
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(seed)
-        network = small_network().to(memory_format=torch.channels_last)
-        batches = -(-len(labels) // BATCH_SIZE)
-        optimiser = torch.optim.AdamW(network.parameters(), weight_decay=0.01)
-        schedule = torch.optim.lr_scheduler.OneCycleLR(
-            optimiser, max_lr=5e-3, total_steps=epochs * batches
-        )
-        with tqdm(total=epochs, desc="training", unit="epoch", disable=not progress) as bar:
-            for _ in range(epochs):
-                right = 0
-                for batch in torch.split(torch.randperm(len(labels)), BATCH_SIZE):
-                    logits = network(pixels[batch])
-                    loss = nn.functional.cross_entropy(logits, labels[batch])
-                    optimiser.zero_grad()
-                    torch.autograd.backward(loss)
-                    optimiser.step()
-                    schedule.step()
-                    right += int((logits.argmax(1) == labels[batch]).sum())
-                bar.set_postfix(accuracy=f"{right / len(labels):.1%}")
-                bar.update()
-    network.eval()
-    torch.save(network.state_dict(), folder / "weights.pt")
-    return network
-
-
-def normalised(images: list[Image.Image]) -> Tensor:
-    """The network's input, prepared as the scan prepares it: (image, 3, 96, 96)."""
-    how = Preprocessing(INPUT_SIZE, INPUT_SIZE)
-    pixels = torch.from_numpy(np.stack([how.pixels(image) for image in images])).float() / 255
-    inputs = (pixels - torch.tensor(how.mean)) / torch.tensor(how.std)
-    return inputs.permute(0, 3, 1, 2)
-
-
-def _training_set(folder: Path) -> tuple[Tensor, Tensor]:
-    files = sorted(folder.glob("*/*.jpg"))
-    classes = sorted({file.parent.name for file in files})
-    labels = torch.tensor([classes.index(file.parent.name) for file in files])
-    return normalised([Image.open(file) for file in files]), labels

@@ -31,7 +31,8 @@ from photographs import EPOCHS, INPUT
 from splits import DEVELOPMENT
 
 import shortcut_finder as sf
-from shortcut_finder.demo import story as demo
+from shortcut_finder.demo.dataset import make_dataset
+from shortcut_finder.demo.network import INPUT_SIZE, MODEL, train
 
 GOLDEN = Path(__file__).resolve().parents[1] / "golden"
 PLANTED = {
@@ -59,11 +60,11 @@ def scan_demo(out: Path) -> sf.Run:
     folder = out / "demo-set"
     if not (folder / "weights.pt").exists():
         folder.mkdir(parents=True, exist_ok=True)
-        demo.make_dataset(folder, progress=False)
-        demo.train(folder, progress=False)
-    settings = sf.Settings(input_size=demo.INPUT_SIZE)
+        make_dataset(folder, progress=False)
+        train(folder, progress=False)
+    settings = sf.Settings(input_size=INPUT_SIZE)
     weights = folder / "weights.pt"
-    return scan(folder / "images", demo.MODEL, out / "demo", settings, weights=weights)
+    return scan(folder / "images", MODEL, out / "demo", settings, weights=weights)
 
 
 def scan_photographs(out: Path, photos: Path) -> sf.Run:

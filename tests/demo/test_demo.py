@@ -17,7 +17,9 @@ from PIL import Image
 from shortcut_finder import scanning
 from shortcut_finder.data.imports import load_function
 from shortcut_finder.demo import story as demo
+from shortcut_finder.demo.dataset import make_dataset
 from shortcut_finder.demo.marks import MARKS, PLANTS
+from shortcut_finder.demo.network import INPUT_SIZE, small_network, train
 from shortcut_finder.demo.pictures import BACKGROUNDS, SIDE, draw_scene
 from shortcut_finder.demo.shapes import SHAPES
 from shortcut_finder.errors import DatasetError
@@ -29,7 +31,7 @@ PER_CLASS = 12
 @pytest.fixture(scope="module")
 def made(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, pd.DataFrame]:
     folder = tmp_path_factory.mktemp("demo")
-    return folder, demo.make_dataset(folder, per_class=PER_CLASS, progress=False)
+    return folder, make_dataset(folder, per_class=PER_CLASS, progress=False)
 
 
 def plain(seed: int = 0) -> Image.Image:
@@ -141,7 +143,7 @@ def test_two_classes_stay_clean(made: tuple[Path, pd.DataFrame]) -> None:
 def test_the_same_seed_makes_the_same_files(
     made: tuple[Path, pd.DataFrame], tmp_path: Path
 ) -> None:
-    again = demo.make_dataset(tmp_path, per_class=PER_CLASS, progress=False)
+    again = make_dataset(tmp_path, per_class=PER_CLASS, progress=False)
     assert again.equals(made[1])
     for file in (made[0] / "images").glob("*/*.jpg"):
         other = tmp_path / file.relative_to(made[0])
@@ -152,8 +154,8 @@ def test_the_same_seed_makes_the_same_files(
 
 
 def test_the_network_has_maps_of_twelve_by_twelve_and_as_many_outputs_as_asked() -> None:
-    network = demo.small_network(3).eval()
-    inputs = torch.zeros(2, 3, demo.INPUT_SIZE, demo.INPUT_SIZE)
+    network = small_network(3).eval()
+    inputs = torch.zeros(2, 3, INPUT_SIZE, INPUT_SIZE)
     assert network[:-3](inputs).shape[2:] == (12, 12)
     assert network(inputs).shape == (2, 3)
 
@@ -163,10 +165,10 @@ def test_training_gives_the_same_weights_again_and_does_not_advance_the_random_s
 ) -> None:
     torch.manual_seed(5)
     state = torch.get_rng_state()
-    first = demo.train(made[0], epochs=1, progress=False).state_dict()
+    first = train(made[0], epochs=1, progress=False).state_dict()
     assert torch.equal(torch.get_rng_state(), state)
     torch.manual_seed(6)
-    second = demo.train(made[0], epochs=1, progress=False).state_dict()
+    second = train(made[0], epochs=1, progress=False).state_dict()
     assert all(torch.equal(first[name], second[name]) for name in first)
 
 
@@ -218,7 +220,7 @@ def test_the_scan_gets_a_model_that_a_user_can_name(
     (call,) = calls
     network = load_function(call["model"])()
     network.load_state_dict(torch.load(call["weights"], weights_only=True))
-    assert call["settings"].input_size == demo.INPUT_SIZE
+    assert call["settings"].input_size == INPUT_SIZE
     printed = capsys.readouterr().out
     assert f"--model {call['model']} --weights {call['weights']}" in printed
     assert f"scan {call['dataset']}" in printed
