@@ -402,7 +402,7 @@ def test_an_error_on_the_way_leaves_nothing(
     def full(*_: Any) -> None:
         raise OSError(28, "No space left on device", "disk")
 
-    monkeypatch.setattr(cleaning, "_write_numbers", full)
+    monkeypatch.setattr(cleaning, "write_numbers", full)
     with pytest.raises(OSError, match="No space"):
         clean(run, action, out=tmp_path / "deep" / "out", files="copy")
     assert [path for path in tmp_path.rglob("*") if path.name != "deep"] == []
