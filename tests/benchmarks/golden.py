@@ -40,7 +40,8 @@ PLANTED = {
     "random": ("logo", "random"),
     "whole": ("tint", "whole"),
 }
-WORDS = {"sentence", "advice", "note", "reason"}
+# Parts of a finding that are no numbers to compare: texts, and what the page draws.
+WORDS, PICTURES = {"sentence", "advice", "note", "reason"}, {"maps", "place", "template"}
 SEED = 0
 
 
@@ -99,7 +100,7 @@ def digest(run: sf.Run) -> dict[str, Any]:
         "offenders": hashlib.sha256(json.dumps(offenders).encode()).hexdigest(),
         "findings": {
             detail["finding"]: rounded(
-                {key: value for key, value in detail.items() if key not in ("maps", "template")}
+                {key: value for key, value in detail.items() if key not in PICTURES}
             )
             for detail in run.details
         },
