@@ -136,6 +136,11 @@ class Finding:
         verification: the experiments behind verdict and reliance.
         shifts: for a property, how its traits differ; neutralising it undoes this.
         metadata: values of the user's columns that its images have more often than others.
+        sure: which of its carriers are sure, (image,) of bool; the others are likely. ``None``
+            where all are.
+        wrong: share of the sure carriers, and of all listed in its class, that do not carry it, by
+            estimate, each in [0, 1]; NaN where it is not known.
+        share_range: ends of the 95% interval of ``share``; NaN where it is not known.
     """
 
     key: str
@@ -168,6 +173,20 @@ class Finding:
     verification: Verification | None = None
     shifts: tuple[Shift, ...] = ()
     metadata: tuple[Companion, ...] = ()
+    sure: np.ndarray | None = None
+    wrong: tuple[float, float] = (np.nan, np.nan)
+    share_range: tuple[float, float] = (np.nan, np.nan)
+
+    @property
+    def artifact(self) -> float:
+        """How much it looks like an artifact rather than a part of the object, in [0, 1]."""
+        return self.suspicion
+
+    @property
+    def tiers(self) -> np.ndarray:
+        """``sure``, ``likely`` or empty, (image,)."""
+        sure = self.carries if self.sure is None else self.sure & self.carries
+        return np.where(sure, "sure", np.where(self.carries, "likely", ""))
 
     @property
     def covers(self) -> np.ndarray | None:

@@ -36,6 +36,9 @@ from shortcut_finder.maps.transfer import to_cpu
 from shortcut_finder.model.classifier import Classifier
 from shortcut_finder.settings import Settings
 
+# What is made of cells and fine cells before they leave the device.
+Stored = Callable[[Tensor, Tensor], tuple[Tensor, Tensor]]
+
 TOP = 3
 # Images of the first batch that the self-check looks at; more would cost and show nothing new.
 CHECKED = 8
@@ -70,6 +73,7 @@ class MapEngine:
         self._plan: MapPlan | None = None
         self._target: Tap | None = None
         self._cells: Tap | None = None
+        self._fine: Tap | None = None
         self._head: LinearHead | None = None
         self._last: LastBlock | None = None
         self._shares_body = False
@@ -117,12 +121,15 @@ class MapEngine:
         """
         self._forget()
         first = pixels[:CHECKED]
-        probed, target, cells = self._find_layers(first)
+        probed, target, cells, fine = self._find_layers(first)
         assert target.layout is not None
         self._target = Tap(self._module, target.layer, cuts=True)
         self._cells = Tap(self._module, cells.layer, cuts=False)
+        self._fine = None if fine is None else Tap(self._module, fine.layer, cuts=False)
         with torch.no_grad():
-            shape = self._cell_features(self._forward(first[:1], graph=False)).shape
+            tried = self._forward(first[:1], graph=False)
+            shape = self._cell_features(tried).shape
+            fine_shape = self._fine_features(tried, shape).shape
         self._plan = MapPlan(
             method=self.settings.method if self.settings.method != "auto" else "gradcam",
             tier="generic",
@@ -132,6 +139,8 @@ class MapEngine:
             cell_layer=cells.name,
             cell_grid=(shape[2], shape[3]),
             cell_channels=shape[1],
+            fine_layer=None if fine is None else fine.name,
+            fine_channels=fine_shape[1],
             notes=(),
         )
         self._check_head(probed, target)
@@ -143,7 +152,7 @@ class MapEngine:
         self,
         pixels: Tensor,
         labels: Tensor | None,
-        stored: Callable[[Tensor], Tensor] | None = None,
+        stored: Stored | None = None,
     ) -> MapBatch:
         """Maps of the label and the top 3 classes of a batch, from one forward pass.
 
@@ -151,8 +160,8 @@ class MapEngine:
             pixels: uint8, (image, row, column, channel).
             labels: index of each image's label among the model's outputs, (image,) int64; None to
                 take the top class.
-            stored: makes less of the cells, one row an image, before they leave the device, which
-                takes longer than the pass where they are large.
+            stored: makes less of the cells and the fine cells, one row an image each, before they
+                leave the device, which takes longer than the pass where they are large.
 
         Raises:
             ModelError: the model cannot take these images.
@@ -174,9 +183,7 @@ class MapEngine:
         halves = [self.run(pixels[p], None if labels is None else labels[p], stored) for p in parts]
         return MapBatch(*(torch.cat(pair) for pair in zip(*map(_fields, halves), strict=True)))
 
-    def _run(
-        self, pixels: Tensor, labels: Tensor | None, stored: Callable[[Tensor], Tensor] | None
-    ) -> MapBatch:
+    def _run(self, pixels: Tensor, labels: Tensor | None, stored: Stored | None) -> MapBatch:
         with self._grad_mode():
             done = self._forward(pixels, graph=self._needs_graph)
             shown = _shown(done.logits, labels)
@@ -184,7 +191,8 @@ class MapEngine:
         features = done.activations.mean((2, 3))
         logits = done.logits.detach()
         cells = self._cell_features(done)
-        results = [logits, shown, maps, features, cells if stored is None else stored(cells)]
+        both = cells, self._fine_features(done, cells.shape)
+        results = [logits, shown, maps, features, *(both if stored is None else stored(*both))]
         if self._head is not None:
             results.append(self._head.misfit(features, logits, shown))
         results = to_cpu(results)
@@ -239,7 +247,7 @@ class MapEngine:
         return torch.autocast(self.classifier.device.type, dtype=torch.bfloat16, enabled=low)
 
     def _start_taps(self, *, graph: bool) -> None:
-        for tap in (self._target, self._cells):
+        for tap in (self._target, self._cells, self._fine):
             if tap is not None:
                 tap.start(graph=graph)
 
@@ -250,12 +258,23 @@ class MapEngine:
         with self._autocast():
             logits = run_module(self._module, self.classifier.normalise(pixels))
         output, cells = self._target.take(), self._cells.take()
+        fine = None if self._fine is None else self._fine.take()
         activations = self._target.layer.layout.features(output.detach()).float()
         return Pass(pixels, logits.float(), output, activations, cells)
 
     def _cell_features(self, done: Pass) -> Tensor:
         assert self._cells is not None
         return averaged(self._cells.layer.layout.features(done.cells.detach())).float()
+
+    def _fine_features(self, done: Pass, cells: torch.Size) -> Tensor:
+        """Fine cells, two a side for each cell of the given shape; of no channels without any."""
+        images, _, rows, columns = cells
+        if self._fine is None or done.fine is None:
+            return done.activations.new_zeros(images, 0, 2 * rows, 2 * columns)
+        features = self._fine.layer.layout.features(done.fine.detach()).float()
+        if features.shape[2:] == (2 * rows, 2 * columns):
+            return features
+        return F.adaptive_avg_pool2d(features, (2 * rows, 2 * columns))
 
     def _draw(self, done: Pass, shown: Tensor) -> Tensor:
         """Maps of the classes shown, (image, shown, row, column)."""
@@ -359,7 +378,7 @@ class MapEngine:
 
     # The plan
 
-    def _find_layers(self, pixels: Tensor) -> tuple[Probe, Output, Output]:
+    def _find_layers(self, pixels: Tensor) -> tuple[Probe, Output, Output, Output | None]:
         images = self.classifier.normalise(_probing_pixels(pixels))
         found = probe(self._module, images)
         kind = type(self._module).__name__
@@ -373,7 +392,12 @@ class MapEngine:
             target = layers.map_layer(found, self.classifier.name)
         layers.check_places(self._module, found, target)
         cells = layers.cell_layer(found, target)
-        return found, target, target if layers.is_shuffled(self._module, found, cells) else cells
+        if layers.is_shuffled(self._module, found, cells):
+            cells = target
+        fine = layers.fine_layer(found, cells)
+        if fine is not None and layers.is_shuffled(self._module, found, fine):
+            fine = None
+        return found, target, cells, fine
 
     def _check_head(self, found: Probe, target: Output) -> None:
         """The head's own graph must give the gradient that the whole network's graph gave."""
@@ -542,12 +566,12 @@ class MapEngine:
         self._plan = dataclasses.replace(self.plan, notes=(*self.plan.notes, text))
 
     def _forget(self) -> None:
-        for tap in (self._target, self._cells):
+        for tap in (self._target, self._cells, self._fine):
             if tap is not None:
                 tap.remove()
         if self._last is not None:
             self._last.remove()
-        self._target = self._cells = self._head = self._last = self._plan = None
+        self._target = self._cells = self._fine = self._head = self._last = self._plan = None
         self._together = False
 
 

@@ -35,6 +35,8 @@ CELL_SIDE = 14.0
 FINEST_CELLS, COARSEST_CELLS = 20.0, 10.0
 # Much finer than the maps is too early in the network: edges and colours, not things.
 MOST_FINER = 4.5
+# The grid of fine cells may be so many times as fine as that of the cells; it is averaged to twice.
+FINER = (1.6, 2.6)
 
 ADAPTIVE_POOLS = (
     "AdaptiveAvgPool1d",
@@ -313,6 +315,25 @@ def cell_layer(found: Probe, target: Output) -> Output:
     if middle:
         return middle[-1]
     return min(reversed(finer), key=_distance_from_cell_side)
+
+
+def fine_layer(found: Probe, cells: Output) -> Output | None:
+    """The last block before the cells whose grid is about twice as fine; ``None`` without one.
+
+    Small marks and thin strips fill a cell of it, but only part of a coarser one.
+    """
+    if cells.layout is None or cells.layout.axes == "tokens":
+        return None
+    side = cells.layout.side
+    finer = [
+        o
+        for o in found.outputs[: cells.order]
+        if o.layout is not None
+        and o.layout.axes != "tokens"
+        and FINER[0] <= o.layout.side / side <= FINER[1]
+        and not _inside_block(o, found.outputs)
+    ]
+    return finer[-1] if finer else None
 
 
 def _distance_from_cell_side(output: Output) -> float:

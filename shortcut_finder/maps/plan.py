@@ -20,6 +20,9 @@ class MapPlan:
         cell_layer: dotted path of the module that gives the cells.
         cell_grid: rows and columns of cells.
         cell_channels: length of a cell's vector.
+        fine_layer: dotted path of the module that gives the fine cells, twice as many a side;
+            ``None`` where the network has none.
+        fine_channels: length of a fine cell's vector.
         notes: what a reader should know, a sentence each.
     """
 
@@ -31,6 +34,8 @@ class MapPlan:
     cell_layer: str
     cell_grid: tuple[int, int]
     cell_channels: int
+    fine_layer: str | None
+    fine_channels: int
     notes: tuple[str, ...]
 
 
@@ -45,6 +50,8 @@ class MapBatch:
         maps: (image, 4, row, column) float32, raw and signed, in logit units.
         features: the map layer's channels averaged over the image, (image, channel) float32.
         cells: mid-level features, (image, channel, row, column) float32, or what was made of them.
+        fine: the same of the fine cells, (image, channel, 2 row, 2 column); of no channels where
+            the network has none.
     """
 
     logits: Tensor
@@ -52,3 +59,4 @@ class MapBatch:
     maps: Tensor
     features: Tensor
     cells: Tensor
+    fine: Tensor

@@ -82,6 +82,7 @@ class Pass:
         output: of the map layer, as it came.
         activations: the same as (image, channel, row, column) float32, without a graph.
         cells: of the cell layer, as they came.
+        fine: of the layer of fine cells, likewise; ``None`` without one.
     """
 
     pixels: Tensor
@@ -89,6 +90,7 @@ class Pass:
     output: Tensor
     activations: Tensor
     cells: Tensor
+    fine: Tensor | None
 
 
 @dataclass(frozen=True, eq=False)

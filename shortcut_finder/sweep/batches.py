@@ -29,10 +29,11 @@ from shortcut_finder.schema import to_json, write_whole
 from shortcut_finder.settings import Settings
 from shortcut_finder.sweep.shards import plan_of, shard_path, write_shard
 from shortcut_finder.sweep.whitening import (
-    Whitening,
+    FINE_WIDTH,
+    Whitenings,
     fit_whitening,
-    load_whitening,
-    save_whitening,
+    load_whitenings,
+    save_whitenings,
     stored_cells,
 )
 
@@ -180,9 +181,9 @@ class _Looker:
         self.outputs = outputs
         self.folder = folder
         self.seed = seed
-        self.whitening: Whitening | None = None
+        self.whitening: Whitenings | None = None
         if (folder / "whitening.npz").exists():
-            self._whiten_by(load_whitening(folder / "whitening.npz"))
+            self._whiten_by(load_whitenings(folder / "whitening.npz"))
 
     def look(self, batch: Sequence[Decoded]) -> tuple[pd.DataFrame, dict[str, np.ndarray]] | None:
         """Rows and arrays of the readable images of a batch; ``None`` when there is none."""
@@ -197,21 +198,29 @@ class _Looker:
         rows.insert(1, "image", [self.dataset.images[index] for index in indices])
         return rows, _kept(looked)
 
-    def stored(self, cells: torch.Tensor) -> torch.Tensor:
-        """Cells as a shard keeps them; raw until there is a whitening."""
-        return cells if self.whitening is None else stored_cells(self.whitening(cells))
+    def stored(
+        self, cells: torch.Tensor, fine: torch.Tensor
+    ) -> tuple[torch.Tensor, torch.Tensor]:
+        """Cells and fine cells as a shard keeps them; raw until there is a whitening."""
+        if self.whitening is None:
+            return cells, fine
+        white = self.whitening
+        return stored_cells(white.cells(cells)), stored_cells(white.fine(fine))
 
     def write(self, number: int, rows: pd.DataFrame, arrays: dict[str, np.ndarray]) -> None:
         """Write one shard, learning the whitening first where there is none yet."""
         if self.whitening is None:
-            whitening = fit_whitening(arrays["cells"], self.seed)
-            save_whitening(self.folder / "whitening.npz", whitening)
-            white = whitening(torch.from_numpy(arrays["cells"]))
-            arrays["cells"] = stored_cells(white).numpy()
+            whitening = Whitenings(
+                fit_whitening(arrays["cells"], self.seed),
+                fit_whitening(arrays["fine"], self.seed, FINE_WIDTH),
+            )
+            save_whitenings(self.folder / "whitening.npz", whitening)
+            for name, white in (("cells", whitening.cells), ("fine", whitening.fine)):
+                arrays[name] = stored_cells(white(torch.from_numpy(arrays[name]))).numpy()
             self._whiten_by(whitening)
         write_shard(shard_path(self.folder, number), rows, arrays)
 
-    def _whiten_by(self, whitening: Whitening) -> None:
+    def _whiten_by(self, whitening: Whitenings) -> None:
         self.whitening = whitening.to(self.engine.classifier.device)
 
     def note_plan(self) -> None:
@@ -313,6 +322,7 @@ def _kept(looked: MapBatch) -> dict[str, np.ndarray]:
         "logits": _halves(looked.logits),
         "features": _halves(looked.features),
         "cells": looked.cells.numpy(),
+        "fine": looked.fine.numpy(),
     }
 
 
@@ -384,5 +394,7 @@ def _plan_card(plan: MapPlan) -> dict[str, Any]:
         "cell_layer": plan.cell_layer,
         "cell_grid": list(plan.cell_grid),
         "cell_channels": plan.cell_channels,
+        "fine_layer": plan.fine_layer,
+        "fine_channels": plan.fine_channels,
         "notes": list(plan.notes),
     }

@@ -28,6 +28,8 @@ ARRAYS = {
     "logits": np.float16,  # (class,)
     "features": np.float16,  # pooled last features, (channel,)
     "cells": np.int8,  # whitened unit descriptors as signed bytes, (row, column, channel)
+    "fine": np.int8,  # the same at twice the grid, (2 row, 2 column, channel); of no channels
+    # where the network has no finer layer
 }
 
 
