@@ -16,27 +16,13 @@ from tqdm import tqdm
 from shortcut_finder.data.dataset import ImageDataset, load_dataset
 from shortcut_finder.data.objects import Outlines, cover_cells, take_outlines
 from shortcut_finder.data.regions import OBJECT, OUTSIDE, frame_regions, region_shares
-from shortcut_finder.detect.candidates import gather_candidates
-from shortcut_finder.detect.channels.associations import find_associations
-from shortcut_finder.detect.channels.groups import (
-    Template,
-    discovery_half,
-    find_templates,
-    match_templates,
-)
-from shortcut_finder.detect.channels.metadata import Column, metadata_columns, telling_columns
-from shortcut_finder.detect.channels.parts import Parts
+from shortcut_finder.detect.channels.metadata import Column, metadata_columns
 from shortcut_finder.detect.channels.regions import Spread, find_regions, readable_pixels, spread_of
-from shortcut_finder.detect.channels.repeats import with_motifs, with_windows
 from shortcut_finder.detect.channels.surroundings import find_surroundings
-from shortcut_finder.detect.channels.traits import (
-    metadata_findings,
-    property_findings,
-    with_companions,
-)
-from shortcut_finder.detect.channels.transplants import transplant
+from shortcut_finder.detect.channels.traits import with_companions
 from shortcut_finder.detect.confusions import find_confusions
-from shortcut_finder.detect.finding import Judged, judge, located, ranked, worth_listing
+from shortcut_finder.detect.detection import discovery_half, find_shortcuts
+from shortcut_finder.detect.finding import Judged, ranked, worth_listing
 from shortcut_finder.detect.placing import to_the_pixel
 from shortcut_finder.errors import SettingsError
 from shortcut_finder.maps.blanks import SCRAMBLED, Explain, blank_notes, blank_pixels, standing_heat
@@ -122,25 +108,14 @@ def scan(
     columns = metadata_columns(images.metadata.iloc[records.table["index"].to_numpy()])
     with _asking(classifier, settings, swept) as (explain, predict):
         where = _look_where(scene, images, outlines, classifier, explain, settings.seed)
-        parts = [
-            transplant(
-                scene,
-                images,
-                predict,
-                batch=batch_size(classifier, settings),
-                seed=settings.seed,
-                progress=progress,
-            )
-            for images in ((half, ~half) if settings.verify else ())
-        ]
         judged = find_shortcuts(
             folder / "shards",
             scene,
             half,
             images.classes,
             columns,
-            parts=parts,
             seed=settings.seed,
+            device=classifier.device,
             progress=progress,
         )
         judged = _with_regions(
@@ -200,67 +175,6 @@ def scan(
         write_report(run)
         bar.update()
     return run
-
-
-def find_shortcuts(
-    folder: Path,
-    scene: Scene,
-    half: np.ndarray,
-    classes: tuple[str, ...],
-    columns: Sequence[Column],
-    *,
-    parts: Sequence[Parts] = (),
-    seed: int = 0,
-    progress: bool = False,
-) -> Judged:
-    """Candidates from each half of the images, judged on the other.
-
-    Of something rare one half may hold too few to find, and the other enough (cross-fitting).
-
-    Args:
-        folder: the shards.
-        scene: what the sweep kept, and the pictures behind it.
-        half: the discovery half, (image,) of bool; looks of the whole image and columns of the
-            metadata are found on it alone.
-        classes: class names.
-        columns: of the user's metadata.
-        parts: what parts of images do to the model, of the discovery half and of the other; none
-            where that was not tried.
-        seed: for the samples.
-        progress: show a bar on stderr.
-    """
-    records = scene.records
-    folds = [*zip((half, ~half), parts or (None, None), strict=True)]
-    templates: list[Template] = []
-    halves: list[np.ndarray] = []
-    with tqdm(total=6, desc="analyse", unit=" steps", disable=not progress) as bar:
-        for images, tried in folds:
-            found = find_templates(folder, records, images, seed, tried)
-            templates += found
-            halves += [images] * len(found)
-        bar.update()
-        matches = match_templates(folder, templates, len(records.labels), records.cell_grid)
-        bar.update()
-        candidates = gather_candidates(templates, matches, records, halves)
-        bar.update()
-        for images, tried in folds:
-            here = [one for one in candidates if one.half is images]
-            candidates += with_motifs(here, tried, scene, images, seed)
-        bar.update()
-        for images, _ in folds:
-            candidates += with_windows(scene, images, seed)
-        bar.update()
-        judged = judge(candidates, scene, classes)
-        placed = located(judged.findings, records.labels, folder, records.cell_grid)
-        bar.update()
-    associations = find_associations(records.table, records.labels, half)
-    properties = property_findings(associations, judged.findings, records, half, classes)
-    telling = telling_columns(columns, records.labels, half)
-    findings = [
-        *with_companions([*placed, *properties], records.labels, classes, columns),
-        *metadata_findings(telling, records, half, classes),
-    ]
-    return Judged(ranked(findings), judged.notes, judged.tested)
 
 
 @contextmanager

@@ -74,8 +74,8 @@ class Splits:
     """The best cut of a class in two heaps, for each of some directions.
 
     Attributes:
-        gain: nats an image that two heaps save over one, less what other classes share; (direction,)
-            at most 0 where the class is one heap.
+        gain: nats an image that two heaps save over one, less what other classes share,
+            (direction,); at most 0 where the class is one heap.
         limit: response from which an image is in the upper heap, (direction,).
         share: of the class in the upper heap, (direction,).
         elsewhere: of the other classes above the limit, (direction,).
@@ -148,7 +148,7 @@ def responses(cells: Tensor, directions: Tensor, closest: int) -> Tensor:
     """
     found = []
     for block in torch.split(cells, BLOCK):
-        answers = (block.flatten(0, 1) @ directions.T).unflatten(0, block.shape[:2])
+        answers = (block.flatten(0, 1) @ directions.T).reshape(*block.shape[:2], -1)
         if closest == 1:
             found.append(answers.amax(1).T)
         else:

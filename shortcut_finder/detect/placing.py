@@ -17,7 +17,7 @@ from PIL import Image
 from scipy import ndimage
 
 from shortcut_finder.detect.finding import Finding
-from shortcut_finder.detect.suspicion import EXACT, is_all_over
+from shortcut_finder.detect.sentences import EXACT
 from shortcut_finder.errors import UnreadableImage
 from shortcut_finder.pixels.rigidity import grey_image, locate, measure_rigidity
 from shortcut_finder.sweep.scene import Scene
@@ -139,8 +139,7 @@ def to_the_pixel(finding: Finding, scene: Scene) -> Finding:
         finding: at any place; what has none, such as a look or a frame, is left as it is.
         scene: what the sweep kept, and the pictures behind it.
     """
-    whole = finding.kind not in PLACED or finding.cells or is_all_over(finding.parts)
-    if whole or finding.parts.get("rigidity", 0.0) < EXACT:
+    if finding.kind not in PLACED or finding.cells or finding.parts.get("rigidity", 0.0) < EXACT:
         return finding
     members = np.flatnonzero(finding.carries)
     members = members[np.argsort(-finding.score[members], kind="stable")][:MOST]

@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from shortcut_finder.data.dataset import ImageDataset
-from shortcut_finder.detect.candidates import Q_LIMIT
 from shortcut_finder.detect.finding import Judged
+from shortcut_finder.detect.policy import POLICY
 from shortcut_finder.run.folder import Run
 from shortcut_finder.schema import SCHEMA_VERSION
 from shortcut_finder.settings import Settings
@@ -111,7 +111,7 @@ def testable_share(images: int, others: int, tested: int) -> float:
     """
     half, rest = images // 2, others // 2
     for members in range(2, half + 1):
-        if association_p(members, half, 0, rest) <= Q_LIMIT / max(tested, 1):
+        if association_p(members, half, 0, rest) <= POLICY.q / max(tested, 1):
             return members / half
     return 1.0
 

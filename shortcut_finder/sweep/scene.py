@@ -1,21 +1,17 @@
-"""Views: the pictures behind the records, and small ones of what the model sees."""
+"""Scene: the pictures behind the records."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 import numpy as np
 from PIL import Image
 
 from shortcut_finder.data.preprocessing import Preprocessing
 from shortcut_finder.errors import UnreadableImage
-from shortcut_finder.pixels.motifs import colour_image
 from shortcut_finder.pixels.rigidity import Rigidity, grey_image, measure_rigidity
 from shortcut_finder.sweep.records import Records
-
-# Small pictures kept in memory, some 80 kB each.
-VIEWS = 4000
 
 
 @dataclass(frozen=True, eq=False)
@@ -26,14 +22,11 @@ class Scene:
         records: what the sweep kept.
         read: the picture of an image by its number in ``records``.
         preprocessing: to find places of the model's input on the picture.
-        views: small pictures that were looked at lately, by number of the image and whether they
-            are squashed.
     """
 
     records: Records
     read: Callable[[int], Image.Image]
     preprocessing: Preprocessing
-    views: dict[tuple[int, bool], np.ndarray | None] = field(default_factory=dict)
 
     def pixels(self, number: int, *, squashed: bool = True) -> np.ndarray | None:
         """What the model sees of an image, or the same in the image's own shape.
@@ -47,27 +40,6 @@ class Scene:
             return None
         how = self.preprocessing
         return (how if squashed else how.undistorted(*picture.size)).pixels(picture)
-
-    def view(self, number: int) -> np.ndarray | None:
-        """That in the image's own shape, scaled down; ``None`` if it is unreadable now.
-
-        A mark is as wide in an upright photo as in a lying one, but not where both are squashed.
-        """
-        # Where nothing is squashed, it is one picture.
-        return self._small(number, squashed=self.preprocessing.resize != "squash")
-
-    def squashed_view(self, number: int) -> np.ndarray | None:
-        """What the model sees, scaled down; ``None`` if it is unreadable now."""
-        return self._small(number, squashed=True)
-
-    def _small(self, number: int, *, squashed: bool) -> np.ndarray | None:
-        if (number, squashed) not in self.views:
-            if len(self.views) >= VIEWS:
-                self.views.clear()
-            pixels = self.pixels(number, squashed=squashed)
-            small = None if pixels is None else colour_image(Image.fromarray(pixels))
-            self.views[number, squashed] = small
-        return self.views[number, squashed]
 
     def rigidity(self, images: np.ndarray, centres: np.ndarray) -> Rigidity:
         """Compare images at places given as fractions x, y of the model's input, (image, 2)."""

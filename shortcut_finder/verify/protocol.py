@@ -16,6 +16,7 @@ from tqdm import tqdm
 
 from shortcut_finder.data.regions import SURROUNDINGS
 from shortcut_finder.detect.finding import Finding
+from shortcut_finder.detect.policy import POLICY
 from shortcut_finder.stats.experiments import (
     BEYOND_OWN,
     FEWEST_PAIRS,
@@ -82,6 +83,8 @@ def _verified(finding: Finding, cast: Cast, lab: Lab, rng: np.random.Generator) 
         return Verification("a column of the metadata can be neither pasted nor masked")
     if diffuse and finding.region not in LOOKS:
         return Verification("it does not show in the pixels that the model sees")
+    if finding.artifact < POLICY.experiment and finding.region != SURROUNDINGS:
+        return Verification("it looks like a part of the object, and no experiment can say more")
     needed = FEWEST_DONORS if finding.severity == "low" else FEWEST_OF_ARTIFACTS
     if len(cast.members) < needed:
         return Verification(

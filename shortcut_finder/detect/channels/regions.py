@@ -26,10 +26,9 @@ from shortcut_finder.data.regions import (
     object_shares,
     region_shares,
 )
-from shortcut_finder.detect.candidates import FEWEST, LIFT, Q_LIMIT, together
 from shortcut_finder.detect.channels.traits import NEARLY_ALL
-from shortcut_finder.detect.finding import Finding
-from shortcut_finder.detect.suspicion import MEDIUM, severity_of
+from shortcut_finder.detect.finding import Finding, together
+from shortcut_finder.detect.policy import POLICY
 from shortcut_finder.maps.blanks import Explain
 from shortcut_finder.stats.evidence import LIFTED, association_p, false_discovery_rate
 from shortcut_finder.stats.experiments import signed_rank_p
@@ -53,7 +52,7 @@ MOVED, FEWEST_MOVED = 24, 6
 STAYS = 0.05
 # Suspicion at most. Where things lie may belong to the class, so a place is of low severity until
 # experiments say more; that the evidence is off the object is of medium severity, and no more.
-QUIET, QUESTION = MEDIUM - 0.01, 0.59
+QUIET, QUESTION = POLICY.artifact - 0.01, 0.59
 # What covers this part of a finding's cells, or carries this part of its images, is the same thing.
 SAME = 0.5
 
@@ -173,7 +172,7 @@ def find_regions(
     held = [
         replace(one, test={**one.test, "q": float(rates[number])})
         for number, one in clear.items()
-        if rates[number] <= Q_LIMIT
+        if rates[number] <= POLICY.q
     ]
     kept: list[Finding] = []
     for one in sorted(held, key=lambda one: -one.found):
@@ -231,8 +230,8 @@ def _shares(counts: Counts) -> tuple[float, float]:
 def _stands_out(counts: Counts) -> bool:
     """Whether enough of the class lies beyond the limit, and few enough of the others."""
     share, elsewhere = _shares(counts)
-    enough = min(counts[0], counts[3]) >= FEWEST
-    return enough and share >= LIFT * elsewhere and share - elsewhere >= EXCESS
+    enough = min(counts[0], counts[3]) >= POLICY.fewest
+    return enough and share >= POLICY.lift * elsewhere and share - elsewhere >= EXCESS
 
 
 def _explains(reason: Finding, one: _Held, labels: np.ndarray, spread: Spread) -> bool:
@@ -381,7 +380,7 @@ def _finding(
         elsewhere=elsewhere,
         q=test["q"],
         suspicion=suspicion,
-        severity=severity_of(suspicion),
+        severity=POLICY.severity(suspicion),
         sentence=_sentence(one, label),
         advice=(
             "Look at what lies there in the listed images: if it is not the object, mask it or "

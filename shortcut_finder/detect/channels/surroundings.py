@@ -15,11 +15,10 @@ import numpy as np
 
 from shortcut_finder.data.preprocessing import WHOLE_FRAME
 from shortcut_finder.data.regions import SURROUNDINGS, from_middle, surroundings
-from shortcut_finder.detect.candidates import FEWEST, LIFT, Q_LIMIT
-from shortcut_finder.detect.channels.groups import cell_blocks
-from shortcut_finder.detect.finding import LEAST, Finding, sureness
-from shortcut_finder.detect.suspicion import MEDIUM, severity_of
+from shortcut_finder.detect.finding import Finding, sureness
+from shortcut_finder.detect.policy import POLICY
 from shortcut_finder.stats.evidence import association_p, false_discovery_rate
+from shortcut_finder.sweep.descriptors import descriptor_blocks
 from shortcut_finder.sweep.records import Records
 from shortcut_finder.sweep.shards import unit_cells
 from shortcut_finder.texts import percent
@@ -33,7 +32,7 @@ HOLLOW = 0.2
 # Share of the class that must have it, in excess of the others.
 EXCESS = 0.15
 # Suspicion at most: backgrounds belong to most classes, so experiments alone can make it worse.
-QUIET = MEDIUM - 0.01
+QUIET = POLICY.artifact - 0.01
 
 
 @dataclass(frozen=True, eq=False)
@@ -89,7 +88,7 @@ def find_surroundings(
     found: dict[int, _Around] = {}
     for n in sorted(clear, key=chances.__getitem__):
         one = clear[n]
-        if rates[n] <= Q_LIMIT and one.label not in found:
+        if rates[n] <= POLICY.q and one.label not in found:
             found[one.label] = replace(one, test={**one.test, "q": float(rates[n])})
     return [_finding(found[label], records, classes) for label in sorted(found)]
 
@@ -97,8 +96,8 @@ def find_surroundings(
 def _means(folder: Path, *parts: np.ndarray) -> list[np.ndarray]:
     """Mean cell of parts of the frame, each (cell,) of bool, in each image, (image, width)."""
     means = [
-        [unit_cells(stored[:, part]).mean(axis=1) for part in parts]
-        for _, stored in cell_blocks(folder)
+        [unit_cells(block.cells.numpy()[:, part]).mean(axis=1) for part in parts]
+        for block in descriptor_blocks(folder)
     ]
     return [np.concatenate(blocks) for blocks in zip(*means, strict=True)]
 
@@ -153,8 +152,8 @@ def _around(
 def _stands_out(one: _Around) -> bool:
     """Whether enough of the class has it, few of the others, and the middle of the frame not."""
     share, elsewhere = one.test["share"], one.test["elsewhere"]
-    enough = one.test["tested_members"] >= FEWEST and share - elsewhere >= EXCESS
-    return enough and share >= LIFT * elsewhere and one.test["in_the_middle"] <= HOLLOW
+    enough = one.test["tested_members"] >= POLICY.fewest and share - elsewhere >= EXCESS
+    return enough and share >= POLICY.lift * elsewhere and one.test["in_the_middle"] <= HOLLOW
 
 
 def _finding(one: _Around, records: Records, classes: tuple[str, ...]) -> Finding:
@@ -175,7 +174,7 @@ def _finding(one: _Around, records: Records, classes: tuple[str, ...]) -> Findin
         elsewhere=elsewhere,
         q=test["q"],
         suspicion=suspicion,
-        severity=severity_of(suspicion),
+        severity=POLICY.severity(suspicion),
         sentence=(
             f"{percent(share)} of the {label} images are alike in what surrounds the middle of the "
             f"frame; {percent(elsewhere)} of the others are like them. The middle does not show it."
@@ -185,7 +184,7 @@ def _finding(one: _Around, records: Records, classes: tuple[str, ...]) -> Findin
             "give the images that the report does not list more weight, and train again."
         ),
         carries=carries,
-        score=np.where(carries, max(suspicion, LEAST) * sureness(one.said), 0.0),
+        score=np.where(carries, max(suspicion, 1e-6) * sureness(one.said), 0.0),
         boxes=lambda _image: WHOLE_FRAME,
         parts={"exclusivity": exclusive, "hollow": hollow},
         numbers=test,

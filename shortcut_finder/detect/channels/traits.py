@@ -9,11 +9,10 @@ import numpy as np
 
 from shortcut_finder.data.preprocessing import WHOLE_FRAME
 from shortcut_finder.data.regions import ANYWHERE
-from shortcut_finder.detect.candidates import together
 from shortcut_finder.detect.channels.associations import Association
 from shortcut_finder.detect.channels.metadata import Column, Companion, Telling, companions
-from shortcut_finder.detect.finding import Finding
-from shortcut_finder.detect.suspicion import is_all_over, severity_of
+from shortcut_finder.detect.finding import Finding, together
+from shortcut_finder.detect.policy import POLICY
 from shortcut_finder.sweep.records import Records
 from shortcut_finder.texts import percent
 
@@ -73,8 +72,6 @@ def _explains(reason: Finding, look: Association, own: np.ndarray) -> bool:
     What stands inside the frame changes neither its border nor the file. Whether a look explains
     what is alike all over the frame or the reverse, only experiments can tell.
     """
-    if is_all_over(reason.parts):
-        return False
     there, alike = reason.carries[own], look.carries[own]
     apart = look.family in OUTER and reason.region in (ANYWHERE, "centre")
     everywhere = there.mean() >= NEARLY_ALL and not apart
@@ -86,7 +83,7 @@ def _property_finding(
 ) -> Finding:
     # Colour may belong to the class; the range of its colours and the size of its files hardly can.
     beyond = one.made and one.excess > 0
-    suspicion = min(0.38 + 1.2 * one.excess, 1.0) if beyond else max(0.3 * one.excess, FAINT)
+    suspicion = min(0.44 + 1.2 * one.excess, 1.0) if beyond else max(0.3 * one.excess, FAINT)
     carries = one.carries & own
     typical = np.flatnonzero(carries)
     exclusive = one.share / max(one.share + one.elsewhere, 1e-9)
@@ -107,7 +104,7 @@ def _property_finding(
         elsewhere=one.elsewhere,
         q=one.q,
         suspicion=suspicion,
-        severity=severity_of(suspicion),
+        severity=POLICY.severity(suspicion),
         sentence=(
             f"{percent(one.share)} of the {label} images are alike in {one.family} (typical "
             f"{trait} {most.members:.3g}, in other images {most.others:.3g}); "
@@ -153,7 +150,7 @@ def _metadata_finding(one: Telling, records: Records, half: np.ndarray, label: s
         elsewhere=one.elsewhere,
         q=one.q,
         suspicion=suspicion,
-        severity=severity_of(suspicion),
+        severity=POLICY.severity(suspicion),
         sentence=(
             f"The label can be read off column {one.column}: {percent(one.share)} of the {label} "
             f"images have {one.column} = {_listed(one.values, 'or')}; {percent(one.elsewhere)} of "

@@ -1,0 +1,108 @@
+"""Border: what nearly all of a class carries along the border of the frame.
+
+Such a thing makes one heap of its class, so that no direction gains anything. But objects seldom
+keep to the border, and images of a class seldom look alike there, unless something lies on them.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+from scipy import ndimage
+from torch import Tensor
+
+from shortcut_finder.detect.channels.cells import Model, Study, Thing
+from shortcut_finder.detect.place import NEIGHBOURS, along_border
+from shortcut_finder.stats.evidence import association_p
+
+# Mean cosine of a class's images at a place of the border beyond that of the others: natural
+# classes reach the first, classes with something on them the second (20 classes of photographs).
+NATURAL, LAID_ON = 0.16, 0.38
+# Part of the most alike place's excess from which a place belongs to the thing.
+PART = 0.5
+# Share of the other classes that may be as like the class as its members are.
+STRANGERS = 0.01
+FEWEST = 4
+
+
+def border_things(study: Study, grid: tuple[int, int]) -> list[Thing]:
+    """A thing for each class that both halves say is alike at the same part of the border.
+
+    Args:
+        study: the halves.
+        grid: rows and columns of cells.
+    """
+    if min(grid) < 5:
+        return []
+    found = []
+    for label in study.classes:
+        sides = [_side(study, label, half, grid) for half in (0, 1)]
+        if None in sides:
+            continue
+        (first, one, test), (second, other, again) = (side for side in sides if side is not None)
+        if not (first & second).any():
+            continue
+        extent = first | second
+        likeness = min(test["likeness"], again["likeness"])
+        found.append(
+            Thing(
+                label=label,
+                models=(one, other),
+                witnesses=(likeness, likeness),
+                agreement=1.0,
+                twice=True,
+                test=max(test, again, key=lambda held: held["p"]) | {"likeness": likeness},
+                half=study.half,
+                extent=extent.ravel(),
+            )
+        )
+    return found
+
+
+def _side(
+    study: Study, label: int, half: int, grid: tuple[int, int]
+) -> tuple[np.ndarray, Model, dict[str, float]] | None:
+    """Where one half says that a class is alike, tested on the other; ``None`` where nowhere."""
+    own, rest = (study.cells(half, study.images(half, label, own=own)) for own in (True, False))
+    tested, strange = (
+        study.cells(half, study.images(1 - half, label, own=own)) for own in (True, False)
+    )
+    if min(len(own), len(rest), len(tested), len(strange)) < FEWEST:
+        return None
+    border = along_border(grid)
+    excess = np.where(border, (alike(own) - alike(rest)).reshape(grid), -1.0)
+    if excess.max() < NATURAL:
+        return None
+    parts, _ = ndimage.label(excess >= PART * excess.max(), structure=NEIGHBOURS)
+    extent = parts == parts.flat[int(excess.argmax())]
+    held = (alike(tested) - alike(strange))[extent.ravel()].mean()
+    if held < NATURAL:
+        return None
+    difference = own.mean(0) - rest.mean(0)
+    chosen = torch.from_numpy(extent.ravel()).to(own.device)
+    field = torch.where(chosen[:, None], difference, torch.zeros_like(difference))
+    field = field / field.norm().clamp(min=1e-6)
+    inside, outside = (cells.flatten(1) @ field.flatten() for cells in (tested, strange))
+    limit = float(torch.quantile(rest.flatten(1) @ field.flatten(), 1 - STRANGERS))
+    members, strays = int((inside >= limit).sum()), int((outside >= limit).sum())
+    test = {
+        "tested_images": float(len(inside)),
+        "tested_members": float(members),
+        "share": members / len(inside),
+        "elsewhere": strays / len(outside),
+        "likeness": float(held),
+        "gain": 0.0,
+        "p": association_p(members, len(inside), strays, len(outside)),
+    }
+    return extent, Model(field.sum(0), 1, limit, 0.0, field), test
+
+
+def alike(cells: Tensor) -> np.ndarray:
+    """Mean cosine of all pairs of images at each place of the frame, (cell,).
+
+    Args:
+        cells: unit vectors, (image, cell, width).
+    """
+    images = len(cells)
+    together = cells.sum(0).square().sum(1).cpu().numpy()
+    return np.asarray((together - images) / (images * (images - 1)))

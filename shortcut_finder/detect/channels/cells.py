@@ -1,0 +1,436 @@
+"""Cells: things that part of a class has, found on each half of the images and tested on the other.
+
+What one half finds is tested on the other as it is. Then the other half learns it, too: a thing
+that both found by themselves has two models, and what one of them found is grown on the other from
+the images that answer there. So every image is scored by a model that has not seen it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from shortcut_finder.detect.mixture import (
+    BLOCK,
+    COVERS,
+    FEWEST,
+    SEEDS,
+    Directions,
+    Frame,
+    best_splits,
+    fit_frame,
+    grow,
+    learn,
+    responses,
+)
+from shortcut_finder.stats.evidence import association_p, phi
+from shortcut_finder.sweep.descriptors import Descriptors, descriptor_blocks, read_descriptors
+
+# Images of a class, and of all others together, that take part in a half.
+OWN, OTHERS = 300, 400
+# White cells in memory at once, in numbers of four bytes: 1 GB.
+MEMORY = 250_000_000
+# Seeds over all classes together, and the fewest of one.
+ALL_SEEDS, FEWEST_SEEDS = 20_000, 64
+# Directions of a class that are tested, from each half.
+TESTED = 16
+# Correlation of the carriers, over a class, from which the halves found the same thing.
+SAME = 0.35
+# Rounds in which a half learns what the other found.
+ROUNDS = 2
+
+
+@dataclass(frozen=True, eq=False)
+class Model:
+    """What one half learned of a thing.
+
+    Attributes:
+        vector: in the half's frame, (width,).
+        closest: how many of an image's cells answer.
+        limit: response from which an image carries it.
+        gain: nats an image that it saves on the other half.
+        field: of a thing at one place that nearly all of a class carries, how the class differs at
+            each cell, (cell, width), zero elsewhere; ``None`` for one at any place.
+    """
+
+    vector: Tensor
+    closest: int
+    limit: float
+    gain: float
+    field: Tensor | None = None
+
+
+@dataclass(frozen=True, eq=False)
+class Thing:
+    """Something that part of a class has.
+
+    Attributes:
+        label: index of the class.
+        models: of the first half and of the second.
+        witnesses: gain of what each half found by itself on the other, the half that found it
+            first; 0 where the second did not.
+        agreement: correlation of the carriers of both models over the class, in [-1, 1].
+        twice: whether each half found it by itself.
+        test: numbers of the test on the half that did not find it.
+        half: the first half, (image,) of bool.
+        extent: cells of a thing at one place that nearly all of a class carries, (cell,) of bool;
+            ``None`` for everything else.
+        answers: of every image to the model of the other half, (image,).
+        score: the same in terms of the model: 0 at its limit, 1 for a typical carrier, (image,).
+        best: the cell that answers most, (image,).
+        covers: cells that answer, of images of the class near the limit or beyond it, by number,
+            (cell,) of bool.
+    """
+
+    label: int
+    models: tuple[Model, Model]
+    witnesses: tuple[float, float]
+    agreement: float
+    twice: bool
+    test: dict[str, float]
+    half: np.ndarray
+    extent: np.ndarray | None = None
+    answers: np.ndarray = field(default_factory=lambda: np.zeros(0))
+    score: np.ndarray = field(default_factory=lambda: np.zeros(0))
+    best: np.ndarray = field(default_factory=lambda: np.zeros(0))
+    covers: Mapping[int, np.ndarray] = field(default_factory=dict)
+
+    @property
+    def gain(self) -> float:
+        """Nats an image that it saves on images that it was not found on.
+
+        A half that only learned what the other found is no witness of its own.
+        """
+        return sum(self.witnesses) / 2
+
+
+@dataclass(frozen=True, eq=False)
+class Candidate:
+    """A direction of one half, as it does on the other.
+
+    Attributes:
+        label: index of the class.
+        half: that found it, 0 or 1.
+        model: of that half.
+        test: numbers of the test on the other half.
+        carries: which sampled images of the class carry it, (image,) of bool: of those it was found
+            on, each judged without itself.
+        places: of the sampled images of the class, the cell that answers most, (image,).
+    """
+
+    label: int
+    half: int
+    model: Model
+    test: dict[str, float]
+    carries: np.ndarray
+    places: np.ndarray
+
+
+class Study:
+    """What is learned from some images of each half; they stay in memory."""
+
+    def __init__(
+        self, folder: Path, labels: np.ndarray, half: np.ndarray, seed: int, device: torch.device
+    ) -> None:
+        self.labels, self.half, self.seed, self.device = labels, half, seed, device
+        self.classes = np.unique(labels).tolist()
+        self.sample = _sampled(folder, labels, half, seed)
+        descriptors = read_descriptors(folder, self.sample)
+        cells = descriptors.of(self.sample).to(device)
+        self.frames, self.white = [], []
+        for mine in (half, ~half):
+            frame = fit_frame(cells[torch.from_numpy(mine[self.sample]).to(device)], seed)
+            self.frames.append(frame)
+            self.white.append(frame(cells))
+
+    def images(self, half: int, label: int, *, own: bool) -> np.ndarray:
+        """Places in the sample of a half's images of a class, or of the others."""
+        mine = self.half[self.sample] == (half == 0)
+        found = np.flatnonzero(mine & ((self.labels[self.sample] == label) == own))
+        if own or len(found) <= OTHERS:
+            return found
+        rng = np.random.default_rng([self.seed, 2, half, label])
+        return np.sort(rng.choice(found, OTHERS, replace=False))
+
+    def cells(self, frame: int, images: np.ndarray) -> Tensor:
+        """White cells of images, by place in the sample, in a half's frame."""
+        return self.white[frame][torch.from_numpy(images).to(self.device)]
+
+    def candidates(self, label: int, half: int) -> list[Candidate]:
+        """What one half finds in a class, tested on the other."""
+        own, rest = (self.images(half, label, own=own) for own in (True, False))
+        if min(len(own), len(rest)) < 2 * FEWEST:
+            return []
+        tested, strange = (self.images(1 - half, label, own=own) for own in (True, False))
+        seeds = int(np.clip(ALL_SEEDS // len(self.classes), FEWEST_SEEDS, SEEDS))
+        rng = np.random.default_rng([self.seed, 3, half, label])
+        found = learn(self.cells(half, own), self.cells(half, rest), seeds, rng)
+        found = found.of(torch.arange(min(TESTED, len(found.vectors))))
+        inside, places = _answers(self.cells(half, tested), found)
+        outside, _ = _answers(self.cells(half, strange), found)
+        _, own_places = _answers(self.cells(half, own), found)
+        held = best_splits(inside, outside)
+        made = []
+        for number in range(len(found.vectors)):
+            limit = float(found.splits.limit[number])
+            members, strays = (
+                int((answers[number] >= limit).sum()) for answers in (inside, outside)
+            )
+            order = np.argsort(np.concatenate([own, tested]), kind="stable")
+            carries = torch.cat([found.answers[number] >= limit, inside[number] >= limit])
+            at = torch.cat([own_places[number], places[number]])
+            made.append(
+                Candidate(
+                    label,
+                    half,
+                    Model(
+                        found.vectors[number],
+                        int(found.closest[number]),
+                        limit,
+                        float(held.gain[number]),
+                    ),
+                    {
+                        "tested_images": float(len(tested)),
+                        "tested_members": float(members),
+                        "share": members / max(len(tested), 1),
+                        "elsewhere": strays / max(len(strange), 1),
+                        "gain_found": float(found.splits.gain[number]),
+                        "gain": float(held.gain[number]),
+                        "p": association_p(members, len(tested), strays, len(strange)),
+                    },
+                    carries.cpu().numpy()[order],
+                    at.cpu().numpy()[order],
+                )
+            )
+        return made
+
+    def grown(self, found: Candidate) -> Candidate | None:
+        """What the half that did not find it learns of a thing; ``None`` from too few images."""
+        half, label = 1 - found.half, found.label
+        own, rest = (self.images(half, label, own=own) for own in (True, False))
+        everyone = np.sort(np.concatenate([own, self.images(found.half, label, own=True)]))
+        here = np.searchsorted(everyone, own)
+        members = torch.from_numpy(found.carries[here]).to(self.device)[None]
+        if int(members.sum()) < FEWEST:
+            return None
+        cells, places = self.cells(half, own), torch.from_numpy(found.places[here]).to(self.device)
+        vectors = cells[torch.arange(len(own)), places][members[0]].mean(0)[None]
+        averaged = {closest: averaged for averaged, closest in COVERS}[found.model.closest]
+        made: Directions | None = None
+        for _ in range(ROUNDS):
+            made = grow(
+                cells, self.cells(half, rest), vectors, members, averaged, found.model.closest
+            )
+            vectors, again = made.vectors, made.answers >= made.splits.limit[:, None]
+            members = again if int(again.sum()) >= FEWEST else members
+        assert made is not None
+        other, strange = (self.images(found.half, label, own=own) for own in (True, False))
+        inside, there = _answers(self.cells(half, other), made)
+        outside, _ = _answers(self.cells(half, strange), made)
+        limit = float(made.splits.limit[0])
+        order = np.argsort(np.concatenate([own, other]), kind="stable")
+        carries = torch.cat([made.answers[0] >= limit, inside[0] >= limit]).cpu().numpy()[order]
+        _, own_places = _answers(cells, made)
+        at = torch.cat([own_places[0], there[0]]).cpu().numpy()[order]
+        gain = float(best_splits(inside, outside).gain[0])
+        model = Model(made.vectors[0], found.model.closest, limit, gain)
+        return Candidate(label, half, model, found.test, carries, at)
+
+    def refined(self, one: Candidate, other: Candidate) -> tuple[Candidate, Candidate]:
+        """Both halves' candidates, each grown from what the other says as long as that gains."""
+        for _ in range(ROUNDS):
+            before = one.model.gain + other.model.gain
+            again = self.grown(one)
+            if again is not None and again.model.gain > other.model.gain:
+                other = again
+            again = self.grown(other)
+            if again is not None and again.model.gain > one.model.gain:
+                one = again
+            if one.model.gain + other.model.gain <= before:
+                break
+        return one, other
+
+
+def _sampled(folder: Path, labels: np.ndarray, half: np.ndarray, seed: int) -> np.ndarray:
+    """Numbers of the images that are learned from and tested on, ascending."""
+    block = next(iter(descriptor_blocks(folder)))
+    numbers = block.cells.shape[1] * (block.cells.shape[2] + 4 * block.fine.shape[3])
+    most = MEMORY // (2 * numbers)
+    classes = np.unique(labels)
+    each = int(np.clip(most // (2 * len(classes)), 2 * FEWEST, OWN))
+    rng, found = np.random.default_rng([seed, 2]), []
+    for label in classes:
+        for mine in (half, ~half):
+            own = np.flatnonzero(mine & (labels == label))
+            found.append(own if len(own) <= each else rng.choice(own, each, replace=False))
+    return np.sort(np.concatenate(found))
+
+
+def _answers(cells: Tensor, directions: Directions) -> tuple[Tensor, Tensor]:
+    """How images answer, and the cell that does most, each (direction, image)."""
+    answers = cells.new_zeros(len(directions.vectors), len(cells))
+    for closest in sorted({int(one) for one in directions.closest}):
+        some = directions.closest == closest
+        answers[some] = responses(cells, directions.vectors[some], closest)
+    places = torch.cat(
+        [
+            (block.flatten(0, 1) @ directions.vectors.T).reshape(*block.shape[:2], -1).argmax(1)
+            for block in torch.split(cells, BLOCK)
+        ]
+    )
+    return answers, places.T
+
+
+def paired(study: Study, holding: Sequence[Candidate]) -> list[Pair]:
+    """What both halves have to say of each thing that holds on the half that did not find it."""
+    pairs = []
+    for one in holding:
+        partner = _partner(one, holding)
+        if partner is not None and one.half == 1 and _partner(partner, holding) is one:
+            # Each is the other's: it is made from the first half's side.
+            continue
+        other = partner or study.grown(one)
+        if other is not None:
+            gains = (one.model.gain, partner.model.gain if partner else 0.0)
+            pairs.append(Pair(one, other, gains))
+    return pairs
+
+
+@dataclass(frozen=True, eq=False)
+class Pair:
+    """A candidate, and what the other half found or learned of it.
+
+    Attributes:
+        found: the candidate.
+        other: of the other half.
+        witnesses: gain of what each half found by itself on the other, ``found`` first; 0 where the
+            other did not.
+    """
+
+    found: Candidate
+    other: Candidate
+    witnesses: tuple[float, float]
+
+    @property
+    def agreement(self) -> float:
+        """Correlation of the carriers of both, in [-1, 1]."""
+        return _correlation(self.found, self.other)
+
+    @property
+    def carries(self) -> np.ndarray:
+        """Which sampled images of the class both halves say carry it, (image,) of bool."""
+        return self.found.carries & self.other.carries
+
+    @property
+    def strength(self) -> float:
+        """Gain on images it was not found on, times the agreement of both halves."""
+        return sum(self.witnesses) / 2 * max(self.agreement, 0.0)
+
+
+def strongest(pairs: Sequence[Pair], most: int, least: float, same: float) -> list[Pair]:
+    """The strongest of each class, without pieces of the same thing."""
+    kept: list[Pair] = []
+    for pair in sorted(pairs, key=lambda one: -one.strength):
+        mine = [one for one in kept if one.found.label == pair.found.label]
+        alike = (phi(o.carries.astype(float), pair.carries.astype(float)) >= same for o in mine)
+        if len(mine) < most and pair.strength >= least and not any(alike):
+            kept.append(pair)
+    return kept
+
+
+def thing_of(pair: Pair, study: Study) -> Thing:
+    """A pair as a thing with a model of each half."""
+    mine, others = study.refined(pair.found, pair.other)
+    first, second = (mine, others) if pair.found.half == 0 else (others, mine)
+    return Thing(
+        label=pair.found.label,
+        models=(first.model, second.model),
+        witnesses=pair.witnesses,
+        agreement=_correlation(first, second),
+        twice=pair.witnesses[1] > 0,
+        test=dict(pair.found.test),
+        half=study.half,
+    )
+
+
+def _partner(one: Candidate, holding: Sequence[Candidate]) -> Candidate | None:
+    """What the other half found by itself in the same images; ``None`` where nothing."""
+    others = [o for o in holding if o.label == one.label and o.half != one.half]
+    best = max(others, key=lambda other: _correlation(one, other), default=None)
+    return best if best is not None and _correlation(one, best) >= SAME else None
+
+
+def _correlation(one: Candidate, other: Candidate) -> float:
+    return phi(one.carries.astype(float), other.carries.astype(float))
+
+
+def scored(study: Study, things: Sequence[Thing], folder: Path) -> list[Thing]:
+    """The things with how every image answers to them, each to the model that has not seen it."""
+    images = len(study.labels)
+    answers = np.zeros((len(things), images), dtype=np.float32)
+    best = np.zeros((len(things), images), dtype=np.int32)
+    covers: list[dict[int, np.ndarray]] = [{} for _ in things]
+    for block in descriptor_blocks(folder):
+        for number, frame in enumerate(study.frames):
+            # The second half's images are scored by the first half's models.
+            here = block.index[study.half[block.index] == (number == 1)]
+            if len(here) and things:
+                _score(study, things, number, frame, block, here, answers, best, covers)
+    return [
+        replace(
+            thing,
+            answers=answers[n],
+            score=_in_terms_of_models(thing, answers[n], study.labels),
+            best=best[n],
+            covers=covers[n],
+        )
+        for n, thing in enumerate(things)
+    ]
+
+
+def _score(
+    study: Study,
+    things: Sequence[Thing],
+    number: int,
+    frame: Frame,
+    block: Descriptors,
+    here: np.ndarray,
+    answers: np.ndarray,
+    best: np.ndarray,
+    covers: list[dict[int, np.ndarray]],
+) -> None:
+    """Score some images of a block by one half's models."""
+    cells = frame(block.of(here).to(study.device))
+    models = [thing.models[number] for thing in things]
+    vectors = torch.stack([model.vector for model in models])
+    every = (cells.flatten(0, 1) @ vectors.T).reshape(*cells.shape[:2], -1).permute(2, 0, 1)
+    top = every.topk(min(max(model.closest for model in models), every.shape[2]), dim=2)
+    for n, (thing, model) in enumerate(zip(things, models, strict=True)):
+        mine = np.flatnonzero(study.labels[here] == thing.label)
+        if model.field is not None and thing.extent is not None:
+            answers[n, here] = (cells.flatten(1) @ model.field.flatten()).cpu().numpy()
+            best[n, here] = int(model.field.square().sum(1).argmax())
+            covers[n] |= dict.fromkeys(here[mine].tolist(), thing.extent)
+            continue
+        answers[n, here] = top.values[n, :, : model.closest].mean(1).cpu().numpy()
+        best[n, here] = top.indices[n, :, 0].cpu().numpy()
+        # What answers half as much as a carrier's cells is at its rim.
+        mine = mine[answers[n, here[mine]] >= model.limit / 2]
+        on = (every[n, torch.from_numpy(mine)] >= model.limit / 2).cpu().numpy()
+        covers[n] |= dict(zip(here[mine].tolist(), on, strict=True))
+
+
+def _in_terms_of_models(thing: Thing, answers: np.ndarray, labels: np.ndarray) -> np.ndarray:
+    score = np.zeros(len(answers))
+    for number, mine in enumerate((~thing.half, thing.half)):
+        limit = thing.models[number].limit
+        beyond = answers[mine & (labels == thing.label)]
+        beyond = beyond[beyond >= limit]
+        typical = float(np.median(beyond)) if len(beyond) else limit
+        score[mine] = (answers[mine] - limit) / max(typical - limit, 1e-3)
+    return score

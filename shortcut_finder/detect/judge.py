@@ -1,0 +1,172 @@
+"""Judge: from things that hold on images they were not found on to lists of images."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from shortcut_finder.data.regions import CORNERS, EDGES, cell_centres
+from shortcut_finder.detect.channels.border import LAID_ON, NATURAL
+from shortcut_finder.detect.channels.cells import Thing
+from shortcut_finder.detect.finding import Finding, sureness
+from shortcut_finder.detect.likeness import Exactness, Likeness, exactness_of, shift_of
+from shortcut_finder.detect.place import Place, border_share, boxes_of, place_of
+from shortcut_finder.detect.policy import POLICY
+from shortcut_finder.detect.sentences import EXACT, advice_for, sentence_of
+from shortcut_finder.detect.tiers import Tiers, false_shares, tiers_of
+from shortcut_finder.sweep.scene import Scene
+
+# Share of the frame that a thing at one place covers from which it is a background.
+WIDE = 0.25
+# Below this share of common grey variance an exact repetition is seen through.
+TRANSLUCENT = 0.35
+# Share of the carriers that are copies of one another from which they are duplicates.
+DUPLICATES = 0.5
+# Score from which an image of another class is listed, too: that of a typical carrier.
+TYPICAL = 1.0
+# Least suspicion that scores are made of, so that their order is kept.
+LEAST = 1e-6
+
+
+def judged(
+    things: Sequence[Thing], scene: Scene, classes: tuple[str, ...]
+) -> tuple[list[Finding], list[str]]:
+    """Findings from scored things, and sentences about what is none.
+
+    Args:
+        things: scored, of all classes.
+        scene: the pictures.
+        classes: class names.
+    """
+    found: list[Finding] = []
+    notes: list[str] = []
+    for thing in things:
+        own = np.flatnonzero(scene.records.labels == thing.label)
+        tiers = listed(thing, own, scene.records.labels)
+        if tiers.likely.sum() < POLICY.fewest:
+            continue
+        finding, looks = _finding(thing, own, tiers, scene, classes)
+        if looks.duplicates >= DUPLICATES:
+            notes.append(
+                f"{finding.label}: {int(tiers.likely.sum())} images look like copies of one "
+                "another; near-duplicates are no shortcut, but they do inflate accuracy."
+            )
+        else:
+            found.append(finding)
+    return found, list(dict.fromkeys(notes))
+
+
+def listed(thing: Thing, own: np.ndarray, labels: np.ndarray) -> Tiers:
+    """Who carries a thing, each half listed by the model that has not seen it.
+
+    Args:
+        thing: scored.
+        own: numbers of the class's images.
+        labels: class of each image, (image,).
+    """
+    wrong = np.ones(len(own))
+    for half in (thing.half, ~thing.half):
+        rest = thing.score[half & (labels != thing.label)]
+        mine = half[own]
+        if mine.any() and len(rest):
+            wrong[mine] = _wrong(thing, thing.score[own[mine]], rest)
+    return tiers_of(wrong, thing.half[own].astype(int))
+
+
+def _wrong(thing: Thing, own: np.ndarray, rest: np.ndarray) -> np.ndarray:
+    """False share of the list that ends with each image of one half."""
+    if thing.extent is None:
+        return false_shares(own, rest)
+    # Nearly all of the class carries it, so that only other classes show what carries nothing.
+    return np.array([min(1.0, (rest >= level).mean() / (own >= level).mean()) for level in own])
+
+
+def _finding(
+    thing: Thing, own: np.ndarray, tiers: Tiers, scene: Scene, classes: tuple[str, ...]
+) -> tuple[Finding, Exactness]:
+    records, label = scene.records, classes[thing.label]
+    grid, score = records.cell_grid, thing.score
+    tier = tiers.sure if tiers.sure.sum() >= POLICY.fewest else tiers.likely
+    carriers = own[tier]
+    carriers = carriers[np.argsort(-score[carriers], kind="stable")]
+    without = own[~tiers.likely]
+    place = _place(thing, carriers, without, grid)
+    rest = records.labels != thing.label
+    centres = cell_centres(thing.best, grid)
+    looks = exactness_of(carriers, without, centres, scene)
+    likeness = Likeness(
+        thing.gain * max(thing.agreement, 0.0) * np.exp(-shift_of(score[without], score[rest])),
+        shift_of(score[without], score[rest]),
+        border_share(thing.best[carriers], grid),
+        looks.exact,
+    )
+    artifact = likeness.artifact
+    if thing.extent is not None:
+        # What nearly all of a class carries makes one heap: how alike it is says all.
+        artifact = float(np.clip((thing.gain - NATURAL) / (LAID_ON - NATURAL), 0, 1))
+    lists = np.zeros(len(score), dtype=bool)
+    sure = np.zeros(len(score), dtype=bool)
+    lists[own[tiers.likely]], sure[own[tiers.sure]] = True, True
+    lists |= rest & (score >= TYPICAL)
+    elsewhere = float((score[rest] >= score[own[tiers.likely]].min()).mean())
+    finding = Finding(
+        key="",
+        label=label,
+        number=thing.label,
+        kind=_kind(place, looks),
+        region=place.region,
+        share=tiers.share,
+        elsewhere=elsewhere,
+        q=thing.test["q"],
+        suspicion=artifact,
+        severity=POLICY.severity(artifact),
+        sentence=sentence_of(label, place.region, elsewhere, tiers, likeness, artifact),
+        advice=advice_for(place.region, tiers.share, artifact),
+        carries=lists,
+        score=np.where(lists, max(artifact, LEAST) * sureness(score), 0.0),
+        boxes=boxes_of(place, thing.best, thing.covers, grid),
+        parts={
+            "evidence": min(likeness.evidence, 1.0),
+            "border": likeness.border,
+            "rigidity": likeness.exact,
+            "exclusivity": tiers.share / max(tiers.share + elsewhere, 1e-9),
+            "fixed_place": place.fixed,
+        },
+        numbers={
+            **thing.test,
+            "agreement": thing.agreement,
+            "shift": likeness.shift,
+            "members": float(tiers.likely.sum()),
+        },
+        place=place.counts,
+        typical=carriers,
+        half=np.zeros(len(score), dtype=bool),
+        extent=place.extent,
+        strip=place.strip,
+        sure=sure,
+        wrong=tiers.wrong,
+        share_range=tiers.share_range,
+    )
+    return finding, looks
+
+
+def _place(thing: Thing, carriers: np.ndarray, without: np.ndarray, grid: tuple[int, int]) -> Place:
+    if thing.extent is None:
+        return place_of(thing.best, thing.covers, carriers, without, grid)
+    # Its cells are known, and hardly any image lacks it.
+    return place_of(thing.best, thing.covers, carriers, without[:0], grid)
+
+
+def _kind(place: Place, looks: Exactness) -> str:
+    """One of the kinds of the files."""
+    if place.region == "frame":
+        return "frame"
+    if looks.exact >= EXACT and looks.opacity < TRANSLUCENT:
+        return "overlay"
+    if place.region in CORNERS:
+        return "corner"
+    if place.region in EDGES:
+        return "edge"
+    wide = place.extent is not None and place.extent.mean() >= WIDE
+    return "background" if wide and looks.exact < EXACT else "patch"

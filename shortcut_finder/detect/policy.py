@@ -1,0 +1,55 @@
+"""Policy: every threshold that decides what is listed, how loud it is and what is confirmed."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class Policy:
+    """Thresholds, each with its quantity, unit, range and source.
+
+    Attributes:
+        q: false discovery rate over all candidates, in [0, 1]; the usual 5%.
+        lift: least share of the class, in shares of the other classes.
+        difference: least share of the class beyond that of the others, in [0, 1]; one in fifty.
+        fewest: least carriers in a class, in images; fewer are anecdotes.
+        gain: least gain on images that a thing was not found on, in nats an image; a normal
+            distribution cut in the middle has -.19.
+        evidence: least `likeness.evidence` of what is listed, in nats an image.
+        same: correlation of the carriers of two things of a class from which they are one, in
+            [0, 1].
+        ordinary: things of a class that are listed though they look like parts of the object.
+        tried: things of a class that are tried in experiments at most, the likeliest artifacts.
+        experiment: likeness to an artifact from which a thing is tried in experiments, in [0, 1];
+            below it no experiment changes the verdict.
+        artifact: likeness to an artifact from which what the model relies on is confirmed, in
+            [0, 1]; one in two.
+        plain: likeness to an artifact from which a thing is of high severity untested, in [0, 1].
+        nearly_all: share of a class from which a look of it may be the class's own, in [0, 1].
+        usual: share of a class from which what stands inside the frame is its object, in [0, 1].
+    """
+
+    q: float = 0.05
+    lift: float = 3.0
+    difference: float = 0.02
+    fewest: int = 4
+    gain: float = 0.0
+    evidence: float = 0.03
+    same: float = 0.5
+    ordinary: int = 2
+    tried: int = 3
+    experiment: float = 0.15
+    artifact: float = 0.5
+    plain: float = 0.75
+    nearly_all: float = 0.8
+    usual: float = 0.6
+
+    def severity(self, artifact: float) -> str:
+        """Severity of what no experiment was made of: ``high``, ``medium`` or ``low``."""
+        if artifact >= self.plain:
+            return "high"
+        return "medium" if artifact >= self.artifact else "low"
+
+
+POLICY = Policy()
