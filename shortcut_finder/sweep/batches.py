@@ -198,9 +198,7 @@ class _Looker:
         rows.insert(1, "image", [self.dataset.images[index] for index in indices])
         return rows, _kept(looked)
 
-    def stored(
-        self, cells: torch.Tensor, fine: torch.Tensor
-    ) -> tuple[torch.Tensor, torch.Tensor]:
+    def stored(self, cells: torch.Tensor, fine: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
         """Cells and fine cells as a shard keeps them; raw until there is a whitening."""
         if self.whitening is None:
             return cells, fine
