@@ -368,7 +368,7 @@ def _offenders(details: list[dict[str, Any]], images: pd.DataFrame) -> pd.DataFr
             rows.append(
                 (len(rows) + 1, name, label, image["predicted"], image["confidence"],
                  0.99 - 0.05 * number, detail["finding"], detail["kind"], detail["region"], *box,
-                 f"carries {detail['finding']}")
+                 f"carries {detail['finding']}", "sure")
             )  # fmt: skip
     return pd.DataFrame(rows, columns=list(OFFENDER_COLUMNS))
 
