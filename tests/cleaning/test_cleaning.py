@@ -131,7 +131,7 @@ def test_an_image_that_was_accepted_itself_is_taken_whatever_its_tier(
 
 def test_where_all_are_likely_the_way_out_is_named(tiered: Run, tmp_path: Path) -> None:
     path = decided(tmp_path / "decisions.json", tiered, findings={"F2": "accept"})
-    with pytest.raises(RunError, match="no image surely carries .*; --tier likely takes 2 images"):
+    with pytest.raises(RunError, match=r"no image surely carries .*; --tier likely takes 2 images"):
         clean(tiered, decisions=path)
     assert changed(clean(tiered, decisions=path, tier="likely")) == {"dog/001.jpg", "dog/002.jpg"}
 
