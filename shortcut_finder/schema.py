@@ -25,7 +25,12 @@ OFFENDER_COLUMNS = (
     "x0", "y0", "x1", "y1", "reason", "tier",
 )  # fmt: skip
 # Columns that came later, and what a run without them is taken to hold.
-LATER = {"artifact": np.nan, "share_low": np.nan, "share_high": np.nan, "tier": "sure"}
+LATER: dict[str, Any] = {
+    "artifact": np.nan,
+    "share_low": np.nan,
+    "share_high": np.nan,
+    "tier": "sure",
+}
 CONFUSION_COLUMNS = ("label", "rival", "images", "overlap", "region")
 UNREADABLE_COLUMNS = ("image", "error")
 

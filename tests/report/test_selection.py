@@ -59,7 +59,8 @@ def test_a_sheet_shows_sure_images_and_then_a_few_likely_ones(
     rows = [(2 * n + 1, f"sure {n}", "F1", "sure") for n in range(sure)]
     rows += [(2 * n, f"likely {n}", "F1", "likely") for n in range(likely)]
     offenders = pd.DataFrame(rows, columns=["rank", "image", "finding", "tier"])
-    names = [f"{tier} {n}" for tier, few in zip(("sure", "likely"), expected) for n in range(few)]
+    sures, likelies = expected
+    names = [f"sure {n}" for n in range(sures)] + [f"likely {n}" for n in range(likelies)]
     assert sheet_images("F1", position, offenders) == names
 
 
