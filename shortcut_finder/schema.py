@@ -18,11 +18,19 @@ REGION_COLUMNS = ("label", "region", "images", "share", "elsewhere", "lift", "ef
 FINDING_COLUMNS = (
     "finding", "label", "kind", "region", "images", "share", "elsewhere", "reliance",
     "reliance_low", "reliance_high", "q", "suspicion", "verdict", "severity", "sentence",
+    "artifact", "share_low", "share_high",
 )  # fmt: skip
 OFFENDER_COLUMNS = (
     "rank", "image", "label", "predicted", "confidence", "score", "finding", "kind", "region",
-    "x0", "y0", "x1", "y1", "reason",
+    "x0", "y0", "x1", "y1", "reason", "tier",
 )  # fmt: skip
+# Columns that came later, and what a run without them is taken to hold.
+LATER: dict[str, Any] = {
+    "artifact": np.nan,
+    "share_low": np.nan,
+    "share_high": np.nan,
+    "tier": "sure",
+}
 CONFUSION_COLUMNS = ("label", "rival", "images", "overlap", "region")
 UNREADABLE_COLUMNS = ("image", "error")
 

@@ -19,6 +19,8 @@ ENGINES = ("local", "ray")
 # What `clean` does with images, and how those that stay get into the new folder.
 ACTIONS = ("drop", "mask", "reweight")
 FILES = ("none", "hardlink", "symlink", "copy")
+# How surely an image carries what was found.
+SURE, LIKELY = TIERS = ("sure", "likely")
 SEVERITIES = ("high", "medium", "low")
 
 

@@ -38,6 +38,16 @@ def percent(share: float | None) -> str:
     return f"{share:.1%}" if few else f"{share:.0%}"
 
 
+def whole_percent(share: float) -> str:
+    """A share as a percentage without decimals, but for the smallest.
+
+    Example:
+        >>> [whole_percent(share) for share in (0.0042, 0.09, 0.637, 1)]
+        ['0.4%', '9%', '64%', '100%']
+    """
+    return percent(share) if share < 0.0095 else f"{share:.0%}"
+
+
 def number(value: Any) -> str:
     """Any plain value as a short text; nothing and NaN as a dash.
 

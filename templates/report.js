@@ -167,7 +167,10 @@ function step(tile, by) {
 const PART = 100;
 let listed = PART;
 
-function offenderRow([rank, image, finding, label, predicted, score, reason, box]) {
+const tier = one("#tier");  // only where a run has both tiers
+const tierOf = (likely) => likely ? "likely" : "sure";
+
+function offenderRow([rank, image, finding, label, predicted, score, reason, box, likely]) {
   const name = data.images[image];
   const row = make("tr");
   row.dataset.image = image;
@@ -188,7 +191,7 @@ function offenderRow([rank, image, finding, label, predicted, score, reason, box
   };
   const shape = box.includes(null) ? "whole image" : `${box[0]}, ${box[1]} to ${box[2]}, ${box[3]}`;
   row.append(make("td", rank, "num"), cell, named(data.texts[label]), named(data.texts[predicted]),
-    make("td", plain(data.texts[finding])), make("td", score.toFixed(2), "num"), make("td", shape),
+    make("td", plain(data.texts[finding])), ...(tier ? [make("td", tierOf(likely), tierOf(likely))] : []), make("td", score.toFixed(2), "num"), make("td", shape),
     named(data.texts[reason]), make("td", decided(data.texts[finding], name) || "–", "decision"));
   return row;
 }
@@ -196,8 +199,9 @@ function offenderRow([rank, image, finding, label, predicted, score, reason, box
 function list() {
   const needle = one("#needle").value.toLowerCase();
   const carried = one("#carried").value;
-  const hits = data.rows.filter(([, image, finding, label, predicted, , reason]) =>
+  const hits = data.rows.filter(([, image, finding, label, predicted, , reason, , likely]) =>
     (!carried || data.texts[finding] === carried)
+    && (!tier?.value || tierOf(likely) === tier.value)
     && (!needle || [data.images[image], ...[finding, label, predicted, reason].map((n) => data.texts[n])]
       .some((text) => text.toLowerCase().includes(needle))));
   one("#listing tbody").replaceChildren(...hits.slice(0, listed).map(offenderRow));

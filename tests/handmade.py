@@ -104,6 +104,7 @@ def handmade_run(
     maps: bool = True,
     resize: str = "squash",
     verified: bool = True,
+    tiers: bool = False,
     unreadable: Mapping[str, str] | None = None,
 ) -> Run:
     """Write the run folder and return the run.
@@ -115,11 +116,15 @@ def handmade_run(
         maps: whether the class maps are there.
         resize: how the imaginary model squares its images.
         verified: whether there were experiments.
+        tiers: whether it tells sure images from likely ones: two thirds of the first finding's are
+            sure, all of the second's and none of the third's.
         unreadable: error by image, for images that could not be read.
     """
     images = _images()
     details = [_detail(position, verified) for position in range(findings)]
     offenders = _offenders(details, images)
+    if tiers:
+        details, offenders = _tiered(details, offenders)
     unreadable = unreadable or {}
     run = Run(
         folder=folder,
@@ -368,9 +373,30 @@ def _offenders(details: list[dict[str, Any]], images: pd.DataFrame) -> pd.DataFr
             rows.append(
                 (len(rows) + 1, name, label, image["predicted"], image["confidence"],
                  0.99 - 0.05 * number, detail["finding"], detail["kind"], detail["region"], *box,
-                 f"carries {detail['finding']}")
+                 f"carries {detail['finding']}", "sure")
             )  # fmt: skip
     return pd.DataFrame(rows, columns=list(OFFENDER_COLUMNS))
+
+
+def _tiered(
+    details: list[dict[str, Any]], offenders: pd.DataFrame
+) -> tuple[list[dict[str, Any]], pd.DataFrame]:
+    """The findings with two lists each, and the offenders with the tier of each image."""
+    found = []
+    tier = offenders["tier"].to_numpy(copy=True)
+    for position, detail in enumerate(details):
+        sure = (6, detail["images"], 0)[position % 3]
+        wrong = ((0.04, 0.11), (np.nan, np.nan), (np.nan, 0.3))[position % 3]
+        low, high = ((0.41, 0.79), (np.nan, np.nan), (0.0, 0.012))[position % 3]
+        found.append(
+            {
+                **detail,
+                "artifact": detail["suspicion"], "share_low": low, "share_high": high,
+                "sure_images": sure, "sure_wrong": wrong[0], "listed_wrong": wrong[1],
+            }
+        )  # fmt: skip
+        tier[np.flatnonzero(offenders["finding"] == detail["finding"])[sure:]] = "likely"
+    return found, offenders.assign(tier=tier)
 
 
 def _card(

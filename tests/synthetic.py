@@ -225,6 +225,7 @@ def make_world(
             "cells": stored_cells(torch.from_numpy(cells[part]))
             .numpy()
             .reshape(len(part), *GRID, WIDTH),
+            "fine": np.zeros((len(part), 2 * GRID[0], 2 * GRID[1], 0)),
         }
         write_shard(shard_path(folder, number), table, arrays)
     pictures = [Image.fromarray(p.clip(0, 255).astype(np.uint8)).convert("RGB") for p in pixels]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import numpy as np
@@ -100,6 +101,7 @@ def write_run(
     box: tuple[int, int, int, int] = TAG,
     model: str = "m1",
     testable: float = 0.1,
+    likely: Mapping[str, Sequence[str]] = MappingProxyType({}),
 ) -> Run:
     """Write the run of a dataset in which each finding lists these images.
 
@@ -111,6 +113,7 @@ def write_run(
         box: of every offender.
         model: fingerprint of the model.
         testable: smallest share that could have been found in each class.
+        likely: those of the carriers that are not sure, by finding.
     """
     dataset = load_dataset(data)
     how = Preprocessing(64, 64)
@@ -141,7 +144,8 @@ def write_run(
         details.append({**one, "images": len(own), "share": share, "template": template})
         offenders += [
             (0, name, labels[name], labels[name], 0.9, 0.9, one["finding"], one["kind"],
-             one["region"], *box, f"carries {one['finding']}")
+             one["region"], *box, f"carries {one['finding']}",
+             "likely" if name in likely.get(one["finding"], ()) else "sure")
             for name in listed
         ]  # fmt: skip
     regions = pd.DataFrame(

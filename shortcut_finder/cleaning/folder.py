@@ -20,7 +20,7 @@ from shortcut_finder.errors import DatasetError, RunError, SettingsError, Unread
 from shortcut_finder.run.decisions import read_decisions
 from shortcut_finder.run.folder import Run, load_run
 from shortcut_finder.schema import to_json
-from shortcut_finder.settings import FILES
+from shortcut_finder.settings import FILES, SURE
 from shortcut_finder.texts import count, shown
 
 VERSION = 1
@@ -33,6 +33,7 @@ def clean(
     out: str | Path | None = None,
     decisions: str | Path | None = None,
     expand: bool = False,
+    tier: str = SURE,
     files: str | None = None,
 ) -> CleaningPlan:
     """Clean the dataset of a run.
@@ -45,6 +46,8 @@ def clean(
         decisions: ``decisions.json`` from the page of the run. Without it findings that are
             confirmed, or suspect and of high severity, are cleaned.
         expand: look for the accepted things in all images again before cleaning.
+        tier: ``sure`` takes the images that surely carry what is cleaned, ``likely`` also those
+            that likely do. What the decisions say of an image itself counts in either case.
         files: how images that stay as they are get into the new folder: ``hardlink``, ``symlink``,
             ``copy``, or ``none``, which leaves them where they are. Default ``copy`` for ``mask``,
             ``none`` for the others.
@@ -61,7 +64,9 @@ def clean(
         raise SettingsError(f"--files {files}: choose one of {', '.join(FILES)}")
     originals = Originals(run)
     decided = None if decisions is None else read_decisions(Path(decisions), run)
-    plan = plan_cleaning(run, action, decisions=decided, expand=expand, read=originals.picture)
+    plan = plan_cleaning(
+        run, action, decisions=decided, expand=expand, tier=tier, read=originals.picture
+    )
     if originals.root is None and (action == "mask" or files != "none"):
         raise DatasetError(
             f"{run.folder}: scanned from a Python dataset, which has no files; use --action drop "
@@ -128,10 +133,12 @@ def _plan_card(plan: CleaningPlan, run: Run, files: str) -> dict[str, Any]:
     return {
         "schema_version": VERSION,
         "action": plan.action,
+        "tier": plan.tier,
         "files": files,
         "run": str(run.folder),
         "run_fingerprint": run.fingerprint,
         "findings": list(plan.findings),
+        "left_alone": dict(plan.left_alone),
         "classes": plan.counts.to_dict("records"),
         "advice": list(plan.advice),
         "warnings": list(plan.warnings),
@@ -241,4 +248,10 @@ def summary(plan: CleaningPlan) -> str:
         for row in rows
     ]
     cleaned = count(len(plan.findings), "finding", "findings")
+    left_alone = [
+        f"{finding}: {count(images, 'image', 'images')} left alone that likely "
+        f"{'carries' if images == 1 else 'carry'} it; --tier likely takes them too"
+        for finding, images in plan.left_alone.items()
+    ]
+    lines += ["", *left_alone] if left_alone else []
     return "\n".join([f"{cleaned}: {', '.join(plan.findings)}", "", *lines])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -24,7 +25,7 @@ from shortcut_finder.detect.placing import resembling
 from shortcut_finder.errors import RunError, SettingsError
 from shortcut_finder.run.decisions import Decisions
 from shortcut_finder.run.folder import Run
-from shortcut_finder.settings import ACTIONS
+from shortcut_finder.settings import ACTIONS, LIKELY, SURE, TIERS
 from shortcut_finder.texts import clipped, count, percent, shown
 
 # Kinds of findings that have no place in the image which could be filled.
@@ -43,11 +44,13 @@ class CleaningPlan:
 
     Attributes:
         action: ``drop``, ``mask`` or ``reweight``.
+        tier: ``sure``, or ``likely`` where images that only likely carry it are taken, too.
         findings: what is cleaned.
         images: one row an image of the run in the order of the dataset: ``image, label, content,
             change, weight, findings, score, reason``. ``change`` is ``keep``, ``drop`` or
             ``mask``; the rest is empty or 1 where nothing is done.
         carriers: the rows of ``offenders.csv`` that the plan rests on.
+        left_alone: how many images were left as they are though they likely carry it, by finding.
         boxes: places to fill, by image, in pixels of the upright picture.
         frames: border to fill, by image, as a part of each side.
         counts: one row a class: ``label, images, changed, left``.
@@ -56,9 +59,11 @@ class CleaningPlan:
     """
 
     action: str
+    tier: str
     findings: tuple[str, ...]
     images: pd.DataFrame
     carriers: pd.DataFrame
+    left_alone: Mapping[str, int]
     boxes: Mapping[str, tuple[PixelBox, ...]]
     frames: Mapping[str, float]
     counts: pd.DataFrame
@@ -72,6 +77,7 @@ def plan_cleaning(
     *,
     decisions: Decisions | None = None,
     expand: bool = False,
+    tier: str = SURE,
     read: Reader,
 ) -> CleaningPlan:
     """Decide what happens to every image.
@@ -86,15 +92,20 @@ def plan_cleaning(
         action: one of `ACTIONS`.
         decisions: what a person said about the findings.
         expand: look again for accepted things in the whole dataset; see `recall`.
+        tier: ``sure`` leaves images alone that only likely carry it, unless the decisions name
+            them; ``likely`` takes both.
         read: the picture of an image, to measure how wide a frame is.
 
     Raises:
-        SettingsError: there is no such action.
+        SettingsError: there is no such action or tier.
         RunError: nothing is to be done, or a class would be left without images.
     """
     if action not in ACTIONS:
         raise SettingsError(f"--action {action}: choose one of {', '.join(ACTIONS)}")
-    carriers = _carriers(run, decisions)
+    if tier not in TIERS:
+        raise SettingsError(f"--tier {tier}: choose one of {', '.join(TIERS)}")
+    listed = _listed(run, decisions)
+    carriers = listed if tier == LIKELY else listed[_sure(listed, decisions)]
     if expand:
         found = recalled(run, carriers, _refused(decisions))
         carriers = _resembling(run, carriers, found, read)
@@ -110,7 +121,9 @@ def plan_cleaning(
     spared = _spared(carriers, everywhere) if action == "drop" and decisions is None else []
     carriers = carriers[~carriers["finding"].isin(spared)]
     if carriers.empty:
-        raise RunError(f"{run.folder}: {_nothing(action, place_less, hopeless, decisions)}")
+        likely = 0 if place_less or spared else len(listed)
+        reason = _nothing(action, place_less, hopeless, decisions, likely)
+        raise RunError(f"{run.folder}: {reason}")
     findings = tuple(sorted(set(carriers["finding"]), key=_number))
     framed = [key for key in findings if details[key]["kind"] == "frame"]
     widths = {key: measured_frame(run, carriers, key, read) for key in framed}
@@ -119,9 +132,11 @@ def plan_cleaning(
     _check_classes_left(run, action, counts, hopeless)
     return CleaningPlan(
         action=action,
+        tier=tier,
         findings=findings,
         images=images,
         carriers=carriers.reset_index(drop=True),
+        left_alone=_left_alone(action, listed[listed["finding"].isin(findings)], carriers),
         boxes=places_of(run, carriers[~carriers["finding"].isin(framed)], read)
         if action == "mask"
         else {},
@@ -166,14 +181,41 @@ def _tested_in_vain(detail: Mapping[str, Any]) -> bool:
     return low is not None and float(low) <= 0
 
 
-def _carriers(run: Run, decisions: Decisions | None) -> pd.DataFrame:
-    """The rows of the offenders that are to be cleaned."""
+def _listed(run: Run, decisions: Decisions | None) -> pd.DataFrame:
+    """The rows of the offenders that are to be cleaned, of both tiers."""
     offenders = run.offenders
     if decisions is None:
         return offenders[offenders["finding"].isin(cleaned_without_asking(run.details))]
     accepted = [answer == "accept" for answer in _answers(offenders, decisions)]
     # A plain list would choose columns where there are no rows.
     return offenders[np.array(accepted, dtype=bool)]
+
+
+def _sure(listed: pd.DataFrame, decisions: Decisions | None) -> np.ndarray:
+    """Which rows are sure, or were accepted one by one."""
+    named = {} if decisions is None else decisions.images
+    return np.array(
+        [
+            tier == SURE or named.get(image, {}).get(finding) == "accept"
+            for image, finding, tier in zip(
+                listed["image"], listed["finding"], listed["tier"], strict=True
+            )
+        ],
+        dtype=bool,
+    )
+
+
+def _left_alone(action: str, listed: pd.DataFrame, carriers: pd.DataFrame) -> dict[str, int]:
+    """Images that likely carry something that is cleaned and stay as they are, by finding."""
+    cleaned = set(zip(carriers["finding"], carriers["image"], strict=True))
+    dropped = set(carriers["image"]) if action == "drop" else set()
+    left = {
+        pair
+        for pair in zip(listed["finding"], listed["image"], strict=True)
+        if pair not in cleaned and pair[1] not in dropped
+    }
+    found = Counter(finding for finding, _ in left)
+    return {finding: found[finding] for finding in sorted(found, key=_number)}
 
 
 def _refused(decisions: Decisions | None) -> set[tuple[str, str]]:
@@ -219,7 +261,11 @@ def _nothing(
     place_less: Sequence[str],
     hopeless: Collection[str],
     decisions: Decisions | None,
+    likely: int,
 ) -> str:
+    if likely:
+        images = count(likely, "image", "images")
+        return f"no image surely carries what is cleaned; --tier likely takes {images}"
     if place_less and action == "mask":
         other = "use --action drop or reweight"
         return (

@@ -18,6 +18,7 @@ from sklearn.model_selection import StratifiedKFold, cross_val_predict
 
 from shortcut_finder.data.regions import ANYWHERE
 from shortcut_finder.run.folder import Run
+from shortcut_finder.settings import LIKELY
 from shortcut_finder.sweep.shards import read_shards, unit_cells
 
 # Fewer accepted images than this teach nothing.
@@ -228,6 +229,7 @@ def _as_offenders(
             "finding": first["finding"],
             "kind": first["kind"],
             "region": first["region"],
+            "tier": LIKELY,
             "reason": f"not listed, but alike to the accepted images of {first['finding']}",
         }
     )

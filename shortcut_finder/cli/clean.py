@@ -10,7 +10,7 @@ import typer
 from shortcut_finder.cli.exits import told_errors
 from shortcut_finder.cli.options import one_of
 from shortcut_finder.cli.output import log, printable
-from shortcut_finder.settings import ACTIONS, FILES
+from shortcut_finder.settings import ACTIONS, FILES, SURE, TIERS
 
 
 def clean(
@@ -30,6 +30,9 @@ def clean(
     expand: Annotated[
         bool, typer.Option("--expand", help="Look for the accepted things in all images again.")
     ] = False,
+    tier: Annotated[
+        str, one_of("--tier", TIERS, "Images that surely carry it, or also those that likely do.")
+    ] = SURE,
     files: Annotated[
         str | None,
         one_of("--files", FILES, "How images that stay as they are get into DIR."),
@@ -58,6 +61,7 @@ def clean(
             out=None if dry_run else out,
             decisions=decisions,
             expand=expand,
+            tier=tier,
             files=files,
         )
         log(f"warning: {warning}" for warning in plan.warnings)

@@ -109,7 +109,7 @@ def _finding(
     sure = np.zeros(len(score), dtype=bool)
     lists[own[tiers.likely]], sure[own[tiers.sure]] = True, True
     lists |= rest & (score >= TYPICAL)
-    elsewhere = float((score[rest] >= score[own[tiers.likely]].min()).mean())
+    elsewhere = _elsewhere(thing, own[tiers.likely], rest)
     finding = Finding(
         key="",
         label=label,

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
 import numpy as np
-import pandas as pd
 
 from shortcut_finder.data.preprocessing import Box
 from shortcut_finder.data.regions import BORDER, BOXES
@@ -23,7 +23,7 @@ from shortcut_finder.figures.pictures import (
     smaller,
     thumbnail,
 )
-from shortcut_finder.report.selection import MAX_OFFENDERS, SHEET_IMAGES, sheet_images
+from shortcut_finder.report.selection import MAX_OFFENDERS, sheet_images
 from shortcut_finder.run.folder import Run
 from shortcut_finder.sweep.shards import read_shards
 from shortcut_finder.texts import shown
@@ -53,6 +53,7 @@ class Picture:
         note: a second line below it.
         sharp: whether the pixels are the cells of a map and stay apart when enlarged.
         number: of the image among all offenders, None where it is none.
+        mark: a word laid over it; empty where there is none.
     """
 
     alt: str
@@ -65,6 +66,7 @@ class Picture:
     note: str = ""
     sharp: bool = False
     number: int | None = None
+    mark: str = ""
 
 
 class Album:
@@ -75,18 +77,19 @@ class Album:
         self._preprocessing = run.preprocessing
         self.thumbnails = read_thumbnails(run.folder / "thumbnails.parquet")
         self._sizes = run.sizes
-        worst = run.offenders.groupby("finding", sort=False).head(SHEET_IMAGES)
-        offenders = pd.concat([run.offenders.head(MAX_OFFENDERS), worst])["image"]
-        self.numbers = {str(name): n for n, name in enumerate(offenders.drop_duplicates())}
+        self._sheets = [
+            sheet_images(str(detail["finding"]), position, run.offenders)
+            for position, detail in enumerate(run.details)
+        ]
+        listed = map(str, run.offenders["image"].head(MAX_OFFENDERS))
+        shown_images = dict.fromkeys([*listed, *itertools.chain(*self._sheets)])
+        self.numbers = {name: n for n, name in enumerate(shown_images)}
 
     @cached_property
     def sheet_side(self) -> int:
         """Longer side of the images of the contact sheets, in pixels, as the page bears it."""
-        sheets = (
-            sheet_images(str(detail["finding"]), position, self._run.offenders)
-            for position, detail in enumerate(self._run.details)
-        )
-        total = sum(len(self.thumbnails.get(name, b"")) for names in sheets for name in names)
+        names = itertools.chain(*self._sheets)
+        total = sum(len(self.thumbnails.get(name, b"")) for name in names)
         largest = SHEET_SIDES[0]
         for side in SHEET_SIDES:
             if total * (side / largest) ** 2 <= SHEET_BYTES:

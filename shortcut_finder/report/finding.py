@@ -16,14 +16,15 @@ from shortcut_finder.report.album import Album, Picture
 from shortcut_finder.report.bars import Bar, bar, known, percent_bar
 from shortcut_finder.report.experiments import VerificationView, verification_view
 from shortcut_finder.report.selection import sheet_images, template_crops
-from shortcut_finder.settings import SEVERITIES
-from shortcut_finder.texts import clipped, count, named_numbers, percent, shown
+from shortcut_finder.settings import LIKELY, SEVERITIES
+from shortcut_finder.texts import clipped, count, named_numbers, percent, shown, whole_percent
 
 VERDICTS = {
     "confirmed": "masking or pasting it changes what the model says, more than any control does",
     "suspect": "no experiment has settled it, or it looks like a true part of the class",
     "present": "it is in the data, but the model hardly reacts to it",
 }
+LIKENESS = "likeness to an artifact"
 MAX_LABEL = 60
 WORST_PICTURES = 3
 PLACE_SCALE = 0.1
@@ -48,6 +49,8 @@ class FindingView:
         verdict_meaning: the verdict in plain words.
         sentence: the first sentence, which says what was found.
         more: the others.
+        facts: names and values that come first: how many images for sure and likely, which share of
+            the class, reliance and likeness to an artifact; nothing where a run has no tiers.
         shares: part of the class and of the other classes that carry it.
         parts: what the suspicion is made of.
         maps: mean class maps of the members and of the class's other images.
@@ -70,6 +73,7 @@ class FindingView:
     advice: str
     images: str
     keys: Mapping[str, float]
+    facts: tuple[tuple[str, str], ...]
     shares: tuple[Bar, ...]
     suspicion: Bar
     parts: tuple[Bar, ...]
@@ -128,11 +132,14 @@ def finding_view(
         advice=shown(detail["advice"]),
         images=count(int(detail["images"]), "image", "images"),
         keys=_keys(detail, severity, position),
+        facts=_facts(detail),
         shares=(
             percent_bar(clipped(label, MAX_LABEL), detail["share"], "class"),
             percent_bar("all other classes", detail["elsewhere"], "rest"),
         ),
-        suspicion=_two_digit_bar("suspicion", detail["suspicion"], "sum"),
+        suspicion=_two_digit_bar(LIKENESS, detail["artifact"], "sum")
+        if known(detail.get("artifact"))
+        else _two_digit_bar("suspicion", detail["suspicion"], "sum"),
         parts=tuple(
             _two_digit_bar(shown(name).replace("_", " "), value, "part")
             for name, value in _strongest_first(detail["suspicion_parts"])
@@ -147,7 +154,7 @@ def finding_view(
         template=tuple(picture for picture in crops if picture),
         sheet=sheet,
         sheet_scale=logits(sheet_scale),
-        sheet_note=_sheet_note(len(sheet), carriers),
+        sheet_note=_sheet_note(len(sheet), sum(bool(tile.mark) for tile in sheet), carriers),
         numbers=named_numbers(detail["numbers"]),
         worst=worst,
     )
@@ -178,6 +185,52 @@ def _keys(detail: Mapping[str, Any], severity: str, position: int) -> dict[str, 
         "verdict": float(-verdict),
     }
     return {name: float(value) if known(value) else -9.0 for name, value in keys.items()}
+
+
+def _facts(detail: Mapping[str, Any]) -> tuple[tuple[str, str], ...]:
+    """What a reader should see first; nothing where the run is too old to say."""
+    if not known(detail.get("artifact")):
+        return ()
+    low, high = detail.get("share_low"), detail.get("share_high")
+    share = f"{whole_percent(detail['share'])} of the class"
+    if known(low) and known(high):
+        share += f", {whole_percent(low).removesuffix('%')} to {whole_percent(high)}"
+    reliance = "not measured"
+    if known(detail["reliance"]):
+        ends = (_two_digits(detail[f"reliance_{end}"]) for end in ("low", "high"))
+        reliance = f"{_two_digits(detail['reliance'])} ({' to '.join(ends)})"
+    return (
+        ("images", tiers_text(detail)),
+        ("share", share),
+        ("reliance", reliance),
+        (LIKENESS, _two_digits(detail["artifact"])),
+    )
+
+
+def tiers_text(detail: Mapping[str, Any]) -> str:
+    """How many images of the class carry it for sure and likely, and how many wrongly, in words.
+
+    Example:
+        >>> tiers_text({"images": 103, "sure_images": 83, "sure_wrong": 0.04})
+        '83 sure (about 4% wrong), 20 more likely'
+    """
+    images = int(detail["images"])
+    sure = int(detail.get("sure_images", images))
+    wrong, listed_wrong = detail.get("sure_wrong"), detail.get("listed_wrong")
+    if sure == images and not known(wrong):
+        return count(images, "image", "images")
+    if not sure:
+        text = f"none sure, {images:,} likely"
+        return f"{text} ({_about(listed_wrong)} wrong)" if known(listed_wrong) else text
+    text = f"{sure:,} sure" + (f" ({_about(wrong)} wrong)" if known(wrong) else "")
+    if sure == images:
+        return text
+    text += f", {images - sure:,} more likely"
+    return f"{text} (together {_about(listed_wrong)} wrong)" if known(listed_wrong) else text
+
+
+def _about(share: float) -> str:
+    return "under 1%" if share < 0.01 else f"about {share:.0%}"
 
 
 def _metadata(entry: Mapping[str, Any]) -> MetadataView:
@@ -231,23 +284,26 @@ def _sheet(
         note = f"score {_two_digits(row['score'])}"
         if row["predicted"] != row["label"]:
             note += f", seen as {clipped(shown(row['predicted']), 40)}"
+        likely = row["tier"] == LIKELY
         picture = album.image(
             name,
             class_map=album.maps.get(name),
             scale=scale,
             box=box,
-            note=note,
+            note=f"{LIKELY}, {note}" if likely else note,
             side=album.sheet_side,
         )
+        picture = dataclasses.replace(picture, mark=LIKELY if likely else "")
         pictures.append(picture)
-        worst.append(dataclasses.replace(picture, layer="", seen=""))
+        worst.append(dataclasses.replace(picture, layer="", seen="", mark=""))
     return tuple(pictures), tuple(worst[:WORST_PICTURES]), scale
 
 
-def _sheet_note(on_page: int, carriers: int) -> str:
+def _sheet_note(on_page: int, likely: int, carriers: int) -> str:
     if on_page == carriers:
-        return "all of them, worst first"
-    return f"the worst {on_page:,} of {count(carriers, 'image', 'images')}"
+        return "all of them, worst first" + (", sure ones before likely ones" if likely else "")
+    worst = f"the worst {on_page:,} of {count(carriers, 'image', 'images')}"
+    return f"{worst}, {likely:,} of them likely" if likely else worst
 
 
 def _strongest_first(parts: Mapping[str, float | None]) -> list[tuple[str, float | None]]:

@@ -25,6 +25,7 @@ from shortcut_finder.report.script import page_data
 from shortcut_finder.run.decisions import Decisions
 from shortcut_finder.run.folder import Run, load_run
 from shortcut_finder.schema import write_whole
+from shortcut_finder.settings import LIKELY
 from shortcut_finder.texts import shown
 
 HERE = Path(__file__).parents[1]
@@ -50,6 +51,7 @@ class Page:
         layer_colours: the colours of a map laid over an image.
         map_colours: the colours of a mean map.
         chart: the effect of each class and region, as SVG.
+        tiered: whether some offenders are sure and some only likely.
         offenders_note: how many of the offenders the table has.
         data: what the script works on.
     """
@@ -71,6 +73,7 @@ class Page:
     galleries: tuple[Gallery, ...]
     pairs: tuple[PairView, ...]
     pairs_note: str
+    tiered: bool
     offenders_note: str
     unreadable: tuple[tuple[str, str], ...]
     unreadable_note: str
@@ -163,6 +166,7 @@ def report_page(run: Run, decisions: Decisions | None = None) -> Page:
         galleries=galleries(run, album),
         pairs=shown_pairs,
         pairs_note=_rest(len(shown_pairs), len(run.confusions), "confusions.csv"),
+        tiered=bool((run.offenders["tier"] == LIKELY).any()),
         offenders_note=_rest(len(data["rows"]), len(run.offenders), "offenders.csv"),
         unreadable=tuple(
             (shown(image), shown(error))

@@ -15,6 +15,7 @@ from shortcut_finder.report.album import Album
 from shortcut_finder.report.selection import MAX_OFFENDERS, listed_images
 from shortcut_finder.run.decisions import Decisions
 from shortcut_finder.run.folder import Run
+from shortcut_finder.settings import LIKELY
 
 ICON_SIDE = 64
 SIDES = ("x0", "y0", "x1", "y1")
@@ -55,7 +56,9 @@ def page_data(run: Run, album: Album, decisions: Decisions | None) -> dict[str, 
 def offender_rows(
     offenders: pd.DataFrame, numbers: Mapping[str, int], texts: dict[str, int]
 ) -> list[list[Any]]:
-    """The offenders as lists: rank, image, finding, label, predicted, score, reason, box.
+    """The offenders as lists: rank, image, finding, label, predicted, score, reason, box, likely.
+
+    The last is 1, and there only for images that likely carry the finding.
 
     Image is a number, and so is each text: its place in ``texts``, which grows.
     """
@@ -68,7 +71,8 @@ def offender_rows(
         box = [None if pd.isna(row[side]) else int(row[side]) for side in SIDES]
         number = numbers[str(row["image"])]
         score = round(float(row["score"]), 2)
-        rows.append([int(row["rank"]), number, *words[:3], score, words[3], box])
+        likely = [1] if row["tier"] == LIKELY else []
+        rows.append([int(row["rank"]), number, *words[:3], score, words[3], box, *likely])
     return rows
 
 

@@ -10,6 +10,7 @@ import pandas as pd
 
 from shortcut_finder.detect.confusions import hot_cells
 from shortcut_finder.run.folder import Run
+from shortcut_finder.settings import LIKELY
 from shortcut_finder.sweep.shards import read_shards
 
 # A page of 20 findings stays under 15 MB; whatever follows gets a glimpse.
@@ -47,7 +48,7 @@ def report_images(run: Run) -> list[str]:
 
 
 def sheet_images(finding: str, position: int, offenders: pd.DataFrame) -> list[str]:
-    """The images shown for one finding, worst first.
+    """The images shown for one finding, worst first, the sure ones before a few likely ones.
 
     Args:
         finding: its name in ``offenders``.
@@ -55,8 +56,11 @@ def sheet_images(finding: str, position: int, offenders: pd.DataFrame) -> list[s
         offenders: the table of ``offenders.csv``.
     """
     rows = offenders[offenders["finding"] == finding].sort_values("rank", kind="stable")
+    rows = rows.drop_duplicates("image")
     count = SHEET_IMAGES if position < SHEET_FINDINGS else GLIMPSE_IMAGES
-    return [str(name) for name in rows["image"].drop_duplicates().head(count)]
+    likely = rows["image"][rows["tier"] == LIKELY]
+    sure = rows["image"][rows["tier"] != LIKELY].head(count - min(len(likely), count // 3))
+    return [str(name) for name in [*sure, *likely.head(count - len(sure))]]
 
 
 def template_crops(detail: Mapping[str, Any], position: int) -> list[Mapping[str, Any]]:

@@ -20,6 +20,7 @@ from shortcut_finder.errors import RunError
 from shortcut_finder.schema import (
     CONFUSION_COLUMNS,
     FINDING_COLUMNS,
+    LATER,
     OFFENDER_COLUMNS,
     REGION_COLUMNS,
     SCHEMA_VERSION,
@@ -198,7 +199,7 @@ def _read_json(path: Path) -> Any:
 def _read_csv(path: Path, columns: Sequence[str]) -> pd.DataFrame:
     # Names like "NA" or "null" are names, so only number columns may be empty.
     text = {"label", "region", "finding", "kind", "verdict", "severity", "sentence", "image"}
-    text |= {"predicted", "reason", "rival", "error"}
+    text |= {"predicted", "reason", "rival", "error", "tier"}
     table = pd.read_csv(
         path,
         keep_default_na=False,
@@ -207,6 +208,7 @@ def _read_csv(path: Path, columns: Sequence[str]) -> pd.DataFrame:
         encoding_errors="surrogateescape",
     )
     missing = [column for column in columns if column not in table.columns]
-    if missing:
-        raise RunError(f"{path}: column {missing[0]} is missing; scan again")
-    return table
+    for column in missing:
+        if column not in LATER:
+            raise RunError(f"{path}: column {column} is missing; scan again")
+    return table.assign(**{column: LATER[column] for column in missing})

@@ -10,6 +10,7 @@ import pandas as pd
 from shortcut_finder.data.preprocessing import Preprocessing
 from shortcut_finder.detect.finding import Finding
 from shortcut_finder.schema import OFFENDER_COLUMNS
+from shortcut_finder.settings import LIKELY
 from shortcut_finder.texts import percent
 
 
@@ -42,6 +43,7 @@ def rank_offenders(
                     "region": finding.region,
                     **dict(zip(("x0", "y0", "x1", "y1"), box, strict=True)),
                     "reason": _reason(finding, int(number), image),
+                    "tier": _tier(finding, int(number), str(image["label"])),
                 }
             )
     table = pd.DataFrame(rows, columns=list(OFFENDER_COLUMNS[1:]))
@@ -50,6 +52,13 @@ def rank_offenders(
     )
     table.insert(0, "rank", np.arange(1, len(table) + 1))
     return table
+
+
+def _tier(finding: Finding, number: int, label: str) -> str:
+    """How surely the image carries it; what is sure was measured on images of the class alone."""
+    if finding.sure is not None and label != finding.label:
+        return LIKELY
+    return str(finding.tiers[number])
 
 
 def _reason(finding: Finding, number: int, image: pd.Series) -> str:

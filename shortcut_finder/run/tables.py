@@ -12,6 +12,7 @@ from shortcut_finder.data.dataset import ImageDataset
 from shortcut_finder.data.properties import PROPERTIES
 from shortcut_finder.detect.finding import Finding
 from shortcut_finder.schema import FINDING_COLUMNS
+from shortcut_finder.settings import SURE
 from shortcut_finder.sweep.records import Records
 
 if TYPE_CHECKING:
@@ -68,6 +69,8 @@ def _finding_row(finding: Finding, label_of: np.ndarray) -> dict[str, Any]:
         "verdict": finding.verdict,
         "severity": finding.severity,
         "sentence": finding.sentence,
+        "artifact": finding.artifact,
+        **dict(zip(("share_low", "share_high"), finding.share_range, strict=True)),
     }
 
 
@@ -83,8 +86,12 @@ def detail_of(
     """An entry of ``findings.json``: the row, and what the page shows beside it."""
     labels = images["label"].to_numpy()
     own = labels == finding.label
+    sure_wrong, listed_wrong = finding.wrong
     return {
         **_finding_row(finding, labels),
+        "sure_images": int((finding.tiers[own] == SURE).sum()),
+        "sure_wrong": sure_wrong,
+        "listed_wrong": listed_wrong,
         "advice": finding.advice,
         "verification": _experiments(finding),
         "numbers": dict(finding.numbers),

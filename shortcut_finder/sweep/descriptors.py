@@ -72,7 +72,9 @@ def descriptor_blocks(folder: Path) -> Iterator[Descriptors]:
             np.arange(start, start + images),
             torch.from_numpy(cells.reshape(images, rows * columns, -1).copy()),
             torch.from_numpy(
-                np.ascontiguousarray(fine).reshape(images, rows * columns, 4, fine.shape[-1])
+                np.require(
+                    fine.reshape(images, rows * columns, 4, fine.shape[-1]), None, ["C", "W"]
+                )
             ),
         )
         start += images

@@ -91,6 +91,7 @@ def write_shards(folder: Path, images: int) -> None:
             "logits": rng.normal(size=(len(part), 10)) + 5 * np.eye(10)[labels[part]],
             "features": np.zeros((len(part), FEATURES)),
             "cells": cells,
+            "fine": np.zeros((len(part), 2 * cells.shape[1], 2 * cells.shape[2], 0)),
         }
         write_shard(shard_path(folder, number), table, arrays)
 

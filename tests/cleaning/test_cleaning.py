@@ -23,7 +23,7 @@ from versions import CLASSES, TAG, finding, picture, tagged_images, write_images
 
 from shortcut_finder.cleaning import folder as cleaning
 from shortcut_finder.cleaning.folder import clean, destination
-from shortcut_finder.cleaning.plan import cleaned_without_asking
+from shortcut_finder.cleaning.plan import CleaningPlan, cleaned_without_asking
 from shortcut_finder.data.dataset import load_dataset
 from shortcut_finder.errors import DatasetError, RunError, SettingsError
 from shortcut_finder.run.folder import Run
@@ -69,7 +69,77 @@ def decided(path: Path, run: Run, **content: Any) -> Path:
     return path
 
 
+@pytest.fixture(scope="module")
+def tiered(photos: Path, tmp_path_factory: pytest.TempPathFactory) -> Run:
+    """Of four tagged cats two are sure; a dog is likely, and so is all that F2 lists."""
+    names = load_dataset(photos).images
+    cats, dogs = tagged_images(names, TAGGED), tagged_images(names, 3, "dog")
+    return write_run(
+        tmp_path_factory.mktemp("runs") / "tiered",
+        photos,
+        [finding("F1"), finding("F2", "dog")],
+        {"F1": [*cats, dogs[0]], "F2": dogs[1:]},
+        likely={"F1": [*cats[2:], dogs[0]], "F2": dogs[1:]},
+    )
+
+
+def changed(plan: CleaningPlan) -> set[str]:
+    rows = plan.images
+    return set(rows.loc[(rows["change"] != "keep") | (rows["weight"] != 1), "image"])
+
+
 # --- what is cleaned ------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("action", ["drop", "mask"])
+def test_only_sure_images_are_taken_unless_likely_ones_are_asked_for(
+    tiered: Run, action: str
+) -> None:
+    sure = clean(tiered, action)
+    assert changed(sure) == {"cat/000.jpg", "cat/001.jpg"}
+    assert (sure.tier, sure.findings, sure.left_alone) == ("sure", ("F1",), {"F1": 3})
+    both = clean(tiered, action, tier="likely")
+    assert changed(both) == set(tiered.offenders["image"])
+    assert (both.tier, both.findings, both.left_alone) == ("likely", ("F1", "F2"), {})
+
+
+def test_likely_images_weigh_what_clean_ones_do(tiered: Run) -> None:
+    plan = clean(tiered, "reweight")
+    weights = plan.images.set_index("image")["weight"]
+    cats = weights[weights.index.str.startswith("cat/")]
+    assert (cats[["cat/000.jpg", "cat/001.jpg"]] == 0).all()
+    assert cats.drop(["cat/000.jpg", "cat/001.jpg"]).nunique() == 1
+    assert plan.left_alone == {"F1": 3}
+
+
+def test_an_image_that_was_accepted_itself_is_taken_whatever_its_tier(
+    tiered: Run, tmp_path: Path
+) -> None:
+    path = decided(
+        tmp_path / "decisions.json",
+        tiered,
+        findings={"F1": "accept"},
+        images={"cat/003.jpg": {"F1": "accept"}, "cat/000.jpg": {"F1": "dismiss"}},
+    )
+    plan = clean(tiered, decisions=path)
+    assert changed(plan) == {"cat/001.jpg", "cat/003.jpg"}
+    assert plan.left_alone == {"F1": 2}
+    assert changed(clean(tiered, decisions=path, tier="likely")) == {
+        "cat/001.jpg", "cat/002.jpg", "cat/003.jpg", "dog/000.jpg",
+    }  # fmt: skip
+
+
+def test_where_all_are_likely_the_way_out_is_named(tiered: Run, tmp_path: Path) -> None:
+    path = decided(tmp_path / "decisions.json", tiered, findings={"F2": "accept"})
+    with pytest.raises(RunError, match=r"no image surely carries .*; --tier likely takes 2 images"):
+        clean(tiered, decisions=path)
+    assert changed(clean(tiered, decisions=path, tier="likely")) == {"dog/001.jpg", "dog/002.jpg"}
+
+
+def test_the_plan_that_is_written_names_the_tier(tiered: Run, tmp_path: Path) -> None:
+    clean(tiered, out=tmp_path / "new")
+    card = json.loads((tmp_path / "new" / "plan.json").read_text(encoding="utf-8"))
+    assert (card["tier"], card["left_alone"]) == ("sure", {"F1": 3})
 
 
 @pytest.mark.parametrize(
@@ -556,3 +626,5 @@ def test_choices_are_checked(run: Run) -> None:
         clean(run, "burn")
     with pytest.raises(SettingsError, match="--files moved: choose one of"):
         clean(run, files="moved")
+    with pytest.raises(SettingsError, match="--tier certain: choose one of sure, likely"):
+        clean(run, tier="certain")

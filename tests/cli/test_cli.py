@@ -375,8 +375,9 @@ def plan(**changes: Any) -> CleaningPlan:
     )
     empty = pd.DataFrame()
     whole = CleaningPlan(
-        "drop", ("F1", "F2"), empty, empty, {}, {}, counts, ("F1: crop it",), ("cat: loses 33%",)
-    )
+        "drop", "sure", ("F1", "F2"), empty, empty, {}, {}, {}, counts, ("F1: crop it",),
+        ("cat: loses 33%",),
+    )  # fmt: skip
     return dataclasses.replace(whole, **changes)
 
 
@@ -396,20 +397,42 @@ def test_clean_passes_everything_on_and_prints_the_plan(monkeypatch: pytest.Monk
         "advice: F1: crop it\nnew\n"
     )
     assert result.stderr == "warning: cat: loses 33%\n"
-    options = "--action mask --decisions d.json --expand --files symlink --dry-run"
+    options = "--action mask --decisions d.json --expand --tier likely --files symlink --dry-run"
     result = command("clean", "run", "--out", "new", *options.split())
     assert not result.stdout.endswith("new\n")
-    plain = {"out": Path("new"), "decisions": None, "expand": False, "files": None}
+    plain = {
+        "out": Path("new"), "decisions": None, "expand": False, "tier": "sure", "files": None
+    }  # fmt: skip
     assert calls == [
         ((Path("run"), "drop"), plain),
         (
             (Path("run"), "mask"),
-            {"out": None, "decisions": Path("d.json"), "expand": True, "files": "symlink"},
+            {
+                "out": None,
+                "decisions": Path("d.json"),
+                "expand": True,
+                "tier": "likely",
+                "files": "symlink",
+            },
         ),
     ]
 
 
-@pytest.mark.parametrize("options", ["", "--out new --action burn", "--out new --files moved"])
+def test_clean_says_how_many_likely_images_it_left_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    left = plan(left_alone={"F1": 1, "F2": 1200})
+    monkeypatch.setattr("shortcut_finder.cleaning.folder.clean", lambda *_, **__: left)
+    assert (
+        "0  1,200\n\n"
+        "F1: 1 image left alone that likely carries it; --tier likely takes them too\n"
+        "F2: 1,200 images left alone that likely carry it; --tier likely takes them too\n"
+        "advice"
+    ) in command("clean", "run", "--out", "new").stdout
+
+
+@pytest.mark.parametrize(
+    "options",
+    ["", "--out new --action burn", "--out new --files moved", "--out new --tier certain"],
+)
 def test_wrong_usage_of_clean_is_exit_2(options: str) -> None:
     assert command("clean", "run", *options.split()).exit_code == 2
 

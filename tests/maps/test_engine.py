@@ -610,25 +610,28 @@ def test_a_model_with_dropout_left_on_is_reported() -> None:
 
 
 @pytest.mark.parametrize(
-    ("name", "size", "layer", "grid"),
+    ("name", "size", "layer", "grid", "fine"),
     [
-        ("resnet18", 224, "layer3", (14, 14)),
-        ("resnet18", 160, "layer3", (10, 10)),
-        ("densenet121", 224, "features.denseblock3", (14, 14)),
-        ("mobilenet_v3_small", 224, "features.8", (14, 14)),
-        ("efficientnet_b0", 224, "features.5", (14, 14)),
-        ("squeezenet1_1", 224, "features.11", (13, 13)),
-        ("efficientnet-lite0", 224, "_blocks.10", (14, 14)),
-        ("resnet18", 448, "layer3", (14, 14)),
-        ("resnet18", 64, "layer2", (8, 8)),
+        ("resnet18", 224, "layer3", (14, 14), "layer2"),
+        ("resnet18", 160, "layer3", (10, 10), "layer2"),
+        ("densenet121", 224, "features.denseblock3", (14, 14), "features.denseblock2"),
+        ("mobilenet_v3_small", 224, "features.8", (14, 14), "features.3"),
+        ("efficientnet_b0", 224, "features.5", (14, 14), "features.3"),
+        ("squeezenet1_1", 224, "features.11", (13, 13), "features.7"),
+        ("efficientnet-lite0", 224, "_blocks.10", (14, 14), "_blocks.4"),
+        ("resnet18", 448, "layer3", (14, 14), "layer2"),
+        ("resnet18", 64, "layer2", (8, 8), "layer1"),
     ],
 )
-def test_cells_come_from_a_middle_block(
-    name: str, size: int, layer: str, grid: tuple[int, int]
+def test_cells_come_from_a_middle_block_and_fine_ones_from_one_before(
+    name: str, size: int, layer: str, grid: tuple[int, int], fine: str
 ) -> None:
     plan, batch = run(classifier_of(FAMILIES[name].network(), size), random_pixels(1, size), None)
     assert (plan.cell_layer, plan.cell_grid) == (layer, grid)
     assert batch.cells.shape == (1, plan.cell_channels, *grid)
+    assert plan.fine_layer == fine
+    assert batch.fine.shape == (1, plan.fine_channels, 2 * grid[0], 2 * grid[1])
+    assert plan.fine_channels > 0
 
 
 @pytest.mark.parametrize(
@@ -660,7 +663,60 @@ def test_cells_of_a_token_network_leave_the_class_token_out() -> None:
     assert_same(batch.cells, kept[0][:, 1:].detach().permute(0, 2, 1).reshape(2, 32, 4, 4))
 
 
-def test_fine_cells_are_averaged_without_losing_the_border() -> None:
+class Steps(nn.Module):
+    """Sums over ever larger squares that do not overlap, of the given sides."""
+
+    def __init__(self, *strides: int) -> None:
+        super().__init__()
+        widths = (3, *(8 for _ in strides))
+        self.steps = nn.ModuleList(
+            nn.Conv2d(a, b, s, s)
+            for (a, b), s in zip(itertools.pairwise(widths), strides, strict=True)
+        )
+        for step in self.steps:
+            nn.init.ones_(step.weight)
+            nn.init.zeros_(step.bias)
+        self.fc = nn.Linear(8, 5)
+
+    def forward(self, x: Tensor) -> Tensor:
+        for step in self.steps:
+            x = F.relu(step(x))
+        return self.fc(x.mean((2, 3)))
+
+
+@pytest.mark.parametrize("quarter", [(0, 0), (0, 1), (1, 0), (1, 1)])
+@pytest.mark.parametrize("cell", [(0, 0), (5, 11), (7, 3), (11, 11)])
+def test_a_square_in_a_quarter_of_a_cell_lies_in_that_fine_cell(
+    cell: tuple[int, int], quarter: tuple[int, int]
+) -> None:
+    classifier = classifier_of(Steps(2, 2, 2), 48)
+    pixels = torch.zeros(1, 48, 48, 3, dtype=torch.uint8)
+    row, column = (2 * c + q for c, q in zip(cell, quarter, strict=True))
+    pixels[0, 2 * row : 2 * row + 2, 2 * column : 2 * column + 2] = 255
+    plan, batch = run(classifier, pixels, None)
+    assert (plan.cell_layer, plan.fine_layer) == ("steps.1", "steps.0")
+    for values, at in ((batch.cells, cell), (batch.fine, (row, column))):
+        heat = values[0].sum(0) - values[0].sum(0).min()
+        assert heat.nonzero().tolist() == [list(at)]
+
+
+def test_fine_cells_of_another_grid_are_brought_to_twice_the_cells() -> None:
+    # 21 places become 10 cells, so 20 fine cells are read off the 21.
+    plan, batch = run(classifier_of(Steps(4, 2, 2), 84), random_pixels(2, 84), None)
+    assert (plan.cell_layer, plan.cell_grid, plan.fine_layer) == ("steps.1", (10, 10), "steps.0")
+    assert batch.fine.shape == (2, 8, 20, 20)
+
+
+@pytest.mark.parametrize(("strides", "cells"), [((8,), 6), ((8, 1), 6), ((4, 2), 12)])
+def test_a_network_without_a_finer_layer_has_no_fine_cells(
+    strides: tuple[int, ...], cells: int
+) -> None:
+    plan, batch = run(classifier_of(Steps(*strides), 48), random_pixels(2, 48), None)
+    assert (plan.cell_grid, plan.fine_layer, plan.fine_channels) == ((cells, cells), None, 0)
+    assert batch.fine.shape == (2, 0, 2 * cells, 2 * cells)
+
+
+def test_cells_on_a_grid_too_fine_are_averaged_without_losing_the_border() -> None:
     cells = torch.arange(2 * 3 * 43 * 50, dtype=torch.float32).reshape(2, 3, 43, 50)
     few = averaged(cells)
     assert few.shape == (2, 3, 15, 17)
@@ -886,9 +942,11 @@ def test_cells_are_made_less_before_they_leave_the_device() -> None:
     classifier, pixels = classifier_of(small(), 48), random_pixels(5, 48)
     with MapEngine(classifier, FP32) as engine:
         raw = engine.run(pixels, None)
-        less = engine.run(pixels, None, lambda cells: (cells > 0).to(torch.int8))
-    assert less.cells.dtype == torch.int8
-    assert torch.equal(less.cells, (raw.cells > 0).to(torch.int8))
+        less = engine.run(pixels, None, lambda *both: tuple((x > 0).to(torch.int8) for x in both))
+    for name in ("cells", "fine"):
+        values = getattr(less, name)
+        assert values.dtype == torch.int8
+        assert torch.equal(values, (getattr(raw, name) > 0).to(torch.int8))
     assert_same(less.maps, raw.maps)
 
 

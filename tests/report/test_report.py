@@ -24,6 +24,7 @@ from handmade import (
 from PIL import Image
 
 from shortcut_finder.figures.pictures import read_thumbnails
+from shortcut_finder.report.finding import tiers_text
 from shortcut_finder.report.page import render, report_page, write_report
 from shortcut_finder.report.summary import headline, lead
 from shortcut_finder.run.folder import Run, load_run, save_run
@@ -454,3 +455,65 @@ def test_report_shows_the_thumbnail_of_every_worst_image(run: Run) -> None:
 
 def _decoded(uri: str) -> bytes:
     return base64.b64decode(uri.split(",", 1)[1])
+
+
+def test_a_finding_tells_both_tiers_its_share_and_two_numbers(tmp_path: Path) -> None:
+    page = report_page(handmade_run(tmp_path, tiers=True))
+    one, two, three = page.findings
+    assert one.facts == (
+        ("images", "6 sure (about 4% wrong), 3 more likely (together about 11% wrong)"),
+        ("share", "64% of the class, 41 to 79%"),
+        ("reliance", "0.61 (0.52 to 0.70)"),
+        ("likeness to an artifact", "0.93"),
+    )
+    assert dict(two.facts) == {
+        "images": "6 images",
+        "share": "43% of the class",
+        "reliance": "not measured",
+        "likeness to an artifact": "0.73",
+    }
+    assert three.facts[0] == ("images", "none sure, 14 likely (about 30% wrong)")
+    assert one.suspicion.name == "likeness to an artifact"
+    assert [tile.mark for tile in one.sheet] == [""] * 6 + ["likely"] * 3
+    assert one.sheet[6].note.startswith("likely, score")
+    assert one.sheet_note == "all of them, worst first, sure ones before likely ones"
+    assert three.sheet_note == "the worst 12 of 14 images, 12 of them likely"
+    assert page.tiered
+
+
+@pytest.mark.parametrize(
+    ("numbers", "words"),
+    [
+        ({"sure_images": 83, "sure_wrong": 0.04}, "83 sure (about 4% wrong), 20 more likely"),
+        ({"sure_images": 83}, "83 sure, 20 more likely"),
+        ({"sure_images": 103, "sure_wrong": 0.002}, "103 sure (under 1% wrong)"),
+        ({"sure_images": 0, "listed_wrong": None}, "none sure, 103 likely"),
+        ({"sure_images": 103, "sure_wrong": None}, "103 images"),
+        ({}, "103 images"),
+    ],
+)
+def test_tiers_in_words(numbers: dict[str, Any], words: str) -> None:
+    assert tiers_text({"images": 103, **numbers}) == words
+
+
+def test_a_run_without_tiers_shows_none(run: Run) -> None:
+    page = report_page(run)
+    assert not page.tiered
+    for item in page.findings:
+        assert item.facts == ()
+        assert item.suspicion.name == "suspicion"
+        assert not any(tile.mark for tile in item.sheet)
+    assert b"likely, " not in render("report.html", page, scripts=())
+
+
+@pytest.mark.parametrize("width", [360, 1280])
+def test_a_page_with_tiers_opens_without_complaint(
+    browser: Any, tmp_path: Path, width: int
+) -> None:
+    page = write_report(handmade_run(tmp_path, tiers=True))
+    with visiting(browser, page, width=width) as visit:
+        assert (visit.requests, visit.complaints) == ([], [])
+        assert visit.page.evaluate("document.documentElement.scrollWidth") == width
+        told = visit.page.locator("#finding-1 .facts").text_content()
+        assert "6 sure (about 4% wrong)" in told
+        assert "likeness to an artifact" in told

@@ -258,6 +258,23 @@ def test_offenders_are_searched_and_link_to_their_files(visit: Visit) -> None:
     assert rows.count() == 0
 
 
+def test_offenders_are_filtered_by_tier(browser: Any, tmp_path: Path, visit: Visit) -> None:
+    assert visit.page.locator("#tier").count() == 0, "nothing to choose where all are sure"
+    page = write_report(handmade_run(tmp_path, tiers=True))
+    with visiting(browser, page) as opened:
+        rows = opened.page.locator("#listing tbody tr")
+        for tier, left in (("", 29), ("sure", 6 + 6), ("likely", 3 + 14)):
+            opened.page.locator("#tier").select_option(tier)
+            assert rows.count() == left
+            column = set(rows.locator("td:nth-child(6)").all_text_contents())
+            assert column == ({tier} if tier else {"sure", "likely"})
+        opened.page.locator("#carried").select_option("F1")
+        assert rows.count() == 3
+        marked = opened.page.locator("#finding-1 .tile .mark")
+        assert marked.all_text_contents() == ["likely"] * 3
+        assert opened.complaints == []
+
+
 def test_a_decision_on_an_image_shows_in_the_table_of_offenders(visit: Visit) -> None:
     visit.page.locator("#finding-1 .tile .open").first.focus()
     visit.page.keyboard.press("a")

@@ -35,15 +35,38 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Run:
 def test_a_sheet_holds_the_worst_images_each_once() -> None:
     rows = [(rank, f"{rank}.jpg", "F1") for rank in range(30, 0, -1)]
     rows += [(40, "3.jpg", "F2"), (41, "3.jpg", "F2"), (42, "z.jpg", "F2")]
-    offenders = pd.DataFrame(rows, columns=["rank", "image", "finding"])
+    offenders = pd.DataFrame(rows, columns=["rank", "image", "finding"]).assign(tier="sure")
     worst = [f"{rank}.jpg" for rank in range(1, SHEET_IMAGES + 1)]
     assert sheet_images("F1", 0, offenders) == worst
     assert sheet_images("F2", 1, offenders) == ["3.jpg", "z.jpg"]
 
 
+@pytest.mark.parametrize(
+    ("sure", "likely", "position", "expected"),
+    [
+        (30, 30, 0, (8, 4)),
+        (30, 2, 0, (10, 2)),
+        (5, 30, 0, (5, 7)),
+        (0, 30, 0, (0, 12)),
+        (5, 3, 0, (5, 3)),
+        (30, 30, SHEET_FINDINGS, (2, 1)),
+    ],
+)
+def test_a_sheet_shows_sure_images_and_then_a_few_likely_ones(
+    sure: int, likely: int, position: int, expected: tuple[int, int]
+) -> None:
+    # A likely image in another class may well rank before a sure one.
+    rows = [(2 * n + 1, f"sure {n}", "F1", "sure") for n in range(sure)]
+    rows += [(2 * n, f"likely {n}", "F1", "likely") for n in range(likely)]
+    offenders = pd.DataFrame(rows, columns=["rank", "image", "finding", "tier"])
+    sures, likelies = expected
+    names = [f"sure {n}" for n in range(sures)] + [f"likely {n}" for n in range(likelies)]
+    assert sheet_images("F1", position, offenders) == names
+
+
 def test_findings_beyond_the_first_twenty_get_a_glimpse() -> None:
     rows = [(n, f"{n}.jpg", "F1") for n in range(SHEET_IMAGES)]
-    offenders = pd.DataFrame(rows, columns=["rank", "image", "finding"])
+    offenders = pd.DataFrame(rows, columns=["rank", "image", "finding"]).assign(tier="sure")
     assert len(sheet_images("F1", SHEET_FINDINGS - 1, offenders)) == SHEET_IMAGES
     assert len(sheet_images("F1", SHEET_FINDINGS, offenders)) == GLIMPSE_IMAGES
 

@@ -16,7 +16,7 @@ from shortcut_finder.stats.experiments import Verification
 
 COLUMNS = (
     "rank", "image", "label", "predicted", "confidence", "score", "finding", "kind", "region",
-    "x0", "y0", "x1", "y1", "reason",
+    "x0", "y0", "x1", "y1", "reason", "tier",
 )  # fmt: skip
 IMAGES = pd.DataFrame(
     {
@@ -110,3 +110,14 @@ def test_an_image_says_how_much_its_label_hangs_on_the_thing() -> None:
     table = rank(replace(found, verification=Verification(without={0: 0.12, 1: 0.4})))
     assert table["reason"][0].endswith("; without it this image is 12% a, with it 90%")
     assert "without it" not in table["reason"][2]
+
+
+def test_tiers_are_of_the_class_and_all_are_sure_where_nothing_else_is_said() -> None:
+    found = finding("F1", [0.5, 0.4, 0.3, 0])
+    assert rank(found)["tier"].tolist() == ["sure"] * 3
+    cut = replace(found, sure=np.array([True, False, True, True]))
+    assert rank(cut).set_index("image")["tier"].to_dict() == {
+        "a/1.png": "sure",
+        "a/2.png": "likely",
+        "b/1.png": "likely",
+    }

@@ -25,9 +25,9 @@ FILES = {
 COLUMNS = {
     "regions.csv": "label,region,images,share,elsewhere,lift,effect,p,q",
     "findings.csv": "finding,label,kind,region,images,share,elsewhere,reliance,reliance_low,"
-    "reliance_high,q,suspicion,verdict,severity,sentence",
+    "reliance_high,q,suspicion,verdict,severity,sentence,artifact,share_low,share_high",
     "offenders.csv": "rank,image,label,predicted,confidence,score,finding,kind,region,"
-    "x0,y0,x1,y1,reason",
+    "x0,y0,x1,y1,reason,tier",
     "confusions.csv": "label,rival,images,overlap,region",
     "unreadable.csv": "image,error",
 }
@@ -58,6 +58,28 @@ def test_saving_and_loading_is_identity(run: Run) -> None:
     assert again.card == json.loads(to_json(run.card))
     assert list(again.details) == json.loads(to_json(list(run.details)))
     assert set(again.images["label"]) == set(CLASSES)
+
+
+def test_a_run_without_the_later_columns_is_read_as_if_all_were_sure(run: Run) -> None:
+    before = load_run(run.folder)
+    for name, later in (
+        ("findings.csv", ["artifact", "share_low", "share_high"]),
+        ("offenders.csv", ["tier"]),
+    ):
+        path = run.folder / name
+        pd.read_csv(path, keep_default_na=False).drop(columns=later).to_csv(path, index=False)
+    again = load_run(run.folder)
+    pd.testing.assert_frame_equal(again.findings, before.findings, check_dtype=False)
+    pd.testing.assert_frame_equal(again.offenders, before.offenders, check_dtype=False)
+    assert set(again.offenders["tier"]) == {"sure"}
+    assert again.findings[["artifact", "share_low", "share_high"]].isna().all(axis=None)
+
+
+def test_a_run_without_an_older_column_is_refused(run: Run) -> None:
+    path = run.folder / "offenders.csv"
+    pd.read_csv(path, keep_default_na=False).drop(columns="reason").to_csv(path, index=False)
+    with pytest.raises(RunError, match=r"offenders\.csv: column reason is missing; scan again"):
+        load_run(run.folder)
 
 
 def test_saving_what_was_loaded_gives_the_same_bytes(run: Run, tmp_path: Path) -> None:

@@ -57,6 +57,7 @@ def write(
         "logits": rng.normal(size=(len(index), 3)) * 5,
         "features": rng.normal(size=(len(index), 6)),
         "cells": rng.integers(-127, 128, (len(index), 6, 6, 5)),
+        "fine": rng.integers(-127, 128, (len(index), 12, 12, 4)),
     }
     table = pd.DataFrame({"index": index, "image": [f"{n}.png" for n in index]})
     write_shard(shard_path(folder, number), table, arrays)

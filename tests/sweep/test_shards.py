@@ -36,6 +36,7 @@ def arrays_of(count: int, seed: int = 0) -> dict[str, np.ndarray]:
         "logits": rng.normal(size=(count, 1)).astype(ARRAYS["logits"]),
         "features": rng.normal(size=(count, 7)).astype(np.float16),
         "cells": rng.integers(-127, 128, (count, 6, 10, 8)).astype(np.int8),
+        "fine": np.zeros((count, 12, 20, 0), dtype=np.int8),
     }
 
 

@@ -24,6 +24,7 @@ from shortcut_finder.model.classifier import Classifier
 from shortcut_finder.settings import Settings
 from shortcut_finder.sweep import batches as sweep_module
 from shortcut_finder.sweep.batches import Sweep, batch_size, sweep
+from shortcut_finder.sweep.descriptors import read_descriptors
 from shortcut_finder.sweep.shards import read_label_maps, read_shards
 
 SIDE = 48
@@ -173,13 +174,15 @@ def test_stopping_between_whitening_and_first_shard_loses_nothing(
     assert "whitening.npz" in contents(tmp_path / "stopped")
     monkeypatch.setattr(sweep_module, "write_shard", write)
     assert go(dataset, tmp_path / "stopped").plan == whole.plan
-    cells = [
-        np.concatenate(
-            [s.arrays["cells"] for s in read_shards(tmp_path / name / "shards", ["cells"])]
+    for kept in ("cells", "fine"):
+        one, two = (
+            np.concatenate(
+                [s.arrays[kept] for s in read_shards(tmp_path / name / "shards", [kept])]
+            )
+            for name in ("whole", "stopped")
         )
-        for name in ("whole", "stopped")
-    ]
-    assert np.abs(cells[0].astype(int) - cells[1]).max() <= 1
+        assert one.any()
+        assert np.abs(one.astype(int) - two).max() <= 1
 
 
 @pytest.mark.parametrize("workers", [1, 2])
@@ -380,13 +383,35 @@ def test_logits_beyond_half_precision_stay_numbers(dataset: ImageDataset, tmp_pa
 def test_the_plan_says_how_maps_were_drawn(dataset: ImageDataset, tmp_path: Path) -> None:
     plan = go(dataset, tmp_path).plan
     assert set(plan) >= {
-        "method", "tier", "layer", "grid", "precision", "cell_layer", "cell_grid", "notes"
+        "method", "tier", "layer", "grid", "precision", "cell_layer", "cell_grid", "fine_layer",
+        "fine_channels", "notes",
     }  # fmt: skip
     kept = json.loads((tmp_path / "shards" / "plan.json").read_text())
     assert kept["maps"] == plan
-    (shard, *_) = read_shards(tmp_path / "shards", ["maps", "cells"])
+    (shard, *_) = read_shards(tmp_path / "shards", ["maps", "cells", "fine"])
     assert list(shard.arrays["maps"].shape[2:]) == plan["grid"]
     assert list(shard.arrays["cells"].shape[1:3]) == plan["cell_grid"]
+    assert (plan["cell_layer"], plan["fine_layer"], plan["fine_channels"]) == ("3", "1", 8)
+    twice = [2 * length for length in plan["cell_grid"]]
+    assert list(shard.arrays["fine"].shape[1:]) == [*twice, plan["fine_channels"]]
+    assert np.abs(shard.arrays["fine"]).max() > 30
+
+
+def test_a_network_without_a_finer_layer_is_swept_without_fine_cells(
+    dataset: ImageDataset, tmp_path: Path
+) -> None:
+    coarse = nn.Sequential(
+        nn.Conv2d(3, 16, 8, 8), nn.ReLU(), nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(16, 2)
+    )
+    model = replace(classifier(), module=coarse.eval())
+    with pytest.MonkeyPatch.context() as patch:
+        stop_after(2, patch)
+        with pytest.raises(Stopped):
+            go(dataset, tmp_path, model=model)
+    assert go(dataset, tmp_path, model=model).plan["fine_layer"] is None
+    found = read_descriptors(tmp_path / "shards", np.arange(40))
+    assert found.fine.shape == (40, 36, 4, 0)
+    assert found.of(np.array([0, 39])).shape == (2, 36, 16)
 
 
 def test_the_bar_counts_from_what_is_done(

@@ -10,10 +10,13 @@ import torch
 
 from shortcut_finder.errors import RunError
 from shortcut_finder.sweep.whitening import (
+    FINE_WIDTH,
     WIDTH,
+    Whitenings,
     fit_whitening,
-    load_whitening,
-    save_whitening,
+    load_whitenings,
+    save_whitenings,
+    stored_cells,
 )
 
 
@@ -27,6 +30,10 @@ def mixed_cells(images: int = 40, channels: int = 12, seed: int = 0) -> np.ndarr
 
 def whitened(cells: np.ndarray) -> np.ndarray:
     return fit_whitening(cells, 0)(torch.from_numpy(cells)).numpy()
+
+
+def both(cells: np.ndarray, fine: np.ndarray, seed: int = 0) -> Whitenings:
+    return Whitenings(fit_whitening(cells, seed), fit_whitening(fine, seed, FINE_WIDTH))
 
 
 def test_white_channels_are_uncorrelated_and_equal() -> None:
@@ -101,7 +108,7 @@ def test_wide_layers_become_narrow_and_keep_their_angles() -> None:
 def test_the_same_seed_learns_the_same(tmp_path: Path) -> None:
     cells = np.random.default_rng(3).normal(size=(20, WIDTH + 20, 6, 6)).astype(np.float32)
     for name, seed in (("one", 5), ("two", 5), ("other", 6)):
-        save_whitening(tmp_path / name, fit_whitening(cells, seed))
+        save_whitenings(tmp_path / name, both(cells, cells[:, :60], seed))
     one, two, other = ((tmp_path / name).read_bytes() for name in ("one", "two", "other"))
     assert one == two
     assert one != other
@@ -116,13 +123,25 @@ def test_large_sets_are_sampled_and_learn_nearly_the_same(monkeypatch: pytest.Mo
     assert (whole * part).sum(axis=-1).mean() > 0.97
 
 
-def test_saving_and_loading_is_identity(tmp_path: Path) -> None:
-    whitening = fit_whitening(mixed_cells(), 0)
-    save_whitening(tmp_path / "whitening.npz", whitening)
-    again = load_whitening(tmp_path / "whitening.npz")
-    np.testing.assert_array_equal(again.mean, whitening.mean)
-    np.testing.assert_array_equal(again.matrix, whitening.matrix)
+@pytest.mark.parametrize("channels", [60, 7, 0])
+def test_saving_and_loading_both_is_identity(tmp_path: Path, channels: int) -> None:
+    whitenings = both(mixed_cells(), mixed_cells(channels=60, seed=1)[:, :channels])
+    save_whitenings(tmp_path / "whitening.npz", whitenings)
+    again = load_whitenings(tmp_path / "whitening.npz")
+    for name in ("cells", "fine"):
+        one, two = getattr(again, name), getattr(whitenings, name)
+        np.testing.assert_array_equal(one.mean, two.mean)
+        np.testing.assert_array_equal(one.matrix, two.matrix)
+    assert again.cells.matrix.shape == (12, 12)
+    assert again.fine.matrix.shape == (channels, min(channels, FINE_WIDTH))
     assert [path.name for path in tmp_path.iterdir()] == ["whitening.npz"]
+
+
+def test_cells_of_no_channels_stay_such() -> None:
+    none = np.zeros((3, 0, 6, 4), dtype=np.float32)
+    white = stored_cells(fit_whitening(none, 0, FINE_WIDTH)(torch.from_numpy(none)))
+    assert white.shape == (3, 6, 4, 0)
+    assert white.dtype == torch.int8
 
 
 class Evil:
@@ -133,15 +152,15 @@ class Evil:
 @pytest.mark.parametrize("damage", ["missing", "empty", "text", "cut", "pickle", "incomplete"])
 def test_a_damaged_file_is_one_clear_line(tmp_path: Path, damage: str) -> None:
     path = tmp_path / "whitening.npz"
-    save_whitening(path, fit_whitening(mixed_cells(), 0))
+    save_whitenings(path, both(mixed_cells(), mixed_cells(seed=1)))
     whole = path.read_bytes()
     if damage == "missing":
         path.unlink()
     elif damage == "pickle":
-        np.savez(path, mean=np.array([Evil()], dtype=object), matrix=np.eye(2))
+        np.savez(path, cells_mean=np.array([Evil()], dtype=object), cells_matrix=np.eye(2))
     elif damage == "incomplete":
-        np.savez(path, mean=np.zeros(3))
+        np.savez(path, cells_mean=np.zeros(3), cells_matrix=np.eye(3))
     else:
         path.write_bytes({"empty": b"", "text": b"no archive", "cut": whole[:200]}[damage])
     with pytest.raises(RunError, match=r"whitening\.npz: cannot be read .*scan again with --fresh"):
-        load_whitening(path)
+        load_whitenings(path)
