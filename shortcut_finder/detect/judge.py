@@ -151,6 +151,16 @@ def _finding(
     return finding, looks
 
 
+def _elsewhere(thing: Thing, carriers: np.ndarray, rest: np.ndarray) -> float:
+    """Share of the other classes' images that answer like a listed one of their half."""
+    beyond = 0
+    for half in (thing.half, ~thing.half):
+        mine = carriers[half[carriers]]
+        if len(mine):
+            beyond += int((thing.score[half & rest] >= thing.score[mine].min()).sum())
+    return beyond / max(int(rest.sum()), 1)
+
+
 def _place(thing: Thing, carriers: np.ndarray, without: np.ndarray, grid: tuple[int, int]) -> Place:
     if thing.extent is None:
         return place_of(thing.best, thing.covers, carriers, without, grid)
