@@ -260,7 +260,7 @@ class MapEngine:
         output, cells = self._target.take(), self._cells.take()
         fine = None if self._fine is None else self._fine.take()
         activations = self._target.layer.layout.features(output.detach()).float()
-        return Pass(pixels, logits.float(), output, activations, cells)
+        return Pass(pixels, logits.float(), output, activations, cells, fine)
 
     def _cell_features(self, done: Pass) -> Tensor:
         assert self._cells is not None
