@@ -91,10 +91,7 @@ def scan(
     Raises:
         ShortcutFinderError: the input cannot be used; one line says what, where and what to do.
     """
-    from shortcut_finder.figures.pictures import write_shots, write_thumbnails
     from shortcut_finder.model.classifier import load_classifier
-    from shortcut_finder.report.page import write_report
-    from shortcut_finder.report.selection import report_images
     from shortcut_finder.sweep.batches import batch_size, sweep
 
     settings = settings or Settings()
@@ -114,6 +111,11 @@ def scan(
     if fresh:
         forget(folder)
     swept = sweep(images, classifier, settings, folder / "shards", progress=progress)
+    # What only the page needs is loaded after the images were looked at, which people wait for.
+    from shortcut_finder.figures.pictures import write_shots, write_thumbnails
+    from shortcut_finder.report.page import write_report
+    from shortcut_finder.report.selection import report_images
+
     started = time.perf_counter()
     records = read_records(
         folder / "shards", images.labels, tuple(swept.plan.get("cell_grid", (1, 1)))
