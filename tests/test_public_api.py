@@ -126,8 +126,9 @@ def first_image(*_, **__):
     raise KeyboardInterrupt
 batches.sweep = first_image
 network = torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(768, 2))
+folder, small = {str(tmp_path)!r}, Settings(input_size=16)
 with contextlib.suppress(KeyboardInterrupt):
-    scan({str(tmp_path)!r}, network, out={str(tmp_path / "run")!r}, settings=Settings(input_size=16))
+    scan(folder, network, out=folder + "/run", settings=small)
     raise AssertionError("no image was asked for")
 """
     assert not {"matplotlib", "jinja2", "sklearn"} & loaded_by(code)
