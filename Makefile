@@ -5,7 +5,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 INSTALLED := $(VENV)/installed
 
-.PHONY: demo test test-slow check bench-plantings bench-watermark bench-clean bench-compare bench-scale bench-looks bench-backgrounds bench-photographs bench-sweep screenshots bench-detect bench-calibration golden clean
+.PHONY: demo test test-slow check bench-plantings bench-watermark bench-clean bench-compare bench-scale bench-looks bench-backgrounds bench-photographs bench-sweep bench-decode bench-whole screenshots bench-detect bench-calibration golden clean
 
 demo: $(INSTALLED)
 	$(BIN)/shortcut-finder demo --out demo-run
@@ -65,6 +65,15 @@ bench-photographs: $(INSTALLED)
 bench-sweep: $(INSTALLED)
 	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable ".[dev,bench]"
 	$(BIN)/python tests/benchmarks/sweep.py $(OPTIONS)
+
+# PHOTOS is any folder of images; the cost of one before the network sees it, on one core.
+bench-decode: $(INSTALLED)
+	OMP_NUM_THREADS=1 $(BIN)/python tests/benchmarks/decode.py $(PHOTOS) $(OPTIONS)
+
+# A whole scan over a bare forward loop. PHOTOS is one or more folders of class folders; sets and
+# networks are kept in OUT. OPTIONS: see the head of the script.
+bench-whole: $(INSTALLED)
+	$(BIN)/python tests/benchmarks/whole.py $(PHOTOS) --out $(or $(OUT),bench-whole) $(OPTIONS)
 
 # The pictures of the README, from the demo's page; needs chromium.
 screenshots: $(INSTALLED)

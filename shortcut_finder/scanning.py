@@ -27,8 +27,9 @@ from shortcut_finder.detect.placing import to_the_pixel
 from shortcut_finder.errors import SettingsError
 from shortcut_finder.maps.blanks import SCRAMBLED, Explain, blank_notes, blank_pixels, standing_heat
 from shortcut_finder.run.card import card_of
-from shortcut_finder.run.folder import Run, save_run
+from shortcut_finder.run.folder import Run, save_card, save_run
 from shortcut_finder.run.offenders import rank_offenders
+from shortcut_finder.run.stages import Stages
 from shortcut_finder.run.tables import detail_of, finding_table, shots_of, table_of_images
 from shortcut_finder.run.workspace import forget, run_folder
 from shortcut_finder.settings import Settings
@@ -77,12 +78,11 @@ def scan(
     Raises:
         ShortcutFinderError: the input cannot be used; one line says what, where and what to do.
     """
-    from shortcut_finder.figures.pictures import write_shots, write_thumbnails
     from shortcut_finder.model.classifier import load_classifier
-    from shortcut_finder.report.page import write_report
-    from shortcut_finder.report.selection import report_images
     from shortcut_finder.sweep.batches import batch_size, sweep
 
+    stages = Stages()
+    stages.begin("start")
     settings = settings or Settings()
     if settings.engine != "local":
         raise SettingsError(f"--engine {settings.engine}: this version sweeps on one machine only")
@@ -99,14 +99,27 @@ def scan(
     )
     if fresh:
         forget(folder)
-    swept = sweep(images, classifier, settings, folder / "shards", progress=progress)
+    stages.begin("sweep")
+    with stages.passes(classifier.module):
+        swept = sweep(images, classifier, settings, folder / "shards", progress=progress)
+    stages.decoded(swept.swept)
+    images = stages.counted(images)
+    stages.begin("analysis")
+    # What only the page needs is loaded after the images were looked at, which people wait for.
+    from shortcut_finder.figures.pictures import write_shots, write_thumbnails
+    from shortcut_finder.report.page import write_report
+    from shortcut_finder.report.selection import report_images
+
     started = time.perf_counter()
     records = read_records(
         folder / "shards", images.labels, tuple(swept.plan.get("cell_grid", (1, 1)))
     )
     scene, half = _scene(records, images, classifier), discovery_half(records.labels, settings.seed)
     columns = metadata_columns(images.metadata.iloc[records.table["index"].to_numpy()])
-    with _asking(classifier, settings, swept) as (explain, predict):
+    with (
+        stages.passes(classifier.module),
+        _asking(classifier, settings, swept) as (explain, predict),
+    ):
         where = _look_where(scene, images, outlines, classifier, explain, settings.seed)
         judged = find_shortcuts(
             folder / "shards",
@@ -124,6 +137,7 @@ def scan(
         exact = (to_the_pixel(one, scene) for one in judged.findings)
         judged = replace(judged, findings=tuple(exact))
         if settings.verify:
+            stages.begin("experiments")
             around = find_surroundings(folder / "shards", records, half, images.classes)
             around = with_companions(around, records.labels, images.classes, columns)
             found = verify(
@@ -135,6 +149,7 @@ def scan(
                 progress=progress,
             )
             judged = replace(judged, findings=ranked(found))
+    stages.begin("page")
     judged = replace(judged, findings=worth_listing(judged.findings))
     image_table = table_of_images(records, images, classifier, where.shares, judged.findings)
     run = Run(
@@ -157,6 +172,7 @@ def scan(
     card = {
         "command": command,
         **card_of(run, images, classifier, settings, swept, judged, time.perf_counter() - started),
+        "stages": stages.as_dict(),
     }
     run = Run(**{**_fields(run), "card": card})
     index = {image: number for number, image in enumerate(images.images)}
@@ -174,6 +190,9 @@ def scan(
     with tqdm(total=1, desc="page", unit=" page", disable=not progress) as bar:
         write_report(run)
         bar.update()
+    # Once more, with what the page took.
+    run = Run(**{**_fields(run), "card": {**card, "stages": stages.as_dict()}})
+    save_card(run)
     return run
 
 

@@ -9,6 +9,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from PIL import Image
 
 import shortcut_finder
 
@@ -93,6 +94,44 @@ def test_runs_datasets_and_settings_need_no_torch() -> None:
 
 def test_the_command_starts_without_torch() -> None:
     assert "torch" not in loaded_by("import shortcut_finder.cli.app")
+
+
+def test_help_loads_no_library() -> None:
+    code = """
+import contextlib, io
+sys.argv = ["shortcut-finder", *{words}]
+from shortcut_finder.cli.app import main
+with contextlib.suppress(SystemExit), contextlib.redirect_stdout(io.StringIO()) as said:
+    main()
+assert "Usage" in said.getvalue()
+"""
+    heavy = {
+        "torch", "torchvision", "pandas", "numpy", "scipy", "sklearn", "matplotlib", "PIL",
+        "pyarrow", "jinja2", "tqdm", "rich", "asyncio", "multiprocessing",
+    }  # fmt: skip
+    for words in (["--help"], ["scan", "--help"]):
+        assert not heavy & loaded_by(code.format(words=words))
+
+
+def test_no_chart_is_loaded_before_the_first_image(tmp_path: Path) -> None:
+    for name in ("a", "b"):
+        (tmp_path / name).mkdir()
+        Image.new("RGB", (9, 9)).save(tmp_path / name / "one.png")
+    code = f"""
+import contextlib
+import torch
+import shortcut_finder.sweep.batches as batches
+from shortcut_finder import Settings, scan
+def first_image(*_, **__):
+    raise KeyboardInterrupt
+batches.sweep = first_image
+network = torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(768, 2))
+folder, small = {str(tmp_path)!r}, Settings(input_size=16)
+with contextlib.suppress(KeyboardInterrupt):
+    scan(folder, network, out=folder + "/run", settings=small)
+    raise AssertionError("no image was asked for")
+"""
+    assert not {"matplotlib", "jinja2", "sklearn"} & loaded_by(code)
 
 
 @pytest.mark.parametrize("name", [name for name in NAMES if name != "__version__"])

@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import json
 import re
+import time
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -17,7 +18,9 @@ from PIL import Image
 from synthetic import paste, stamp, texture
 from torch import nn
 
+from shortcut_finder.data import dataset
 from shortcut_finder.data.properties import PROPERTIES
+from shortcut_finder.data.reading import ReadImage, read_file
 from shortcut_finder.data.regions import BOXES
 from shortcut_finder.errors import (
     DatasetError,
@@ -141,6 +144,61 @@ def test_the_card_says_what_was_done(scanned: Run) -> None:
     assert card["accuracy"] == pytest.approx(right.mean(), rel=1e-5)
     for key in ("model", "maps", "timings", "versions", "warnings", "visible", "testable"):
         assert key in card
+
+
+def test_the_card_says_what_each_stage_took(
+    stamped: tuple[Path, set[str]], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Against every image through the network and every file read, counted here."""
+    monkeypatch.setattr("shortcut_finder.sweep.batches.SHARD", 64)
+    network, passed, read = TinyNet(3), 0, 0
+
+    def count_pass(_: nn.Module, inputs: tuple[torch.Tensor, ...]) -> None:
+        nonlocal passed
+        passed += len(inputs[0])
+
+    def count_file(path: Path) -> ReadImage:
+        nonlocal read
+        read += 1
+        return read_file(path)
+
+    network.register_forward_pre_hook(count_pass)
+    monkeypatch.setattr(dataset, "read_file", count_file)
+    started = time.perf_counter()
+    settings = replace(SETTINGS, limit=100)
+    run = scan(stamped[0], network, out=tmp_path / "run", settings=settings, progress=False)
+    clock = time.perf_counter() - started
+    stages = run.card["stages"]
+    kept = load_run(run.folder).card["stages"]
+    assert {name: stage.pop("seconds") for name, stage in kept.items()} == pytest.approx(
+        {name: stage["seconds"] for name, stage in stages.items()}, rel=1e-4
+    )
+    assert all(stage.items() <= stages[name].items() for name, stage in kept.items())
+    assert list(stages) == ["start", "sweep", "analysis", "experiments", "page"]
+    # The blank image that says how many outputs there are goes before any stage.
+    assert sum(stage["forward_passes"] for stage in stages.values()) == passed - 1
+    assert sum(stage["decoded_files"] for stage in stages.values()) == read
+    assert sum(stage["seconds"] for stage in stages.values()) == pytest.approx(clock, rel=0.05)
+    assert all(stage["seconds"] > 0 for stage in stages.values())
+    # What the layers are found on goes through twice or more.
+    assert 100 < stages["sweep"]["forward_passes"] < 200
+    assert stages["sweep"]["decoded_files"] == 100
+    assert stages["start"]["decoded_files"] == stages["page"]["forward_passes"] == 0
+    assert stages["page"]["decoded_files"] == len(run.thumbnails)
+    assert stages["experiments"]["forward_passes"] > 0
+    assert len(network._forward_pre_hooks) == 1
+
+
+def test_nothing_is_swept_twice_in_the_account_of_stages(
+    stamped: tuple[Path, set[str]], tmp_path: Path
+) -> None:
+    settings = replace(SETTINGS, limit=40, verify=False)
+    first = go(stamped[0], tmp_path / "run", 3, settings).card["stages"]
+    again = go(stamped[0], tmp_path / "run", 3, settings).card["stages"]
+    assert list(first) == ["start", "sweep", "analysis", "page"]
+    assert (first["sweep"]["decoded_files"], again["sweep"]["decoded_files"]) == (40, 0)
+    assert again["sweep"]["forward_passes"] == 0
+    assert first["analysis"]["decoded_files"] == again["analysis"]["decoded_files"] > 0
 
 
 def test_images_table_agrees_with_itself(scanned: Run, stamped: tuple[Path, set[str]]) -> None:
@@ -293,6 +351,8 @@ def masked(folder: Path) -> dict[str, bytes]:
     content = whole(folder)
     card = json.loads(content["run.json"])
     timings = card.pop("timings")
+    # Also different where nothing was left to sweep.
+    card.pop("stages")
     content["run.json"] = json.dumps(card).encode()
     page = content["report.html"].decode()
     page = page.replace(folder.name, "RUN")

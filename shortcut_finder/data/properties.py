@@ -65,76 +65,86 @@ def measure(image: ReadImage, pixels: np.ndarray) -> dict[str, float]:
         pixels: what the model sees, before normalising: uint8, (H, W, 3).
     """
     # Channels first and contiguous: sums along a last axis of three are ten times slower.
-    levels = np.ascontiguousarray(np.moveaxis(pixels, 2, 0)).astype(np.float32)
-    levels *= np.float32(1 / 255)
-    grey = np.tensordot(_LUMA, levels, axes=1)
+    channels = np.ascontiguousarray(np.moveaxis(pixels, 2, 0))
+    # Bytes are taken for levels as late as can be: floats take four times the memory.
+    flat = channels.reshape(3, -1).astype(np.float32)
+    grey = (_LUMA * np.float32(1 / 255) @ flat).reshape(channels.shape[1:])
     values = {
-        **_tones(levels, grey),
-        **_limits(pixels),
+        **_tones(channels, flat.mean(axis=1) / 255, grey),
+        **_limits(channels),
         **_texture(grey),
-        **_layout(levels, grey),
+        **_layout(channels, grey),
         **_file(image),
     }
     return {name: values[name] for name in PROPERTIES}
 
 
-def _tones(levels: np.ndarray, grey: np.ndarray) -> dict[str, float]:
+def _tones(channels: np.ndarray, means: np.ndarray, grey: np.ndarray) -> dict[str, float]:
     brightness = float(grey.mean())
-    red, green, blue = levels
-    largest = np.maximum(np.maximum(red, green), blue)
-    chroma = largest - np.minimum(np.minimum(red, green), blue)
+    largest = channels.max(axis=0)
+    chroma = (largest - channels.min(axis=0)).astype(np.float32)
+    away = grey.ravel() - np.float32(brightness)
     return {
         "brightness": brightness,
-        "contrast": float(grey.std()),
-        "saturation": float((chroma / np.maximum(largest, np.float32(1 / 255))).mean()),
-        "red": float(red.mean()) - brightness,
-        "green": float(green.mean()) - brightness,
-        "blue": float(blue.mean()) - brightness,
+        "contrast": float(np.sqrt(away @ away / len(away))),
+        "saturation": float((chroma / np.maximum(largest, 1)).mean()),
+        "red": float(means[0]) - brightness,
+        "green": float(means[1]) - brightness,
+        "blue": float(means[2]) - brightness,
         "dark_share": float(np.count_nonzero(grey < 0.05)) / grey.size,
         "bright_share": float(np.count_nonzero(grey > 0.95)) / grey.size,
     }
 
 
-def _limits(pixels: np.ndarray) -> dict[str, float]:
+def _limits(channels: np.ndarray) -> dict[str, float]:
     """Where the colours end: most photographs hold something black and something white.
 
     What is in a picture moves its mean colours; what was done to the whole of it moves these too.
     """
-    # Every fourth pixel is enough for a percentile; the stable sort of bytes is by radix, fast.
-    some = np.ascontiguousarray(pixels[::2, ::2].reshape(-1, 3).T)
-    chroma = np.sort(some.max(axis=0) - some.min(axis=0), kind="stable")
-    ordered = np.sort(some, axis=1, kind="stable")
-    values = {"low_chroma": _level(chroma, 0.05), "high_chroma": _level(chroma, 0.99)}
-    for name, channel in zip(("red", "green", "blue"), ordered, strict=True):
+    # Every fourth pixel is enough for a percentile.
+    some = channels[:, ::2, ::2].reshape(3, -1)
+    chroma = some.max(axis=0) - some.min(axis=0)
+    # All four are counted at once, each in 256 places of its own.
+    places = np.concatenate([some, chroma[None]]) + 256 * np.arange(4)[:, None]
+    counts = np.bincount(places.ravel(), minlength=4 * 256).reshape(4, 256).cumsum(axis=1)
+    values = {"low_chroma": _level(counts[3], 0.05), "high_chroma": _level(counts[3], 0.99)}
+    for name, channel in zip(("red", "green", "blue"), counts[:3], strict=True):
         values[f"low_{name}"] = _level(channel, 0.005)
         values[f"high_{name}"] = _level(channel, 0.995)
     return values
 
 
-def _level(ordered: np.ndarray, share: float) -> float:
-    """Level that this share of ordered bytes stay at or below, as part of 255."""
-    return float(ordered[int(share * len(ordered))]) / 255
+def _level(counts: np.ndarray, share: float) -> float:
+    """Level that this share of bytes stay at or below, as part of 255.
+
+    Args:
+        counts: of the bytes at or below each level, (256,).
+        share: of them.
+    """
+    return float(np.searchsorted(counts, int(share * int(counts[-1])), side="right")) / 255
 
 
 def _texture(grey: np.ndarray) -> dict[str, float]:
     across, down = grey[:, 1:] - grey[:, :-1], grey[1:] - grey[:-1]
     bend_across, bend_down = across[:, 1:] - across[:, :-1], down[1:] - down[:-1]
-    steps = [np.abs(part) for part in (across, down, bend_across, bend_down)]
-    first = float(steps[0].mean() + steps[1].mean())
-    second = float(steps[2].mean() + steps[3].mean())
-    strong = [float(np.percentile(part[::2, ::2], 99)) for part in steps]
-    # Parts of one shape, so that bends and steps are of the same sixteenth.
-    rows, columns = bend_down.shape[0], bend_across.shape[1]
-    tiles = [_tile_means(part[:rows, :columns], 4) for part in steps]
     # Immerkaer, "Fast Noise Variance Estimation" (1996): the second difference down of the second
     # difference across passes over flat areas, slopes and straight edges; noise remains, 6 times
     # as large. Half of all normal values lie within 0.6745 standard deviations. Every other pixel
     # is enough for a median.
-    mixed = bend_across[2:, ::2] - 2 * bend_across[1:-1, ::2] + bend_across[:-2, ::2]
-    size = np.abs(mixed[::2])
-    quiet = np.sort(_tile_means(size, 8), axis=None)
+    even, odd = bend_across[::2, ::2], bend_across[1:-1:2, ::2]
+    mixed = np.abs(even[: len(odd)] + even[1 : len(odd) + 1] - 2 * odd)
+    quiet = np.sort(_tile_means(mixed, 8), axis=None)
     # The mean size of normal values is 0.7979 standard deviations.
     floor = float(quiet[: max(1, len(quiet) // 10)].mean()) / (6 * 0.7979)
+    steps = (across, down, bend_across, bend_down)
+    for part in steps:
+        np.abs(part, out=part)
+    first = float(across.mean() + down.mean())
+    second = float(bend_across.mean() + bend_down.mean())
+    strong = [_quantile(part[::2, ::2], 0.99) for part in steps]
+    # Parts of one shape, so that bends and steps are of the same sixteenth.
+    rows, columns = bend_down.shape[0], bend_across.shape[1]
+    tiles = [_tile_means(part[:rows, :columns], 4) for part in steps]
     # A picture without any step is neither sharp nor blurred; 0 is as good as any.
     return {
         "sharpness": second / first if first > 1e-6 else 0.0,
@@ -142,9 +152,20 @@ def _texture(grey: np.ndarray) -> dict[str, float]:
         "sharpest_part": float(
             ((tiles[2] + tiles[3]) / np.maximum(tiles[0] + tiles[1], 1e-6)).max()
         ),
-        "noise": float(np.median(size)) / (6 * 0.6745),
+        "noise": _quantile(mixed, 0.5) / (6 * 0.6745),
         "quiet_noise": floor,
     }
+
+
+def _quantile(values: np.ndarray, share: float) -> float:
+    """As numpy's own, linear between neighbours, in a third of its time."""
+    place = share * (values.size - 1)
+    below = int(place)
+    ordered = np.partition(values, below, axis=None)
+    low = float(ordered[below])
+    if place == below:
+        return low
+    return low + (place - below) * (float(ordered[below + 1 :].min()) - low)
 
 
 def _tile_means(values: np.ndarray, tiles: int) -> np.ndarray:
@@ -153,25 +174,25 @@ def _tile_means(values: np.ndarray, tiles: int) -> np.ndarray:
     rows, columns = values.shape[0] // tiles, values.shape[1] // tiles
     whole = values[: rows * tiles, : columns * tiles]
     # Rows first: numpy sums along the last axis of a whole array fastest.
-    down = whole.reshape(tiles, rows, -1).sum(axis=1)
+    down = np.add.reduceat(whole, np.arange(0, rows * tiles, rows), axis=0)
     return np.asarray(down.reshape(tiles, tiles, columns).sum(axis=2) / (rows * columns))
 
 
-def _layout(levels: np.ndarray, grey: np.ndarray) -> dict[str, float]:
+def _layout(channels: np.ndarray, grey: np.ndarray) -> dict[str, float]:
     # Rings of 1/28 of the side: 8 pixels of 224, the width of a thin frame.
     wide = max(1, min(grey.shape) // 28)
-    ring, inner = _ring(levels, 0, wide), _ring(levels, wide, wide)
+    ring, inner = _ring(channels, 0, wide), _ring(channels, wide, wide)
     rows, columns = max(1, grey.shape[0] // 5), max(1, grey.shape[1] // 5)
     corners = [grey[y, x] for y in _ends(rows) for x in _ends(columns)]
     centre = grey[2 * rows : -2 * rows, 2 * columns : -2 * columns]
-    corner_light = max(float(np.percentile(corner, 95)) for corner in corners)
+    corner_light = max(_quantile(corner, 0.95) for corner in corners)
     return {
         "border_brightness": float((_LUMA @ ring).mean()),
         # Levels deviate by 0.5 at most.
         "border_uniformity": 1 - 2 * float(ring.std(axis=1).mean()),
         "border_step": float(np.abs(ring.mean(axis=1) - inner.mean(axis=1)).mean()),
         "corner_light": corner_light,
-        "corner_ratio": corner_light / max(float(np.percentile(centre, 95)), 0.05),
+        "corner_ratio": corner_light / max(_quantile(centre, 0.95), 0.05),
         "vignette": float(centre.mean()) - float(np.mean([corner.mean() for corner in corners])),
     }
 
@@ -180,17 +201,18 @@ def _ends(length: int) -> tuple[slice, slice]:
     return slice(None, length), slice(-length, None)
 
 
-def _ring(levels: np.ndarray, start: int, wide: int) -> np.ndarray:
-    """Pixels of the ring that begins ``start`` pixels from the edge, (channel, pixel)."""
-    rows, columns = levels.shape[1] - start, levels.shape[2] - start
-    inside = levels[:, start:rows, start:columns]
+def _ring(channels: np.ndarray, start: int, wide: int) -> np.ndarray:
+    """Levels of the ring that begins ``start`` pixels from the edge, (channel, pixel)."""
+    rows, columns = channels.shape[1] - start, channels.shape[2] - start
+    inside = channels[:, start:rows, start:columns]
     parts = (
         inside[:, :wide],
         inside[:, -wide:],
         inside[:, wide:-wide, :wide],
         inside[:, wide:-wide, -wide:],
     )
-    return np.concatenate([part.reshape(3, -1) for part in parts], axis=1)
+    ring = np.concatenate([part.reshape(3, -1) for part in parts], axis=1)
+    return ring * np.float32(1 / 255)
 
 
 def _blockiness(image: ReadImage) -> float:
@@ -202,16 +224,18 @@ def _blockiness(image: ReadImage) -> float:
     picture = image.picture
     left = max(0, (picture.width - _BLOCKS_SEEN) // 2)
     top = max(0, (picture.height - _BLOCKS_SEEN) // 2)
-    seen = picture.crop(
-        (
-            left,
-            top,
-            min(picture.width, left + _BLOCKS_SEEN),
-            min(picture.height, top + _BLOCKS_SEEN),
-        )
+    if left or top:
+        right, bottom = left + _BLOCKS_SEEN, top + _BLOCKS_SEEN
+        picture = picture.crop((left, top, min(picture.width, right), min(picture.height, bottom)))
+    # Whole numbers below 2**24 are exact in single precision.
+    grey = np.asarray(picture.convert("L")).astype(np.float32)
+    across, down = grey[:, 1:] - grey[:, :-1], grey[1:] - grey[:-1]
+    for part in (across, down):
+        np.abs(part, out=part)
+    profiles = (
+        np.full(len(across), 1 / len(across), np.float32) @ across,
+        down @ np.full(down.shape[1], 1 / down.shape[1], np.float32),
     )
-    grey = np.asarray(seen.convert("L")).astype(np.int16)
-    profiles = [np.abs(np.diff(grey, axis=1 - axis)).mean(axis=axis) for axis in (0, 1)]
     ratios = []
     for profile in profiles:
         whole = profile[: len(profile) // 8 * 8].reshape(-1, 8)

@@ -99,13 +99,18 @@ def read_file(path: Path) -> ReadImage:
     picture, kind, mode = decode(data)
     return ReadImage(
         picture=picture,
-        content=hashlib.sha256(data).hexdigest()[:32],
+        content=content_hash(data),
         width=picture.width,
         height=picture.height,
         format=kind,
         bytes=len(data),
         mode=mode,
     )
+
+
+def content_hash(data: bytes) -> str:
+    """Hash of a file's bytes, 32 hex digits."""
+    return hashlib.sha256(data).hexdigest()[:32]
 
 
 def file_bytes(path: Path) -> bytes:

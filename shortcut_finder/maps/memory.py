@@ -38,6 +38,16 @@ def kept_memory() -> Iterator[None]:
         library.malloc_trim(0)
 
 
+def settle_memory() -> None:
+    """Start where the library arrives by itself after its first large blocks, for good.
+
+    Pictures of a few hundred pixels never get it there, and each of them is paid for in pages.
+    """
+    library = _gnu_library()
+    if library is not None:
+        _set(library, USUAL)
+
+
 def _set(library: ctypes.CDLL, values: dict[int, int]) -> None:
     for parameter, value in values.items():
         library.mallopt(parameter, value)

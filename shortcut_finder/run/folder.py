@@ -182,6 +182,11 @@ def save_run(run: Run) -> None:
         write_whole(run.folder / name, to_csv(table[list(columns)]))
     details = {"schema_version": SCHEMA_VERSION, "findings": list(run.details)}
     write_whole(run.folder / "findings.json", to_json(details))
+    save_card(run)
+
+
+def save_card(run: Run) -> None:
+    """Write ``run.json`` alone."""
     write_whole(run.folder / "run.json", to_json(run.card))
 
 

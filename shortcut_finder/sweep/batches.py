@@ -23,6 +23,7 @@ from shortcut_finder.data.preprocessing import Preprocessing
 from shortcut_finder.data.properties import PROPERTIES, measure
 from shortcut_finder.errors import RunError, UnreadableImage
 from shortcut_finder.maps.engine import MapEngine
+from shortcut_finder.maps.memory import settle_memory
 from shortcut_finder.maps.plan import MapBatch, MapPlan
 from shortcut_finder.model.classifier import Classifier
 from shortcut_finder.schema import to_json, write_whole
@@ -300,9 +301,15 @@ def decoded_batches(
         num_workers=workers,
         collate_fn=list,
         multiprocessing_context=_start_method(workers),
+        worker_init_fn=_settle if workers else None,
         persistent_workers=False,
     )
     return iter(loader)
+
+
+def _settle(_: int) -> None:
+    """What a decode process does first."""
+    settle_memory()
 
 
 def _start_method(workers: int) -> str | None:

@@ -39,6 +39,23 @@ def test_pixels_are_those_of_the_published_transform(transform) -> None:
         assert torch.equal((expected * 255).round().to(torch.uint8), pixels)
 
 
+@pytest.mark.parametrize("interpolation", ["bilinear", "bicubic"])
+@pytest.mark.parametrize("resize", ["squash", "crop", "pad"])
+def test_large_originals_are_scaled_as_pillow_scales_them_to_one_level(
+    resize: str, interpolation: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    image = random_image(1500, 1000).resize((1501, 1003), Image.Resampling.BICUBIC)
+    how = Preprocessing(224, 200, resize=resize, interpolation=interpolation)
+    before = image.tobytes()
+    pixels = how.pixels(image)
+    assert pixels.flags["C_CONTIGUOUS"]
+    assert image.tobytes() == before
+    monkeypatch.setattr("shortcut_finder.data.preprocessing.LARGE", 10**9)
+    gap = np.abs(pixels.astype(np.int16) - how.pixels(image))
+    assert gap.max() <= 1
+    assert 0 < (gap > 0).mean() < 0.01
+
+
 def test_squash_shows_the_whole_image_and_crop_does_not() -> None:
     assert Preprocessing(resize="squash").visible(640, 480) == 1.0
     assert Preprocessing(resize="pad").visible(640, 480) == 1.0

@@ -107,3 +107,30 @@ def test_the_engine_keeps_the_memory_of_its_batches() -> None:
         inside = cleared_pages(lambda: engine.run(pixels, None))
     # The first layer's output alone, were it mapped anew.
     assert inside < 64 * 64 * 48 * 48 * 4 // resource.getpagesize()
+
+
+# What the pictures of a decode process are like: blocks of a megabyte, several at a time.
+PICTURES = """
+import resource
+import numpy as np
+from shortcut_finder.maps.memory import settle_memory
+
+if {settled}:
+    settle_memory()
+
+def picture():
+    return [np.ones(2**20, dtype=np.uint8) for _ in range(8)]
+
+for _ in range(4):
+    picture()
+before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
+picture()
+print(resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before)
+"""
+
+
+@pytest.mark.parametrize("settled", [True, False])
+def test_a_settled_process_uses_the_blocks_of_a_picture_for_the_next(settled: bool) -> None:
+    script = PICTURES.format(settled=settled)
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, check=True)
+    assert (int(done.stdout) < 100) == settled

@@ -185,6 +185,14 @@ def test_stopping_between_whitening_and_first_shard_loses_nothing(
         assert np.abs(one.astype(int) - two).max() <= 1
 
 
+def test_decode_processes_settle_their_memory(
+    dataset: ImageDataset, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sweep_module, "settle_memory", (tmp_path / "settled").touch)
+    go(dataset, tmp_path / "shards", replace(SETTINGS, workers=1))
+    assert (tmp_path / "settled").exists()
+
+
 @pytest.mark.parametrize("workers", [1, 2])
 def test_workers_change_no_byte(dataset: ImageDataset, tmp_path: Path, workers: int) -> None:
     go(dataset, tmp_path / "none")
