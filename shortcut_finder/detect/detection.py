@@ -100,7 +100,9 @@ def _things(
     for test, rate in zip(tests, q, strict=True):
         test["q"] = float(rate)
     holding = [one for one in candidates if _holds(one.test) and one.test["gain"] > POLICY.gain]
-    pairs = strongest(paired(study, holding), POLICY.tried, POLICY.evidence, POLICY.same)
+    pairs = strongest(
+        paired(study, holding, POLICY.evidence), POLICY.tried, POLICY.evidence, POLICY.same
+    )
     kept = [one for one in border if _holds(one.test)] + [thing_of(pair, study) for pair in pairs]
     found, notes = judged(scored(study, kept, folder), scene, classes)
     return found, notes, len(tests)

@@ -25,8 +25,8 @@ FEWEST = 3
 SHARED = 1 / 3
 # Cells of a class that are tried as seeds, at most and at least, and over all classes together.
 SEEDS, FEWEST_SEEDS, ALL_SEEDS = 3000, 64, 20_000
-# Directions that go into each round of growing.
-ROUNDS = (600, 150, 60, 30)
+# Directions that go into each round of growing, as parts of the seeds; a dozen at least.
+ROUNDS, LEAST = (1 / 5, 1 / 20, 1 / 50, 1 / 100), 12
 # Cells of a member that a direction is averaged over, and cells of an image that answer to it: a
 # small thing covers one, others some. What is of more gain is kept.
 COVERS = ((1, 1), (3, 2))
@@ -36,8 +36,9 @@ BEGUN = 5
 SAME = 0.8
 # Cells that the covariance is estimated on, and the share of its mean eigenvalue added to each.
 SAMPLED, RIDGE = 60_000, 1e-2
-# Images in a block of responses.
-BLOCK = 256
+# Images in a block of responses, directions that are grown at once, and cells of a member that are
+# looked at without itself.
+BLOCK, CHUNK, NEAR = 256, 150, 8
 
 
 @dataclass(frozen=True, eq=False)
@@ -231,8 +232,10 @@ def learn(own: Tensor, rest: Tensor, seeds: int, rng: np.random.Generator) -> Di
     splits = best_splits(answers, responses(rest, vectors, 1))
     answers[each, source] = torch.inf
     found = Directions(vectors, torch.ones_like(source), splits, answers)
-    for number, most in enumerate(ROUNDS):
-        found = found.different(most)
+    for number, part in enumerate(ROUNDS):
+        found = found.different(max(LEAST, round(part * len(picked))))
+        if not len(found.vectors):
+            break
         members = nearest(found.answers) if number == 0 else _members(found)
         grown = [
             grow(own, rest, found.vectors, members, *covers)
@@ -241,7 +244,7 @@ def learn(own: Tensor, rest: Tensor, seeds: int, rng: np.random.Generator) -> Di
         # Seeds stand aside; later on, what was there competes with what it grew into.
         for one in grown:
             found = one if number == 0 else found.joined(one)
-    return found.different(ROUNDS[-1])
+    return found.different(max(LEAST, round(ROUNDS[-1] * len(picked))))
 
 
 def correlated(carriers: Tensor) -> Tensor:
@@ -275,27 +278,36 @@ def grow(
         own: white cells of the class's images, (image, cell, width).
         rest: white cells of images of other classes.
         vectors: directions as they are, (direction, width).
-        members: (direction, image) of bool, at least one each.
+        members: (direction, image) of bool, at least one each; of one direction at least.
         averaged: cells of a member that count, the closest.
         closest: cells of an image that answer.
     """
+    parts = [
+        _grown(own, vectors[some], members[some], averaged, closest)
+        for some in torch.split(torch.arange(len(vectors), device=own.device), CHUNK)
+    ]
+    means, answers = (torch.cat(part) for part in zip(*parts, strict=True))
+    splits = best_splits(answers, responses(rest, means, closest))
+    return Directions(means, torch.full_like(members[:, 0].long(), closest), splits, answers)
+
+
+def _grown(
+    own: Tensor, vectors: Tensor, members: Tensor, averaged: int, closest: int
+) -> tuple[Tensor, Tensor]:
+    """Means of what members show, and how each image answers to the mean but for itself."""
     direction, image = members.nonzero(as_tuple=True)
     count = members.sum(1)
-    order = torch.arange(len(direction), device=own.device)
-    parts = []
-    for some in torch.split(order, 8 * BLOCK):
-        shown = own[image[some]]
-        answers = torch.einsum("mcw,mw->mc", shown, vectors[direction[some]])
-        best = answers.topk(averaged, 1).indices[..., None]
-        parts.append(shown.gather(1, best.expand(-1, -1, shown.shape[2])).mean(1))
-    shown = torch.cat(parts) if parts else vectors[:0]
+    every = (own.flatten(0, 1) @ vectors.T).reshape(*own.shape[:2], -1)
+    best = every[image, :, direction].topk(averaged, 1).indices
+    shown = own[image[:, None], best].mean(1)
     total = torch.zeros_like(vectors).index_add_(0, direction, shown)
     means = total / count[:, None]
-    answers = responses(own, means, closest)
-    for some in torch.split(order, 8 * BLOCK):
-        mine, here = direction[some], image[some]
-        others = (total[mine] - shown[some]) / (count[mine] - 1).clamp(min=1)[:, None]
-        without = torch.einsum("mcw,mw->mc", own[here], others)
-        answers[mine, here] = without.topk(closest, 1).values.mean(1)
-    splits = best_splits(answers, responses(rest, means, closest))
-    return Directions(means, torch.full_like(count, closest), splits, answers)
+    every = (own.flatten(0, 1) @ means.T).reshape(*own.shape[:2], -1)
+    answers = every.topk(closest, 1).values.mean(1).T.contiguous()
+    # An image without itself answers most in one of the cells that answer most with it.
+    near = every[image, :, direction].topk(min(NEAR, own.shape[1]), 1)
+    itself = torch.einsum("mcw,mw->mc", own[image[:, None], near.indices], shown)
+    others = (count[direction] - 1).clamp(min=1)[:, None]
+    without = (count[direction][:, None] * near.values - itself) / others
+    answers[direction, image] = without.topk(closest, 1).values.mean(1)
+    return means, answers

@@ -32,9 +32,11 @@ from shortcut_finder.stats.evidence import association_p, phi
 from shortcut_finder.sweep.descriptors import Descriptors, descriptor_blocks, read_descriptors
 
 # Images of a class, and of all others together, that take part in a half.
-OWN, OTHERS = 300, 400
+OWN, OTHERS = 300, 250
 # White cells in memory at once, in numbers of four bytes: 1 GB.
 MEMORY = 250_000_000
+# Selections of cells that are kept: those of a class and of what it is held against, in two frames.
+LATELY = 8
 # Seeds over all classes together, and the fewest of one.
 ALL_SEEDS, FEWEST_SEEDS = 20_000, 64
 # Directions of a class that are tested, from each half.
@@ -43,6 +45,8 @@ TESTED = 16
 SAME = 0.35
 # Rounds in which a half learns what the other found.
 ROUNDS = 2
+# Strength from which a thing is grown again from what both halves say.
+WORTH = 0.1
 
 
 @dataclass(frozen=True, eq=False)
@@ -143,6 +147,7 @@ class Study:
         descriptors = read_descriptors(folder, self.sample)
         cells = descriptors.of(self.sample).to(device)
         self.frames, self.white = [], []
+        self._lately: dict[tuple[int, bytes], Tensor] = {}
         for mine in (half, ~half):
             frame = fit_frame(cells[torch.from_numpy(mine[self.sample]).to(device)], seed)
             self.frames.append(frame)
@@ -159,7 +164,12 @@ class Study:
 
     def cells(self, frame: int, images: np.ndarray) -> Tensor:
         """White cells of images, by place in the sample, in a half's frame."""
-        return self.white[frame][torch.from_numpy(images).to(self.device)]
+        key = (frame, images.tobytes())
+        if key not in self._lately:
+            if len(self._lately) >= LATELY:
+                self._lately.clear()
+            self._lately[key] = self.white[frame][torch.from_numpy(images).to(self.device)]
+        return self._lately[key]
 
     def candidates(self, label: int, half: int) -> list[Candidate]:
         """What one half finds in a class, tested on the other."""
@@ -286,15 +296,22 @@ def _answers(cells: Tensor, directions: Directions) -> tuple[Tensor, Tensor]:
     return answers, places.T
 
 
-def paired(study: Study, holding: Sequence[Candidate]) -> list[Pair]:
-    """What both halves have to say of each thing that holds on the half that did not find it."""
+def paired(study: Study, holding: Sequence[Candidate], least: float) -> list[Pair]:
+    """What both halves have to say of each thing that holds on the half that did not find it.
+
+    Args:
+        study: the halves.
+        holding: candidates that hold.
+        least: strength below which a thing is not worth a word.
+    """
     pairs = []
     for one in holding:
         partner = _partner(one, holding)
         if partner is not None and one.half == 1 and _partner(partner, holding) is one:
             # Each is the other's: it is made from the first half's side.
             continue
-        other = partner or study.grown(one)
+        alone = one.model.gain / 2 if partner is None else np.inf
+        other = partner or (study.grown(one) if alone >= least else None)
         if other is not None:
             gains = (one.model.gain, partner.model.gain if partner else 0.0)
             pairs.append(Pair(one, other, gains))
@@ -340,12 +357,15 @@ def strongest(pairs: Sequence[Pair], most: int, least: float, same: float) -> li
         alike = (phi(o.carries.astype(float), pair.carries.astype(float)) >= same for o in mine)
         if len(mine) < most and pair.strength >= least and not any(alike):
             kept.append(pair)
-    return kept
+    # Those of a class together: the cells that they need are at hand then.
+    return sorted(kept, key=lambda one: one.found.label)
 
 
 def thing_of(pair: Pair, study: Study) -> Thing:
     """A pair as a thing with a model of each half."""
-    mine, others = study.refined(pair.found, pair.other)
+    mine, others = pair.found, pair.other
+    if pair.strength >= WORTH:
+        mine, others = study.refined(mine, others)
     first, second = (mine, others) if pair.found.half == 0 else (others, mine)
     return Thing(
         label=pair.found.label,
