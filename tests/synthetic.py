@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from unittest.mock import patch
 
 import numpy as np
 import pandas as pd
@@ -16,38 +17,24 @@ import torch
 from PIL import Image
 
 from shortcut_finder.data.preprocessing import Preprocessing
-from shortcut_finder.detect.candidates import Candidate, gather_candidates
-from shortcut_finder.detect.channels.groups import (
-    Matches,
-    Template,
-    discovery_half,
-    find_templates,
-    match_templates,
-)
-from shortcut_finder.detect.channels.parts import Parts
-from shortcut_finder.detect.channels.repeats import with_motifs, with_windows
-from shortcut_finder.detect.finding import Judged, judge
+from shortcut_finder.data.properties import PROPERTIES
+from shortcut_finder.detect.channels import cells
+from shortcut_finder.detect.channels.cells import Study
+from shortcut_finder.detect.detection import discovery_half, find_shortcuts
+from shortcut_finder.detect.finding import Judged
 from shortcut_finder.sweep.records import Records, read_records
 from shortcut_finder.sweep.scene import Scene
 from shortcut_finder.sweep.shards import shard_path, write_shard
 from shortcut_finder.sweep.whitening import stored_cells
 
+# Cells of a class that are tried: it has few.
+SEEDS = 800
 GRID = (8, 8)
-WIDTH = 48
+WIDTH, FINE = 48, 16
 PIXELS = 8
 CLASSES = ("ant", "bee", "cat")
 FIXED_CELL = 9
 SIDE = GRID[0] * PIXELS
-
-
-def repeats(
-    candidates: Sequence[Candidate], parts: Parts | None, scene: Scene, half: np.ndarray, seed: int
-) -> list[Candidate]:
-    """What repeats to the pixel: by motifs, and by windows."""
-    return [
-        *with_motifs(candidates, parts, scene, half, seed),
-        *with_windows(scene, half, seed),
-    ]
 
 
 @dataclass(frozen=True)
@@ -99,23 +86,15 @@ class World:
     def half(self, seed: int = 0) -> np.ndarray:
         return discovery_half(self.records.labels, seed)
 
-    def templates(self, seed: int = 0, parts: Parts | None = None) -> list[Template]:
-        return find_templates(self.folder, self.records, self.half(seed), seed, parts)
+    def study(self, seed: int = 0) -> Study:
+        labels, half = self.records.labels, self.half(seed)
+        return Study(self.folder, labels, half, seed, torch.device("cpu"))
 
-    def matches(self, templates: Sequence[Template]) -> Matches:
-        return match_templates(self.folder, templates, len(self.labels), GRID)
-
-    def judged(self, seed: int = 0, *, windows: bool = False) -> Judged:
-        """Findings of cells and motifs, and of windows, which take longest, where asked for."""
-        half, scene = self.half(seed), self.scene()
-        found = self.gathered(self.templates(seed), half)
-        found += with_motifs(found, None, scene, half, seed)
-        found += with_windows(scene, half, seed) if windows else []
-        return judge(found, scene, self.classes)
-
-    def gathered(self, templates: Sequence[Template], half: np.ndarray) -> list[Candidate]:
-        halves = [half] * len(templates)
-        return gather_candidates(templates, self.matches(templates), self.records, halves)
+    def judged(self, seed: int = 0) -> Judged:
+        with patch.object(cells, "SEEDS", SEEDS):
+            return find_shortcuts(
+                self.folder, self.scene(), self.half(seed), self.classes, [], seed=seed
+            )
 
     def scene(self) -> Scene:
         order = self.order
@@ -133,8 +112,8 @@ def unit(vectors: np.ndarray) -> np.ndarray:
 def texture(rng: np.random.Generator, side: int = SIDE) -> np.ndarray:
     """Grey blobs of several sizes, (row, column) in [0, 255]."""
     layers = np.zeros((side, side))
-    for cells in (4, 8, 24):
-        coarse = rng.integers(0, 256, (cells, cells), dtype=np.uint8)
+    for blobs in (4, 8, 24):
+        coarse = rng.integers(0, 256, (blobs, blobs), dtype=np.uint8)
         blown = Image.fromarray(coarse).resize((side, side), Image.Resampling.BICUBIC)
         layers += np.asarray(blown, dtype=np.float64)
     return layers / 3
@@ -184,17 +163,20 @@ def make_world(
     rng = np.random.default_rng(seed)
     labels = np.repeat(np.arange(len(counts)), counts)
     count, places = len(labels), GRID[0] * GRID[1]
-    cells = unit(rng.normal(size=(count, places, WIDTH)))
+    coarse = unit(rng.normal(size=(count, places, WIDTH)))
+    fine = unit(rng.normal(size=(count, 2 * GRID[0], 2 * GRID[1], FINE)))
     maps = rng.normal(size=(count, 4, *GRID))
     pixels = [texture(rng) for _ in labels]
     carriers = []
     for number, thing in enumerate(things):
-        look = unit(rng.normal(size=WIDTH))
+        look, grain = unit(rng.normal(size=WIDTH)), unit(rng.normal(size=(2, 2, FINE)))
         home = np.arange(count) if thing.label is None else np.flatnonzero(labels == thing.label)
         chosen = np.sort(rng.permutation(home)[: round(thing.share * len(home))])
         for image in chosen.tolist():
             if thing.woven:
-                cells[image] = unit(look + 1.2 * cells[image])
+                coarse[image] = unit(look + 1.2 * coarse[image])
+                grains = np.tile(grain, (*GRID, 1))
+                fine[image] = unit(grains + 1.2 * fine[image])
                 pixels[image] = pixels[image] + weave(rng)
                 continue
             place = int(rng.integers(places)) if thing.place is None else thing.place
@@ -203,7 +185,9 @@ def make_world(
             place = row * GRID[1] + column
             for covered in range(place, place + min(thing.wide, GRID[1] - column)):
                 noise = unit(rng.normal(size=WIDTH))
-                cells[image, covered] = unit(look + 0.35 * noise)
+                coarse[image, covered] = unit(look + 0.35 * noise)
+                there = (image, *(np.s_[2 * at : 2 * at + 2] for at in divmod(covered, GRID[1])))
+                fine[there] = unit(grain + 0.35 * unit(rng.normal(size=grain.shape)))
             maps[image, :, row, column] += 6
             if thing.rigid:
                 x, y = column * PIXELS - 4, row * PIXELS - 4
@@ -216,16 +200,19 @@ def make_world(
     for number, start in enumerate(range(0, count, shard)):
         part = order[start : start + shard]
         table = pd.DataFrame({"index": part, "image": [f"{index:04d}.png" for index in part]})
-        table = table.assign(width=SIDE, height=SIDE)
+        # All images are made alike.
+        table = table.assign(**{**dict.fromkeys(PROPERTIES, 0.0), "width": SIDE, "height": SIDE})
         arrays = {
             "maps": maps[part],
             "shown": np.repeat(labels[part][:, None], 4, axis=1),
             "logits": np.eye(len(counts))[labels[part]],
             "features": np.zeros((len(part), 1)),
-            "cells": stored_cells(torch.from_numpy(cells[part]))
+            "cells": stored_cells(torch.from_numpy(coarse[part]))
             .numpy()
             .reshape(len(part), *GRID, WIDTH),
-            "fine": np.zeros((len(part), 2 * GRID[0], 2 * GRID[1], 0)),
+            "fine": stored_cells(torch.from_numpy(fine[part].reshape(len(part), -1, FINE)))
+            .numpy()
+            .reshape(len(part), 2 * GRID[0], 2 * GRID[1], FINE),
         }
         write_shard(shard_path(folder, number), table, arrays)
     pictures = [Image.fromarray(p.clip(0, 255).astype(np.uint8)).convert("RGB") for p in pixels]

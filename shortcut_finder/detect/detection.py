@@ -88,7 +88,7 @@ def _things(
     from shortcut_finder.detect.judge import judged
 
     labels = scene.records.labels
-    if len(np.unique(labels)) < 2:
+    if len(np.unique(labels)) < 2 or (~half).sum() < 2:
         return [], [], 0
     study = Study(folder, labels, half, seed, device or torch.device("cpu"))
     rounds = [(half_number, label) for half_number in (0, 1) for label in study.classes]

@@ -201,7 +201,8 @@ def _explains(reason: Finding, other: Finding) -> bool:
     if not together(reason.carries, other.carries) or reason.region == SURROUNDINGS:
         return False
     if other.region == SURROUNDINGS:
-        return bool(reason.carries[other.carries].mean() >= MOST)
+        most = bool(reason.carries[other.carries].mean() >= MOST)
+        return most and reason.region != "centre"
     if other.kind == "property":
         return reason.kind not in WHOLE
     return reason.kind == "property" and other.verdict != "confirmed"

@@ -15,6 +15,7 @@ from shortcut_finder.detect.place import Place, border_share, boxes_of, place_of
 from shortcut_finder.detect.policy import POLICY
 from shortcut_finder.detect.sentences import EXACT, advice_for, sentence_of
 from shortcut_finder.detect.tiers import Tiers, false_shares, tiers_of
+from shortcut_finder.stats.evidence import phi
 from shortcut_finder.sweep.scene import Scene
 
 # Share of the frame that a thing at one place covers from which it is a background.
@@ -41,7 +42,8 @@ def judged(
     """
     found: list[Finding] = []
     notes: list[str] = []
-    for thing in things:
+    # Lists by two heaps are better than lists by one.
+    for thing in sorted(things, key=lambda one: one.extent is not None):
         own = np.flatnonzero(scene.records.labels == thing.label)
         tiers = listed(thing, own, scene.records.labels)
         if tiers.likely.sum() < POLICY.fewest:
@@ -52,9 +54,15 @@ def judged(
                 f"{finding.label}: {int(tiers.likely.sum())} images look like copies of one "
                 "another; near-duplicates are no shortcut, but they do inflate accuracy."
             )
-        else:
+        elif not any(_same(finding, other) for other in found):
             found.append(finding)
     return found, list(dict.fromkeys(notes))
+
+
+def _same(one: Finding, other: Finding) -> bool:
+    """Whether two findings are one thing: what lies on the border is found by its cells, too."""
+    alike = phi(one.carries.astype(float), other.carries.astype(float))
+    return one.label == other.label and alike >= POLICY.same
 
 
 def listed(thing: Thing, own: np.ndarray, labels: np.ndarray) -> Tiers:

@@ -18,10 +18,14 @@ SURE, LIKELY = 0.1, 1 / 3
 # heap is read off its lower side, where no carriers are.
 LOWER = float(stats.norm.cdf(-1))
 CONFIDENCE = 0.95
+# Share of a class from which its carriers are a heap of their own.
+MANY = 0.3
 
 
 def false_shares(own: np.ndarray, rest: np.ndarray) -> np.ndarray:
     """Share of wrong images in the list that ends with each image of a class, (image,) in [0, 1].
+
+    It is 1 from where what comes in is wrong more often than not.
 
     Args:
         own: scores of the class's images, each by what it took no part in, (image,).
@@ -31,7 +35,7 @@ def false_shares(own: np.ndarray, rest: np.ndarray) -> np.ndarray:
         >>> own = np.concatenate([np.linspace(-1, 1, 90), np.linspace(5, 6, 10)])
         >>> wrong = false_shares(own, np.linspace(-2, 1, 300))
         >>> int((wrong <= SURE).sum()), float(wrong[0])
-        (10, 0.9)
+        (10, 1.0)
     """
     levels, place = np.unique(-own, return_inverse=True)
     levels = -levels
@@ -39,12 +43,36 @@ def false_shares(own: np.ndarray, rest: np.ndarray) -> np.ndarray:
     # One more image elsewhere than was seen: none in a hundred is not none at all.
     above = len(rest) - np.searchsorted(np.sort(rest), levels) + 1
     foreign = above / (len(rest) + 1)
-    middle, low = np.quantile(own, [0.5, LOWER])
+    lower = _lower_heap(own)
+    middle, low = np.quantile(lower, [0.5, LOWER])
     native = stats.norm.sf((levels - middle) / max(middle - low, 1e-9))
-    wrong = np.minimum(len(own) * np.maximum(foreign, native) / listed, 1.0)
-    # Of the images below the last carrier all are wrong, and a list is as good as any longer one.
-    wrong = np.where(levels <= middle, np.maximum(wrong, 1 - 1 / listed), wrong)
+    strays = len(lower) * np.maximum(foreign, native)
+    wrong = np.minimum(strays / listed, 1.0)
+    # A list is as good as any longer one, up to where what comes in is wrong more often than not.
+    wrong[int((listed - 2 * strays).argmax()) + 1 :] = 1.0
     return np.asarray(np.minimum.accumulate(wrong[::-1])[::-1][place.ravel()])
+
+
+def _lower_heap(own: np.ndarray) -> np.ndarray:
+    """Scores without those of an upper heap that is so large that the middle of all is near it.
+
+    A smaller one is left in: the long tail of a single heap looks like one, too.
+    """
+    ordered = np.sort(own)
+    below = np.arange(2, len(own) - 1)
+    if not len(below):
+        return own
+    first, second = np.cumsum(ordered), np.cumsum(ordered**2)
+    above = len(own) - below
+    low, low_square = first[below - 1], second[below - 1]
+    high, high_square = first[-1] - low, second[-1] - low_square
+    within = (low_square - low**2 / below + high_square - high**2 / above) / len(own)
+    share = above / len(own)
+    entropy = stats.entropy(np.stack([share, 1 - share]))
+    saved = 0.5 * np.log(max(own.var(), 1e-12) / np.maximum(within, 1e-12)) - entropy
+    best = int(saved.argmax())
+    cut = saved[best] > 0 and share[best] >= MANY
+    return ordered[: below[best]] if cut else own
 
 
 @dataclass(frozen=True, eq=False)

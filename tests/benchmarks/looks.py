@@ -25,8 +25,8 @@ from shortcut_finder.data.preprocessing import Preprocessing
 from shortcut_finder.data.properties import measure
 from shortcut_finder.data.reading import ReadImage
 from shortcut_finder.detect.channels.associations import find_associations
-from shortcut_finder.detect.channels.groups import discovery_half
 from shortcut_finder.detect.channels.traits import property_findings
+from shortcut_finder.detect.detection import discovery_half
 from shortcut_finder.detect.finding import Finding
 from shortcut_finder.sweep.records import Records
 

@@ -13,7 +13,7 @@ from versions import TAG, picture
 
 from shortcut_finder.detect.finding import Finding
 from shortcut_finder.detect.placing import placed_boxes, to_the_pixel
-from shortcut_finder.detect.suspicion import EXACT
+from shortcut_finder.detect.sentences import EXACT
 from shortcut_finder.errors import UnreadableImage
 
 STAMP = 16

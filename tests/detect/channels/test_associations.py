@@ -19,7 +19,7 @@ from shortcut_finder.detect.channels.associations import (
     precedence_p,
     share_beyond,
 )
-from shortcut_finder.detect.channels.groups import discovery_half
+from shortcut_finder.detect.detection import discovery_half
 
 TRAITS = tuple(trait for family in FAMILIES.values() for trait in family.traits)
 

@@ -10,7 +10,6 @@ import pytest
 from scipy import stats
 
 from shortcut_finder.data.dataset import load_dataset
-from shortcut_finder.detect.channels.groups import discovery_half
 from shortcut_finder.detect.channels.metadata import (
     NEARLY_UNIQUE,
     Column,
@@ -20,6 +19,7 @@ from shortcut_finder.detect.channels.metadata import (
     metadata_columns,
     telling_columns,
 )
+from shortcut_finder.detect.detection import discovery_half
 
 LABELS = np.repeat([0, 1, 2], 60)
 CHEST = Path(__file__).resolve().parents[4] / "shared" / "data" / "cxr_two_sources"

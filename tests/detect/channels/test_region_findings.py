@@ -17,8 +17,8 @@ from synthetic import texture
 
 from shortcut_finder.data.preprocessing import Preprocessing
 from shortcut_finder.data.regions import OUTSIDE
-from shortcut_finder.detect.channels.groups import discovery_half
 from shortcut_finder.detect.channels.regions import Spread, find_regions, spread_of
+from shortcut_finder.detect.detection import discovery_half
 from shortcut_finder.detect.finding import Finding
 from shortcut_finder.errors import UnreadableImage
 from shortcut_finder.maps.blanks import blank_pixels, standing_heat

@@ -16,8 +16,8 @@ from PIL import Image
 
 from shortcut_finder.data.preprocessing import Preprocessing
 from shortcut_finder.data.regions import SURROUNDINGS, from_middle, surroundings
-from shortcut_finder.detect.channels.groups import discovery_half
 from shortcut_finder.detect.channels.surroundings import find_surroundings
+from shortcut_finder.detect.detection import discovery_half
 from shortcut_finder.detect.finding import Finding, worth_listing
 from shortcut_finder.sweep.records import Records
 from shortcut_finder.sweep.scene import Scene
@@ -88,7 +88,9 @@ class World:
         white = ((cells - spread.mean(axis=0)) / spread.std(axis=0)).astype(np.float16)
         for number, part in enumerate(np.array_split(np.arange(len(LABELS)), 3)):
             table = pd.DataFrame({"index": part, "image": [f"{n}.png" for n in part]})
-            arrays = {name: np.zeros((len(part), 1)) for name in ARRAYS} | {"cells": white[part]}
+            arrays = {name: np.zeros((len(part), 1)) for name in ARRAYS}
+            fine = np.zeros((len(part), 2 * CELLS, 2 * CELLS, 0))
+            arrays |= {"cells": white[part], "fine": fine}
             write_shard(shard_path(folder, number), table, arrays)
         self.half = discovery_half(LABELS, 0)
 

@@ -17,13 +17,13 @@ from shortcut_finder.data.reading import ReadImage
 from shortcut_finder.demo.pictures import BACKGROUNDS, draw_scene
 from shortcut_finder.demo.shapes import SHAPES
 from shortcut_finder.detect.channels.associations import find_associations
-from shortcut_finder.detect.channels.groups import discovery_half
 from shortcut_finder.detect.channels.metadata import metadata_columns, telling_columns
 from shortcut_finder.detect.channels.traits import (
     metadata_findings,
     property_findings,
     with_companions,
 )
+from shortcut_finder.detect.detection import discovery_half
 from shortcut_finder.detect.finding import Finding
 from shortcut_finder.sweep.records import Records
 
