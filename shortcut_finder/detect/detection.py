@@ -62,7 +62,8 @@ def find_shortcuts(
     records = scene.records
     things, notes, tested = _things(folder, scene, half, classes, seed, device, progress)
     associations = find_associations(records.table, records.labels, half)
-    properties = property_findings(associations, things, records, half, classes)
+    # Whether a thing explains a look, experiments say.
+    properties = property_findings(associations, (), records, half, classes)
     telling = telling_columns(columns, records.labels, half)
     findings = [
         *with_companions([*things, *properties], records.labels, classes, columns),
@@ -104,7 +105,7 @@ def _things(
         paired(study, holding, POLICY.evidence), POLICY.tried, POLICY.evidence, POLICY.same
     )
     kept = [one for one in border if _holds(one.test)] + [thing_of(pair, study) for pair in pairs]
-    found, notes = judged(scored(study, kept, folder), scene, classes)
+    found, notes = judged(scored(study, kept, folder), study, scene, classes)
     return found, notes, len(tests)
 
 

@@ -8,10 +8,10 @@ import numpy as np
 
 from shortcut_finder.data.regions import CORNERS, EDGES, cell_centres
 from shortcut_finder.detect.channels.border import LAID_ON, NATURAL
-from shortcut_finder.detect.channels.cells import Thing
+from shortcut_finder.detect.channels.cells import Study, Thing
 from shortcut_finder.detect.finding import Finding, sureness
 from shortcut_finder.detect.likeness import Exactness, Likeness, exactness_of, shift_of
-from shortcut_finder.detect.place import Place, border_share, boxes_of, place_of
+from shortcut_finder.detect.place import Place, border_share, boxes_of, place_of, reaching
 from shortcut_finder.detect.policy import POLICY
 from shortcut_finder.detect.sentences import EXACT, advice_for, sentence_of
 from shortcut_finder.detect.tiers import Tiers, false_shares, tiers_of
@@ -31,12 +31,13 @@ LEAST = 1e-6
 
 
 def judged(
-    things: Sequence[Thing], scene: Scene, classes: tuple[str, ...]
+    things: Sequence[Thing], study: Study, scene: Scene, classes: tuple[str, ...]
 ) -> tuple[list[Finding], list[str]]:
     """Findings from scored things, and sentences about what is none.
 
     Args:
         things: scored, of all classes.
+        study: where they were learned.
         scene: the pictures.
         classes: class names.
     """
@@ -48,7 +49,7 @@ def judged(
         tiers = listed(thing, own, scene.records.labels)
         if tiers.likely.sum() < POLICY.fewest:
             continue
-        finding, looks = _finding(thing, own, tiers, scene, classes)
+        finding, looks = _finding(thing, own, tiers, study, scene, classes)
         if looks.duplicates >= DUPLICATES:
             notes.append(
                 f"{finding.label}: {int(tiers.likely.sum())} images look like copies of one "
@@ -91,7 +92,12 @@ def _wrong(thing: Thing, own: np.ndarray, rest: np.ndarray) -> np.ndarray:
 
 
 def _finding(
-    thing: Thing, own: np.ndarray, tiers: Tiers, scene: Scene, classes: tuple[str, ...]
+    thing: Thing,
+    own: np.ndarray,
+    tiers: Tiers,
+    study: Study,
+    scene: Scene,
+    classes: tuple[str, ...],
 ) -> tuple[Finding, Exactness]:
     records, label = scene.records, classes[thing.label]
     grid, score = records.cell_grid, thing.score
@@ -99,12 +105,12 @@ def _finding(
     carriers = own[tier]
     carriers = carriers[np.argsort(-score[carriers], kind="stable")]
     without = own[~tiers.likely]
-    place = _place(thing, carriers, without, grid)
+    place = _place(thing, carriers, without, study, grid)
     rest = records.labels != thing.label
     centres = cell_centres(thing.best, grid)
     looks = exactness_of(carriers, without, centres, scene)
     likeness = Likeness(
-        thing.gain * max(thing.agreement, 0.0) * np.exp(-shift_of(score[without], score[rest])),
+        thing.gain * max(thing.agreement, 0.0),
         shift_of(score[without], score[rest]),
         border_share(thing.best[carriers], grid),
         looks.exact,
@@ -169,11 +175,20 @@ def _elsewhere(thing: Thing, carriers: np.ndarray, rest: np.ndarray) -> float:
     return beyond / max(int(rest.sum()), 1)
 
 
-def _place(thing: Thing, carriers: np.ndarray, without: np.ndarray, grid: tuple[int, int]) -> Place:
-    if thing.extent is None:
-        return place_of(thing.best, thing.covers, carriers, without, grid)
-    # Its cells are known, and hardly any image lacks it.
-    return place_of(thing.best, thing.covers, carriers, without[:0], grid)
+def _place(
+    thing: Thing,
+    carriers: np.ndarray,
+    without: np.ndarray,
+    study: Study,
+    grid: tuple[int, int],
+) -> Place:
+    if thing.extent is not None:
+        # Its cells are known, and hardly any image lacks it.
+        return place_of(thing.best, thing.covers, carriers, without[:0], grid)
+    place = place_of(thing.best, thing.covers, carriers, without, grid)
+    if place.extent is None:
+        return place
+    return reaching(place, study.excess(carriers, without).reshape(grid))
 
 
 def _kind(place: Place, looks: Exactness) -> str:

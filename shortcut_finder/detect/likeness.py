@@ -19,10 +19,10 @@ from shortcut_finder.sweep.scene import Scene
 COMPARED = 16
 # Gradient correlation of parts of photographed objects, at most, and of marks and frames, at least.
 ORDINARY, EXACT = 0.5, 0.8
-# Log-odds of an artifact: at no evidence to speak of (1 nat an image), and what is added for every
-# factor of e of evidence, for standing at the border alone, and for repeating to the pixel. Fitted
-# by logistic regression on planted things and natural ones: see docs/method.md.
-WEIGHTS = {"offset": 1.2, "evidence": 2.2, "border": 2.0, "exact": 3.0}
+# Log-odds of an artifact: at one nat an image, and what is added for every factor of e of evidence,
+# for every standard deviation of shift, for standing at the border alone, and for repeating to the
+# pixel. Set by hand on some twenty planted things and fifty natural ones: see docs/method.md.
+WEIGHTS = {"offset": 1.7, "evidence": 2.5, "shift": -1.0, "border": 1.8, "exact": 4.0}
 
 
 @dataclass(frozen=True)
@@ -31,7 +31,7 @@ class Likeness:
 
     Attributes:
         evidence: gain of the thing on images it was not found on, in nats an image, times the
-            agreement of both halves, times exp(-shift).
+            agreement of both halves.
         shift: how far the images of the class that do not carry it stand above those of other
             classes, in standard deviations of these; a part of the object raises them all.
         border: share of the carriers that have it at the border, in [0, 1].
@@ -48,13 +48,14 @@ class Likeness:
         """Probability that it is an artifact, in [0, 1].
 
         Example:
-            >>> round(Likeness(0.5, 0.0, 1.0, 1.0).artifact, 2)
-            0.99
+            >>> round(Likeness(0.5, 0.0, 1.0, 0.0).artifact, 2)
+            0.85
         """
         return float(
             expit(
                 WEIGHTS["offset"]
                 + WEIGHTS["evidence"] * math.log(max(self.evidence, 1e-3))
+                + WEIGHTS["shift"] * self.shift
                 + WEIGHTS["border"] * self.border
                 + WEIGHTS["exact"] * self.exact
             )

@@ -65,7 +65,7 @@ def fit_frame(cells: Tensor, seed: int) -> Frame:
     if len(rows) > SAMPLED:
         chosen = np.random.default_rng(seed).choice(len(rows), SAMPLED, replace=False)
         rows = rows[torch.from_numpy(np.sort(chosen))]
-    values, vectors = torch.linalg.eigh(torch.atleast_2d(torch.cov(rows.double().T)))
+    values, vectors = torch.linalg.eigh(torch.cov(rows.double().T).reshape(rows.shape[1], -1))
     scale = (values.clamp(min=0) + RIDGE * values.mean()).sqrt()
     return Frame(rows.mean(0), ((vectors / scale) @ vectors.T).float())
 

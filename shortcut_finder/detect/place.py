@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from scipy import ndimage
@@ -14,6 +14,9 @@ from shortcut_finder.data.regions import ANYWHERE, box_region, cell_centres, edg
 # Share of the carriers that answer in a cell from which a thing keeps to a place, and the part of
 # its commonest cell's share from which a cell belongs to it.
 FIXED, PART = 0.6, 0.5
+# How much more alike carriers are than other images where a thing reaches (mean cosine), at least,
+# and as part of the most.
+ALIKE, REACHES = 0.1, 0.3
 # Share of a side of the frame that a frame covers at least, and sides that it does.
 SIDE, SIDES = 0.4, 3
 # Width of a rim around the cells of a thing, in cells: a cell sees beyond itself.
@@ -68,6 +71,22 @@ def place_of(
     strip = edge_strip(best[carriers], grid)
     region = ANYWHERE if strip is None else _named(strip)
     return Place(region, None, strip, counts, peak)
+
+
+def reaching(place: Place, excess: np.ndarray) -> Place:
+    """A thing at one place with all that it covers.
+
+    A direction shows one part of it, such as a corner of a frame.
+
+    Args:
+        place: from `place_of`.
+        excess: how much more alike carriers are at each cell than other images, (row, column).
+    """
+    assert place.extent is not None
+    alike = excess >= max(ALIKE, REACHES * float(excess[place.extent].max()))
+    parts, _ = ndimage.label(alike | place.extent, structure=NEIGHBOURS)
+    extent = parts == parts[place.extent].max()
+    return replace(place, region=_named(extent), extent=extent)
 
 
 def _shown(

@@ -26,6 +26,8 @@ class Policy:
         artifact: likeness to an artifact from which what the model relies on is confirmed, in
             [0, 1]; one in two.
         plain: likeness to an artifact from which a thing is of high severity untested, in [0, 1].
+        border: share of the carriers that have a thing at the border from which it stands where
+            objects seldom do, in [0, 1]; elsewhere it must outdo parts of the object.
         nearly_all: share of a class from which a look of it may be the class's own, in [0, 1].
         usual: share of a class from which what stands inside the frame is its object, in [0, 1].
     """
@@ -42,6 +44,7 @@ class Policy:
     experiment: float = 0.15
     artifact: float = 0.5
     plain: float = 0.75
+    border: float = 0.5
     nearly_all: float = 0.8
     usual: float = 0.6
 

@@ -13,7 +13,7 @@ from dataclasses import replace
 import numpy as np
 
 from shortcut_finder.data.regions import SURROUNDINGS
-from shortcut_finder.detect.finding import Finding
+from shortcut_finder.detect.finding import WHOLE, Finding
 from shortcut_finder.detect.policy import POLICY
 from shortcut_finder.stats.experiments import Experiment, Verification
 from shortcut_finder.sweep.records import Records
@@ -37,7 +37,7 @@ def decided(finding: Finding, verification: Verification, records: Records) -> F
         severity=severity,
         score=_hanging(np.clip(score, 0, 1), verification.without, records),
         reliance=finding.reliance if arm is None else (arm.effect, arm.low, arm.high),
-        sentence=" ".join(filter(None, (finding.sentence, _says(finding, verification)))),
+        sentence=" ".join(filter(None, (finding.sentence, _says(finding, verification, verdict)))),
         verification=verification,
     )
 
@@ -47,7 +47,7 @@ def _verdict(finding: Finding, verification: Verification) -> tuple[str, str]:
     if finding.region == SURROUNDINGS:
         return ("confirmed", "high") if verification.rivals_own else ("suspect", "low")
     if relied_on(finding, verification):
-        if is_artifact(finding):
+        if is_artifact(finding) and outdoes_object(finding, verification):
             return "confirmed", "high"
         # Perhaps the object: the sentence asks for a look.
         return "suspect", "medium" if finding.artifact >= POLICY.experiment else "low"
@@ -78,6 +78,15 @@ def is_artifact(finding: Finding) -> bool:
     return finding.artifact >= POLICY.artifact
 
 
+def outdoes_object(finding: Finding, verification: Verification) -> bool:
+    """Whether it says more than parts of the object do, if it stands where objects stand.
+
+    There it has to beat the hottest parts of the class's other images, pasted in its place.
+    """
+    inside = finding.parts.get("border", 1.0) < POLICY.border
+    return finding.kind in WHOLE or not inside or verification.rivals_own
+
+
 def _weight(suspicion: float, severity: str) -> float:
     """What scores of a finding's images are multiplied by: suspicion, within what severity allows.
 
@@ -102,7 +111,7 @@ def _hanging(score: np.ndarray, without: Mapping[int, float], records: Records) 
     return np.asarray(score * (1 - HANGING * (1 - fall)))
 
 
-def _says(finding: Finding, verification: Verification) -> str:
+def _says(finding: Finding, verification: Verification, verdict: str) -> str:
     """What the experiments showed, in a sentence or two."""
     said = [_outcome(finding, one) for one in verification.experiments if one.holds]
     if finding.region == SURROUNDINGS:
@@ -111,7 +120,7 @@ def _says(finding: Finding, verification: Verification) -> str:
                 "On other images it says more than two fifths of what its own middle does, and "
                 "every side says it: the class is told by its background."
             )
-    elif relied_on(finding, verification) and not is_artifact(finding):
+    elif relied_on(finding, verification) and verdict != "confirmed":
         said.append(
             "So the model uses it, as it would use a true part of the class; only a look at the "
             "pictures can say which it is."

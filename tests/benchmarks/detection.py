@@ -85,8 +85,8 @@ def run_case(case: Case, out: Path, *, keep: bool = False) -> dict[str, Any]:
 @contextmanager
 def counted_passes() -> Iterator[dict[str, int]]:
     """Images that scans within send through the model besides the sweep, by what they are for."""
-    passes = {"transplant": 0, "verify": 0, "findings": 0}
-    functions = {name: getattr(scanning, name) for name in ("transplant", "verify")}
+    passes = {"verify": 0, "findings": 0}
+    functions = {"verify": scanning.verify}
 
     def counted(name: str) -> Callable[..., Any]:
         def function(*given: Any, **options: Any) -> Any:

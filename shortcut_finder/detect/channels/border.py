@@ -9,9 +9,8 @@ from __future__ import annotations
 import numpy as np
 import torch
 from scipy import ndimage
-from torch import Tensor
 
-from shortcut_finder.detect.channels.cells import Model, Study, Thing
+from shortcut_finder.detect.channels.cells import Model, Study, Thing, alike
 from shortcut_finder.detect.place import NEIGHBOURS, along_border
 from shortcut_finder.stats.evidence import association_p
 
@@ -95,14 +94,3 @@ def _side(
         "p": association_p(members, len(inside), strays, len(outside)),
     }
     return extent, Model(field.sum(0), 1, limit, 0.0, field), test
-
-
-def alike(cells: Tensor) -> np.ndarray:
-    """Mean cosine of all pairs of images at each place of the frame, (cell,).
-
-    Args:
-        cells: unit vectors, (image, cell, width).
-    """
-    images = len(cells)
-    together = cells.sum(0).square().sum(1).cpu().numpy()
-    return np.asarray((together - images) / (images * (images - 1)))

@@ -171,6 +171,16 @@ class Study:
             self._lately[key] = self.white[frame][torch.from_numpy(images).to(self.device)]
         return self._lately[key]
 
+    def excess(self, carriers: np.ndarray, others: np.ndarray) -> np.ndarray:
+        """How much more alike some images are than others at each place, (cell,), as a cosine."""
+        inside, outside = (
+            self.cells(0, np.flatnonzero(np.isin(self.sample, images)))
+            for images in (carriers, others)
+        )
+        if min(len(inside), len(outside)) < 2:
+            return np.zeros(self.white[0].shape[1])
+        return alike(inside) - alike(outside)
+
     def candidates(self, label: int, half: int) -> list[Candidate]:
         """What one half finds in a class, tested on the other."""
         own, rest = (self.images(half, label, own=own) for own in (True, False))
@@ -264,6 +274,17 @@ class Study:
             if one.model.gain + other.model.gain <= before:
                 break
         return one, other
+
+
+def alike(cells: Tensor) -> np.ndarray:
+    """Mean cosine of all pairs of images at each place of the frame, (cell,).
+
+    Args:
+        cells: unit vectors, (image, cell, width).
+    """
+    images = len(cells)
+    together = cells.sum(0).square().sum(1).cpu().numpy()
+    return np.asarray((together - images) / (images * (images - 1)))
 
 
 def _sampled(folder: Path, labels: np.ndarray, half: np.ndarray, seed: int) -> np.ndarray:
