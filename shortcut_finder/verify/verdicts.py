@@ -81,10 +81,12 @@ def is_artifact(finding: Finding) -> bool:
 def outdoes_object(finding: Finding, verification: Verification) -> bool:
     """Whether it says more than parts of the object do, if it stands where objects stand.
 
-    There it has to beat the hottest parts of the class's other images, pasted in its place.
+    There it has to beat the hottest parts of the class's other images, pasted in its place, where
+    these were tried.
     """
     inside = finding.parts.get("border", 1.0) < POLICY.border
-    return finding.kind in WHOLE or not inside or verification.rivals_own
+    matched = any(made.own is not None and made.own.low <= 0 for made in verification.experiments)
+    return finding.kind in WHOLE or not inside or not matched
 
 
 def _weight(suspicion: float, severity: str) -> float:
