@@ -23,8 +23,8 @@ FEWEST = 3
 # Largest share of the other classes above a split, as part of the share of the class, at which the
 # split is worth nothing.
 SHARED = 1 / 3
-# Cells of a class that are tried as seeds, at most and at least, and over all classes together.
-SEEDS, FEWEST_SEEDS, ALL_SEEDS = 3000, 64, 20_000
+# Cells of a class that are tried as seeds, at most.
+SEEDS = 3000
 # Directions that go into each round of growing, as parts of the seeds; a dozen at least.
 ROUNDS, LEAST = (1 / 5, 1 / 20, 1 / 50, 1 / 100), 12
 # Cells of a member that a direction is averaged over, and cells of an image that answer to it: a

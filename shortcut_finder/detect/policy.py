@@ -16,11 +16,11 @@ class Policy:
         fewest: least carriers in a class, in images; fewer are anecdotes.
         gain: least gain on images that a thing was not found on, in nats an image; a normal
             distribution cut in the middle has -.19.
-        evidence: least `likeness.evidence` of what is listed, in nats an image.
+        evidence: least gain times agreement of both halves of what is listed, in nats an image.
         same: correlation of the carriers of two things of a class from which they are one, in
             [0, 1].
         ordinary: things of a class that are listed though they look like parts of the object.
-        tried: things of a class that are tried in experiments at most, the likeliest artifacts.
+        tried: things of a class that are kept at most, the strongest.
         experiment: likeness to an artifact from which a thing is tried in experiments, in [0, 1];
             below it no experiment changes the verdict.
         artifact: likeness to an artifact from which what the model relies on is confirmed, in

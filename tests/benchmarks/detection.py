@@ -203,7 +203,7 @@ def _cost_table(rows: pd.DataFrame) -> str:
     each = spent["verify"].sum() / max(spent["findings"].sum(), 1)
     return (
         f"Experiments: {each:.0f} forward passes a finding, for 20 findings {20 * each / 1e4:.0%} "
-        f"of a sweep of 10,000 images; transplants: {spent['transplant'].mean():.0f} a scan"
+        "of a sweep of 10,000 images"
     )
 
 

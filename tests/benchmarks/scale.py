@@ -46,10 +46,8 @@ SHARD = 1000
 KINDS = 200_000
 SIDE = 224
 STAGES = (
-    "read_records", "weigh_regions", "find_templates", "match_templates", "gather_candidates",
-    "with_motifs", "with_windows", "judge", "find_associations", "metadata_columns",
-    "telling_columns", "with_companions", "find_surroundings",
-    "_image_table", "_detail", "rank_offenders", "find_confusions",
+    "read_records", "weigh_regions", "metadata_columns", "find_shortcuts", "find_surroundings",
+    "rank_offenders", "find_confusions",
 )  # fmt: skip
 
 

@@ -41,7 +41,6 @@ def test_what_experiments_cost_is_counted(row: dict[str, Any]) -> None:
     passes = row["passes"]
     assert passes["findings"] >= 1
     assert passes["verify"] >= 2 * FEWEST_PAIRS
-    assert passes["transplant"] > 0
 
 
 def test_every_baseline_gives_a_share(row: dict[str, Any]) -> None:

@@ -98,7 +98,7 @@ def test_images_are_scored_by_the_model_that_has_not_seen_them(moving: World) ->
     found = max(
         (one for n in (0, 1) for one in study.candidates(1, n)), key=lambda one: one.test["gain"]
     )
-    (pair, *_) = paired(study, [found])
+    (pair, *_) = paired(study, [found], 0.0)
     (thing,) = scored(study, [thing_of(pair, study)], moving.folder)
     every = study.sample
     assert len(every) == len(half)
@@ -119,7 +119,7 @@ def test_images_are_scored_by_the_model_that_has_not_seen_them(moving: World) ->
 def test_a_half_that_only_learns_is_no_witness(moving: World) -> None:
     study = moving.study()
     first, second = (max(study.candidates(1, n), key=lambda one: one.test["gain"]) for n in (0, 1))
-    (both,), (alone,) = paired(study, [first, second]), paired(study, [first])
+    (both,), (alone,) = paired(study, [first, second], 0.0), paired(study, [first], 0.0)
     assert min(both.witnesses) > 0
     assert alone.witnesses == (first.model.gain, 0.0)
     assert both.agreement == pytest.approx(1, abs=0.1)
