@@ -17,6 +17,10 @@ TORCH = {
     "adapt",
     "demo.network",
     "demo.story",
+    "detect.channels.border",
+    "detect.channels.cells",
+    "detect.judge",
+    "detect.mixture",
     "maps.class_token",
     "maps.engine",
     "maps.layers",
@@ -31,6 +35,7 @@ TORCH = {
     "model.surgery",
     "model.weights",
     "sweep.batches",
+    "sweep.descriptors",
     "sweep.whitening",
 }
 

@@ -38,9 +38,9 @@ SETTINGS = Settings(input_size=SIDE, precision="fp32", workers=0)
 CONTRACT = {
     "regions.csv": "label,region,images,share,elsewhere,lift,effect,p,q",
     "findings.csv": "finding,label,kind,region,images,share,elsewhere,reliance,reliance_low,"
-    "reliance_high,q,suspicion,verdict,severity,sentence",
+    "reliance_high,q,suspicion,verdict,severity,sentence,artifact,share_low,share_high",
     "offenders.csv": "rank,image,label,predicted,confidence,score,finding,kind,region,"
-    "x0,y0,x1,y1,reason",
+    "x0,y0,x1,y1,reason,tier",
     "confusions.csv": "label,rival,images,overlap,region",
     "unreadable.csv": "image,error",
 }

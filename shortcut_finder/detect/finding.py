@@ -196,9 +196,17 @@ def _explains(reason: Finding, other: Finding) -> bool:
     A mark changes the looks of whole images; a look that the model relies on makes parts of images
     alike; a mark or a look makes backgrounds alike.
     """
-    if reason.label != other.label or reason.verdict != "confirmed":
+    if reason.label != other.label or not together(reason.carries, other.carries):
         return False
-    if not together(reason.carries, other.carries) or reason.region == SURROUNDINGS:
+    marked = reason.kind not in WHOLE and reason.artifact >= POLICY.artifact
+    if (
+        marked
+        and reason.verdict == "present"
+        and other.kind == "property"
+        and other.verdict != "confirmed"
+    ):
+        return True
+    if reason.verdict != "confirmed" or reason.region == SURROUNDINGS:
         return False
     if other.region == SURROUNDINGS:
         most = bool(reason.carries[other.carries].mean() >= MOST)

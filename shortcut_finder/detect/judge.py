@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 import numpy as np
 
@@ -11,7 +12,14 @@ from shortcut_finder.detect.channels.border import LAID_ON, NATURAL
 from shortcut_finder.detect.channels.cells import Study, Thing
 from shortcut_finder.detect.finding import Finding, sureness
 from shortcut_finder.detect.likeness import Exactness, Likeness, exactness_of, shift_of
-from shortcut_finder.detect.place import Place, border_share, boxes_of, place_of, reaching
+from shortcut_finder.detect.place import (
+    Place,
+    along_border,
+    border_share,
+    boxes_of,
+    place_of,
+    reaching,
+)
 from shortcut_finder.detect.policy import POLICY
 from shortcut_finder.detect.sentences import EXACT, advice_for, sentence_of
 from shortcut_finder.detect.tiers import Tiers, false_shares, tiers_of
@@ -183,11 +191,23 @@ def _place(
     grid: tuple[int, int],
 ) -> Place:
     if thing.extent is not None:
-        # Its cells are known, and hardly any image lacks it.
-        return place_of(thing.best, thing.covers, carriers, without[:0], grid)
+        # Hardly any image of the class lacks it; inside the frame it is the objects that are alike.
+        place = place_of(thing.best, thing.covers, carriers, without[:0], grid)
+        excess = study.excess(carriers, np.flatnonzero(study.labels != thing.label))
+        return reaching(place, np.where(along_border(grid), excess.reshape(grid), 0.0))
+    # Both halves may know a thing by different parts of it, each at its own place.
     place = place_of(thing.best, thing.covers, carriers, without, grid)
-    if place.extent is None:
+    sides = [
+        place_of(thing.best, thing.covers, carriers[half[carriers]], without[half[without]], grid)
+        for half in (thing.half, ~thing.half)
+        if half[carriers].any()
+    ]
+    extents = [side.extent for side in sides if side.extent is not None]
+    if len(extents) < len(sides):
         return place
+    place = replace(
+        place, extent=np.any(extents, axis=0), strip=None, fixed=min(side.fixed for side in sides)
+    )
     return reaching(place, study.excess(carriers, without).reshape(grid))
 
 

@@ -107,7 +107,7 @@ def best_splits(own: Tensor, rest: Tensor) -> Splits:
         >>> own = torch.tensor([[0.0, 1.0, 0.5, 0.2, 9.0, 9.5, 9.2, 0.4]])
         >>> splits = best_splits(own, torch.zeros(1, 8))
         >>> [round(float(part), 2) for part in (splits.gain, splits.share, splits.elsewhere)]
-        [1.9, 0.38, 0.0]
+        [2.01, 0.38, 0.0]
     """
     images = own.shape[1]
     if images < 2 * FEWEST:

@@ -11,8 +11,8 @@ from scipy import ndimage
 from shortcut_finder.data.preprocessing import Box
 from shortcut_finder.data.regions import ANYWHERE, box_region, cell_centres, edge_strip
 
-# Share of the carriers that answer in a cell from which a thing keeps to a place, and the part of
-# its commonest cell's share from which a cell belongs to it.
+# Share of the carriers that answer within one cell of a place from which a thing keeps to it, and
+# the part of its commonest cell's share from which a cell belongs to it.
 FIXED, PART = 0.6, 0.5
 # How much more alike carriers are than other images where a thing reaches (mean cosine), at least,
 # and as part of the most.
@@ -34,7 +34,7 @@ class Place:
             moves.
         strip: cells along the edge that a moving thing keeps to, likewise.
         counts: share of the carriers whose best cell lies there, (row, column).
-        fixed: largest share of the carriers that answer in one cell, in [0, 1].
+        fixed: largest share of the carriers that answer within one cell of a place, in [0, 1].
     """
 
     region: str
@@ -62,10 +62,12 @@ def place_of(
     """
     found = np.bincount(best[carriers], minlength=grid[0] * grid[1]).reshape(grid)
     counts = found / len(carriers)
+    # A thing at one place may be told by any of the cells it touches.
+    near, far = (_shown(covers, images, grid, wide=True) for images in (carriers, others))
+    peak = float((near - far).max())
     shown = _shown(covers, carriers, grid) - _shown(covers, others, grid)
-    peak = float(shown.max())
     if peak >= FIXED:
-        parts, _ = ndimage.label(shown >= PART * peak, structure=NEIGHBOURS)
+        parts, _ = ndimage.label(shown >= PART * float(shown.max()), structure=NEIGHBOURS)
         extent = parts == parts.flat[int(shown.argmax())]
         return Place(_named(extent), extent, None, counts, peak)
     strip = edge_strip(best[carriers], grid)
@@ -86,28 +88,44 @@ def reaching(place: Place, excess: np.ndarray) -> Place:
     alike = excess >= max(ALIKE, REACHES * float(excess[place.extent].max()))
     parts, _ = ndimage.label(alike | place.extent, structure=NEIGHBOURS)
     extent = parts == parts[place.extent].max()
-    return replace(place, region=_named(extent), extent=extent)
+    weights = np.where(extent, np.square(np.clip(excess, 0, None)), 0.0)
+    return replace(place, region=_named(extent, weights), extent=extent)
 
 
 def _shown(
-    covers: Mapping[int, np.ndarray], images: np.ndarray, grid: tuple[int, int]
+    covers: Mapping[int, np.ndarray],
+    images: np.ndarray,
+    grid: tuple[int, int],
+    *,
+    wide: bool = False,
 ) -> np.ndarray:
-    """Share of some images in which each cell answers, (row, column)."""
+    """Share of some images in which each cell answers, or one that touches it, (row, column)."""
     total = np.zeros(grid)
     for image in images.tolist():
         if image in covers:
-            total += covers[image].reshape(grid)
+            cells = covers[image].reshape(grid)
+            total += ndimage.binary_dilation(cells, NEIGHBOURS) if wide else cells
     return total / max(len(images), 1)
 
 
-def _named(cells: np.ndarray) -> str:
-    """The region that some cells of the frame, (row, column) of bool, are called by."""
+def _named(cells: np.ndarray, weights: np.ndarray | None = None) -> str:
+    """The region that some cells of the frame are called by.
+
+    Args:
+        cells: (row, column) of bool.
+        weights: how much each of them shows of the thing, (row, column); the middle of the cells
+            counts if None.
+    """
     sides = (cells[0], cells[-1], cells[:, 0], cells[:, -1])
     inner = ~along_border(cells.shape)
     hollow = not inner.any() or cells[inner].mean() < 0.5
     if hollow and sum(side.mean() >= SIDE for side in sides) >= SIDES:
         return "frame"
-    return box_region(*bounds_of(cells))
+    if weights is None or weights.sum() <= 0:
+        return box_region(*bounds_of(cells))
+    centres = cell_centres(np.arange(cells.size), (cells.shape[0], cells.shape[1]))
+    x, y = (weights.ravel() @ centres / weights.sum()).tolist()
+    return box_region(x, y, x, y)
 
 
 def along_border(grid: tuple[int, ...]) -> np.ndarray:

@@ -28,6 +28,8 @@ class Policy:
         plain: likeness to an artifact from which a thing is of high severity untested, in [0, 1].
         border: share of the carriers that have a thing at the border from which it stands where
             objects seldom do, in [0, 1]; elsewhere it must outdo parts of the object.
+        outdo: least effect of such a thing beyond the hottest parts of the class's other images, at
+            the low end of its interval, in [-1, 1]; 1.9 of log-odds.
         nearly_all: share of a class from which a look of it may be the class's own, in [0, 1].
         usual: share of a class from which what stands inside the frame is its object, in [0, 1].
     """
@@ -41,10 +43,11 @@ class Policy:
     same: float = 0.5
     ordinary: int = 2
     tried: int = 3
-    experiment: float = 0.15
+    experiment: float = 0.3
     artifact: float = 0.5
     plain: float = 0.75
     border: float = 0.5
+    outdo: float = 0.45
     nearly_all: float = 0.8
     usual: float = 0.6
 

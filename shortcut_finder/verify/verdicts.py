@@ -47,7 +47,9 @@ def _verdict(finding: Finding, verification: Verification) -> tuple[str, str]:
     if finding.region == SURROUNDINGS:
         return ("confirmed", "high") if verification.rivals_own else ("suspect", "low")
     if relied_on(finding, verification):
-        if is_artifact(finding) and outdoes_object(finding, verification):
+        if not outdoes_object(finding, verification):
+            return "suspect", "low"
+        if is_artifact(finding):
             return "confirmed", "high"
         # Perhaps the object: the sentence asks for a look.
         return "suspect", "medium" if finding.artifact >= POLICY.experiment else "low"
@@ -85,7 +87,9 @@ def outdoes_object(finding: Finding, verification: Verification) -> bool:
     these were tried.
     """
     inside = finding.parts.get("border", 1.0) < POLICY.border
-    matched = any(made.own is not None and made.own.low <= 0 for made in verification.experiments)
+    matched = any(
+        made.own is not None and made.own.low < POLICY.outdo for made in verification.experiments
+    )
     return finding.kind in WHOLE or not inside or not matched
 
 

@@ -90,10 +90,10 @@ CASES: dict[str, tuple[Callable[[], object], object, str, float]] = {
         lambda: decided(RELIED_ON, 0.49), ("suspect", "medium"), "artifact", 0.48
     ),
     "used, hardly an artifact": (
-        lambda: decided(RELIED_ON, 0.16), ("suspect", "medium"), "experiment", 0.17
+        lambda: decided(RELIED_ON, 0.31), ("suspect", "medium"), "experiment", 0.32
     ),
     "used, no artifact": (
-        lambda: decided(RELIED_ON, 0.14), ("suspect", "low"), "experiment", 0.13
+        lambda: decided(RELIED_ON, 0.29), ("suspect", "low"), "experiment", 0.28
     ),
     "ignored artifact": (
         lambda: decided(IGNORED, 0.51), ("present", "medium"), "artifact", 0.52
@@ -121,8 +121,8 @@ CASES: dict[str, tuple[Callable[[], object], object, str, float]] = {
     "untested, plain": (lambda: policy_now().severity(0.76), "high", "plain", 0.77),
     "untested, likely": (lambda: policy_now().severity(0.74), "medium", "plain", 0.73),
     "untested, unlikely": (lambda: policy_now().severity(0.49), "low", "artifact", 0.48),
-    "no experiment": (lambda: experimented(0.14), False, "experiment", 0.13),
-    "an experiment": (lambda: experimented(0.16), True, "experiment", 0.17),
+    "no experiment": (lambda: experimented(0.29), False, "experiment", 0.28),
+    "an experiment": (lambda: experimented(0.31), True, "experiment", 0.32),
     "sure enough": (lambda: holds(q=0.049), True, "q", 0.048),
     "no surer than chance": (lambda: holds(q=0.051), False, "q", 0.052),
     "more often than elsewhere": (lambda: holds(elsewhere=0.099), True, "lift", 3.1),

@@ -18,7 +18,6 @@ from shortcut_finder.data.regions import SURROUNDINGS, from_middle, surroundings
 from shortcut_finder.detect.finding import Finding, sureness
 from shortcut_finder.detect.policy import POLICY
 from shortcut_finder.stats.evidence import association_p, false_discovery_rate
-from shortcut_finder.sweep.descriptors import descriptor_blocks
 from shortcut_finder.sweep.records import Records
 from shortcut_finder.sweep.shards import unit_cells
 from shortcut_finder.texts import percent
@@ -95,6 +94,9 @@ def find_surroundings(
 
 def _means(folder: Path, *parts: np.ndarray) -> list[np.ndarray]:
     """Mean cell of parts of the frame, each (cell,) of bool, in each image, (image, width)."""
+    # It loads torch.
+    from shortcut_finder.sweep.descriptors import descriptor_blocks
+
     means = [
         [unit_cells(block.cells.numpy()[:, part]).mean(axis=1) for part in parts]
         for block in descriptor_blocks(folder)
