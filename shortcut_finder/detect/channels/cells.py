@@ -45,6 +45,9 @@ TESTED = 16
 SAME = 0.35
 # Rounds in which a half learns what the other found.
 ROUNDS = 2
+# Share of its carriers that must carry another thing, too, for it to be a piece of that; and share
+# of a class that this one may have at most.
+PIECE, MOST = 0.8, 0.5
 # Strength from which a thing is grown again from what both halves say.
 WORTH = 0.1
 
@@ -371,15 +374,28 @@ class Pair:
 
 
 def strongest(pairs: Sequence[Pair], most: int, least: float, same: float) -> list[Pair]:
-    """The strongest of each class, without pieces of the same thing."""
+    """The strongest of each class, each thing once, by the one that most images carry.
+
+    A mark that is a pixel off in half of its images makes a heap for either half of them, and one
+    for all.
+    """
     kept: list[Pair] = []
-    for pair in sorted(pairs, key=lambda one: -one.strength):
+    for pair in sorted(pairs, key=lambda one: -one.strength * float(one.carries.sum()) ** 0.5):
         mine = [one for one in kept if one.found.label == pair.found.label]
-        alike = (phi(o.carries.astype(float), pair.carries.astype(float)) >= same for o in mine)
-        if len(mine) < most and pair.strength >= least and not any(alike):
+        piece = any(_is_piece(pair.carries, one.carries, same) for one in mine)
+        if len(mine) < most and pair.strength >= least and not piece:
             kept.append(pair)
     # Those of a class together: the cells that they need are at hand then.
     return sorted(kept, key=lambda one: one.found.label)
+
+
+def _is_piece(piece: np.ndarray, whole: np.ndarray, same: float) -> bool:
+    """Whether one thing is another, or part of it, by which images carry each, (image,) of bool."""
+    if phi(piece.astype(float), whole.astype(float)) >= same:
+        return True
+    within = (piece & whole).sum() >= PIECE * max(int(piece.sum()), 1)
+    # In most of a class everything lies within everything.
+    return bool(within and whole.mean() <= MOST)
 
 
 def thing_of(pair: Pair, study: Study) -> Thing:

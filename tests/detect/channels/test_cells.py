@@ -140,8 +140,16 @@ def test_the_strongest_of_a_class_are_different_things() -> None:
     assert strongest(pairs, 3, 0.05, 0.5) == [pairs[1], pairs[2], pairs[3]]
     assert strongest(pairs, 1, 0.05, 0.5) == [pairs[1], pairs[3]]
     assert strongest(pairs, 3, 0.15, 0.5) == [pairs[1], pairs[2]]
-    # Pieces of one thing are several only where they may be alike.
-    assert strongest(pairs, 3, 0.05, 1.1) == [pairs[1], pairs[0], pairs[2], pairs[3]]
+
+
+def test_a_piece_of_a_thing_in_part_of_its_images_is_that_thing() -> None:
+    images = np.arange(100)
+    whole, piece, elsewhere = images < 40, images < 16, (images >= 30) & (images < 50)
+    pairs = [pair_of(0.5, piece), pair_of(0.45, whole), pair_of(0.3, elsewhere)]
+    assert strongest(pairs, 3, 0.05, 0.5) == [pairs[1], pairs[2]]
+    # What nearly all images carry has everything within it.
+    pairs = [pair_of(0.5, piece), pair_of(0.45, images < 90)]
+    assert len(strongest(pairs, 3, 0.05, 0.5)) == 2
 
 
 def test_a_sample_is_as_large_as_memory_allows(
