@@ -23,7 +23,7 @@ from shortcut_finder.detect.place import (
 from shortcut_finder.detect.policy import POLICY
 from shortcut_finder.detect.sentences import EXACT, advice_for, sentence_of
 from shortcut_finder.detect.tiers import Tiers, false_shares, tiers_of
-from shortcut_finder.stats.evidence import phi
+from shortcut_finder.stats.evidence import phi, share_above
 from shortcut_finder.sweep.scene import Scene
 
 # Share of the frame that a thing at one place covers from which it is a background.
@@ -96,7 +96,7 @@ def _wrong(thing: Thing, own: np.ndarray, rest: np.ndarray) -> np.ndarray:
     if thing.extent is None:
         return false_shares(own, rest)
     # Nearly all of the class carries it, so that only other classes show what carries nothing.
-    return np.array([min(1.0, (rest >= level).mean() / (own >= level).mean()) for level in own])
+    return np.minimum(share_above(rest, own) / share_above(own, own), 1.0)
 
 
 def _finding(
@@ -195,8 +195,8 @@ def _place(
         place = place_of(thing.best, thing.covers, carriers, without[:0], grid)
         excess = study.excess(carriers, np.flatnonzero(study.labels != thing.label))
         return reaching(place, np.where(along_border(grid), excess.reshape(grid), 0.0))
-    # Both halves may know a thing by different parts of it, each at its own place.
     place = place_of(thing.best, thing.covers, carriers, without, grid)
+    # Both halves may know a thing by different parts of it, each at its own place.
     sides = [
         place_of(thing.best, thing.covers, carriers[half[carriers]], without[half[without]], grid)
         for half in (thing.half, ~thing.half)

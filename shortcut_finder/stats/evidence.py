@@ -168,6 +168,30 @@ def association_p(members: int, size: int, members_elsewhere: int, size_elsewher
     return float(stats.hypergeom.sf(members - 1, total, size, found))
 
 
+def exclusivity_test(
+    members: int, size: int, members_elsewhere: int, size_elsewhere: int
+) -> dict[str, float]:
+    """How often a class has something that the others have seldom, on images kept for the test.
+
+    Args:
+        members: of the class's tested images, how many carry it.
+        size: tested images of the class.
+        members_elsewhere: of the tested images of other classes, how many carry it.
+        size_elsewhere: tested images of other classes.
+
+    Returns:
+        ``tested_images``, ``tested_members``, ``share`` of the class, ``elsewhere``, and ``p`` from
+        `association_p`.
+    """
+    return {
+        "tested_images": float(size),
+        "tested_members": float(members),
+        "share": members / max(size, 1),
+        "elsewhere": members_elsewhere / max(size_elsewhere, 1),
+        "p": association_p(members, size, members_elsewhere, size_elsewhere),
+    }
+
+
 def share_above(values: np.ndarray, levels: np.ndarray) -> np.ndarray:
     """Share of the values at or above each level, (level,) in [0, 1].
 

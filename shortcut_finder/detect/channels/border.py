@@ -12,7 +12,7 @@ from scipy import ndimage
 
 from shortcut_finder.detect.channels.cells import Model, Study, Thing, alike
 from shortcut_finder.detect.place import NEIGHBOURS, along_border
-from shortcut_finder.stats.evidence import association_p
+from shortcut_finder.stats.evidence import exclusivity_test
 
 # Mean cosine of a class's images at a place of the border beyond that of the others: natural
 # classes reach the first, classes with something on them the second (20 classes of photographs).
@@ -49,7 +49,6 @@ def border_things(study: Study, grid: tuple[int, int]) -> list[Thing]:
                 models=(one, other),
                 witnesses=(likeness, likeness),
                 agreement=1.0,
-                twice=True,
                 test=max(test, again, key=lambda held: held["p"]) | {"likeness": likeness},
                 half=study.half,
                 extent=extent.ravel(),
@@ -84,13 +83,6 @@ def _side(
     inside, outside = (cells.flatten(1) @ field.flatten() for cells in (tested, strange))
     limit = float(torch.quantile(rest.flatten(1) @ field.flatten(), 1 - STRANGERS))
     members, strays = int((inside >= limit).sum()), int((outside >= limit).sum())
-    test = {
-        "tested_images": float(len(inside)),
-        "tested_members": float(members),
-        "share": members / len(inside),
-        "elsewhere": strays / len(outside),
-        "likeness": float(held),
-        "gain": 0.0,
-        "p": association_p(members, len(inside), strays, len(outside)),
-    }
+    test = exclusivity_test(members, len(inside), strays, len(outside))
+    test |= {"likeness": float(held), "gain": 0.0}
     return extent, Model(field.sum(0), 1, limit, 0.0, field), test

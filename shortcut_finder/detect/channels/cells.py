@@ -28,7 +28,7 @@ from shortcut_finder.detect.mixture import (
     learn,
     responses,
 )
-from shortcut_finder.stats.evidence import association_p, phi
+from shortcut_finder.stats.evidence import exclusivity_test, phi
 from shortcut_finder.sweep.descriptors import Descriptors, descriptor_blocks, read_descriptors
 
 # Images of a class, and of all others together, that take part in a half.
@@ -82,7 +82,6 @@ class Thing:
         witnesses: gain of what each half found by itself on the other, the half that found it
             first; 0 where the second did not.
         agreement: correlation of the carriers of both models over the class, in [-1, 1].
-        twice: whether each half found it by itself.
         test: numbers of the test on the half that did not find it.
         half: the first half, (image,) of bool.
         extent: cells of a thing at one place that nearly all of a class carries, (cell,) of bool;
@@ -98,7 +97,6 @@ class Thing:
     models: tuple[Model, Model]
     witnesses: tuple[float, float]
     agreement: float
-    twice: bool
     test: dict[str, float]
     half: np.ndarray
     extent: np.ndarray | None = None
@@ -189,48 +187,11 @@ class Study:
         own, rest = (self.images(half, label, own=own) for own in (True, False))
         if min(len(own), len(rest)) < 2 * FEWEST:
             return []
-        tested, strange = (self.images(1 - half, label, own=own) for own in (True, False))
         seeds = int(np.clip(ALL_SEEDS // len(self.classes), FEWEST_SEEDS, SEEDS))
         rng = np.random.default_rng([self.seed, 3, half, label])
         found = learn(self.cells(half, own), self.cells(half, rest), seeds, rng)
         found = found.of(torch.arange(min(TESTED, len(found.vectors))))
-        inside, places = _answers(self.cells(half, tested), found)
-        outside, _ = _answers(self.cells(half, strange), found)
-        _, own_places = _answers(self.cells(half, own), found)
-        held = best_splits(inside, outside)
-        made = []
-        for number in range(len(found.vectors)):
-            limit = float(found.splits.limit[number])
-            members, strays = (
-                int((answers[number] >= limit).sum()) for answers in (inside, outside)
-            )
-            order = np.argsort(np.concatenate([own, tested]), kind="stable")
-            carries = torch.cat([found.answers[number] >= limit, inside[number] >= limit])
-            at = torch.cat([own_places[number], places[number]])
-            made.append(
-                Candidate(
-                    label,
-                    half,
-                    Model(
-                        found.vectors[number],
-                        int(found.closest[number]),
-                        limit,
-                        float(held.gain[number]),
-                    ),
-                    {
-                        "tested_images": float(len(tested)),
-                        "tested_members": float(members),
-                        "share": members / max(len(tested), 1),
-                        "elsewhere": strays / max(len(strange), 1),
-                        "gain_found": float(found.splits.gain[number]),
-                        "gain": float(held.gain[number]),
-                        "p": association_p(members, len(tested), strays, len(strange)),
-                    },
-                    carries.cpu().numpy()[order],
-                    at.cpu().numpy()[order],
-                )
-            )
-        return made
+        return self._held_out(found, label, half)
 
     def grown(self, found: Candidate) -> Candidate | None:
         """What the half that did not find it learns of a thing; ``None`` from too few images."""
@@ -252,17 +213,40 @@ class Study:
             vectors, again = made.vectors, made.answers >= made.splits.limit[:, None]
             members = again if int(again.sum()) >= FEWEST else members
         assert made is not None
-        other, strange = (self.images(found.half, label, own=own) for own in (True, False))
-        inside, there = _answers(self.cells(half, other), made)
-        outside, _ = _answers(self.cells(half, strange), made)
-        limit = float(made.splits.limit[0])
-        order = np.argsort(np.concatenate([own, other]), kind="stable")
-        carries = torch.cat([made.answers[0] >= limit, inside[0] >= limit]).cpu().numpy()[order]
-        _, own_places = _answers(cells, made)
-        at = torch.cat([own_places[0], there[0]]).cpu().numpy()[order]
-        gain = float(best_splits(inside, outside).gain[0])
-        model = Model(made.vectors[0], found.model.closest, limit, gain)
-        return Candidate(label, half, model, found.test, carries, at)
+        (one,) = self._held_out(made, label, half)
+        return replace(one, test=found.test)
+
+    def _held_out(self, found: Directions, label: int, half: int) -> list[Candidate]:
+        """Directions that a half learned of a class, as they do on the other half."""
+        own = self.images(half, label, own=True)
+        tested, strange = (self.images(1 - half, label, own=own) for own in (True, False))
+        inside, places = _answers(self.cells(half, tested), found)
+        outside, _ = _answers(self.cells(half, strange), found)
+        _, own_places = _answers(self.cells(half, own), found)
+        order = np.argsort(np.concatenate([own, tested]), kind="stable")
+        limits = found.splits.limit[:, None]
+        # Of the images it was learned on, each is judged without itself.
+        carries = torch.cat([found.answers >= limits, inside >= limits], dim=1).cpu().numpy()
+        at = torch.cat([own_places, places], dim=1).cpu().numpy()
+        members, strays = ((answers >= limits).sum(1).tolist() for answers in (inside, outside))
+        gains = best_splits(inside, outside).gain.tolist()
+        return [
+            Candidate(
+                label,
+                half,
+                Model(
+                    found.vectors[n],
+                    int(found.closest[n]),
+                    float(found.splits.limit[n]),
+                    gains[n],
+                ),
+                exclusivity_test(members[n], len(tested), strays[n], len(strange))
+                | {"gain_found": float(found.splits.gain[n]), "gain": gains[n]},
+                carries[n, order],
+                at[n, order],
+            )
+            for n in range(len(found.vectors))
+        ]
 
     def refined(self, one: Candidate, other: Candidate) -> tuple[Candidate, Candidate]:
         """Both halves' candidates, each grown from what the other says as long as that gains."""
@@ -409,7 +393,6 @@ def thing_of(pair: Pair, study: Study) -> Thing:
         models=(first.model, second.model),
         witnesses=pair.witnesses,
         agreement=_correlation(first, second),
-        twice=pair.witnesses[1] > 0,
         test=dict(pair.found.test),
         half=study.half,
     )

@@ -30,7 +30,7 @@ from shortcut_finder.detect.channels.traits import NEARLY_ALL
 from shortcut_finder.detect.finding import Finding, together
 from shortcut_finder.detect.policy import POLICY
 from shortcut_finder.maps.blanks import Explain
-from shortcut_finder.stats.evidence import LIFTED, association_p, false_discovery_rate
+from shortcut_finder.stats.evidence import LIFTED, exclusivity_test, false_discovery_rate
 from shortcut_finder.stats.experiments import signed_rank_p
 from shortcut_finder.sweep.records import Records, resample
 from shortcut_finder.sweep.scene import Scene
@@ -206,15 +206,8 @@ def _hold(
     for images in (half, ~half):
         inside, outside = beyond[known & own & images], beyond[known & ~own & images]
         halves.append((int(inside.sum()), len(inside), int(outside.sum()), len(outside)))
-    (found, found_elsewhere), (share, elsewhere) = map(_shares, halves)
-    test = {
-        "tested_images": float(halves[1][1]),
-        "tested_members": float(halves[1][0]),
-        "share": share,
-        "elsewhere": elsewhere,
-        "p": association_p(*halves[1]),
-        "even_share_reached_by_others": reached,
-    }
+    found, found_elsewhere = _shares(halves[0])
+    test = exclusivity_test(*halves[1]) | {"even_share_reached_by_others": reached}
     one = _Held(label, spread.names[place], limit, beyond & own, found - found_elsewhere, test)
     return one, all(map(_stands_out, halves))
 

@@ -17,9 +17,9 @@ from shortcut_finder.data.preprocessing import WHOLE_FRAME
 from shortcut_finder.data.regions import SURROUNDINGS, from_middle, surroundings
 from shortcut_finder.detect.finding import Finding, sureness
 from shortcut_finder.detect.policy import POLICY
-from shortcut_finder.stats.evidence import association_p, false_discovery_rate
+from shortcut_finder.stats.evidence import exclusivity_test, false_discovery_rate
 from shortcut_finder.sweep.records import Records
-from shortcut_finder.sweep.shards import unit_cells
+from shortcut_finder.sweep.shards import read_shards, unit_cells
 from shortcut_finder.texts import percent
 
 # Where an object is in most pictures: this near the middle, as part of the side.
@@ -94,12 +94,10 @@ def find_surroundings(
 
 def _means(folder: Path, *parts: np.ndarray) -> list[np.ndarray]:
     """Mean cell of parts of the frame, each (cell,) of bool, in each image, (image, width)."""
-    # It loads torch.
-    from shortcut_finder.sweep.descriptors import descriptor_blocks
-
     means = [
-        [unit_cells(block.cells.numpy()[:, part]).mean(axis=1) for part in parts]
-        for block in descriptor_blocks(folder)
+        [unit_cells(cells[:, part]).mean(axis=1) for part in parts]
+        for shard in read_shards(folder, ["cells"])
+        for cells in [shard.arrays["cells"].reshape(len(shard.table), len(parts[0]), -1)]
     ]
     return [np.concatenate(blocks) for blocks in zip(*means, strict=True)]
 
@@ -134,14 +132,7 @@ def _around(
     carries = said >= 0
     members, strangers = tested & own & carries, tested & ~own
     counts = [int(n.sum()) for n in (members, tested & own, strangers & carries, strangers)]
-    test = {
-        "tested_images": float(counts[1]),
-        "tested_members": float(counts[0]),
-        "share": counts[0] / max(counts[1], 1),
-        "elsewhere": counts[2] / max(counts[3], 1),
-        "p": association_p(*counts),
-        "in_the_middle": 1.0,
-    }
+    test = exclusivity_test(*counts) | {"in_the_middle": 1.0}
     if counts[0] and counts[3]:
         middle, around = (
             float(like[members].mean() - like[strangers].mean())
