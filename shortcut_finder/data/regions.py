@@ -48,17 +48,6 @@ def cell_centres(cells: np.ndarray, grid: tuple[int, int]) -> np.ndarray:
     return np.stack([(columns + 0.5) / grid[1], (rows + 0.5) / grid[0]], axis=1)
 
 
-def cells_at(places: np.ndarray, grid: tuple[int, int]) -> np.ndarray:
-    """Cells, by number, that places lie in, given as fractions x, y of the frame, (place, 2).
-
-    Example:
-        >>> cells_at(np.array([[0.75, 0.25], [0.25, 1.0]]), (2, 2)).tolist()
-        [1, 2]
-    """
-    columns, rows = (places * (grid[1], grid[0])).astype(np.int64).T
-    return np.minimum(rows, grid[0] - 1) * grid[1] + np.minimum(columns, grid[1] - 1)
-
-
 def cell_counts(cells: np.ndarray, grid: tuple[int, int]) -> np.ndarray:
     """How often each cell, given by number, comes up, (row, column).
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -21,6 +21,8 @@ from shortcut_finder.stats.experiments import VERDICTS, Verification
 WHOLE = ("property", "metadata")
 # Correlation of the carriers of two findings from which they stand in the same images.
 TOGETHER = 0.4
+# Least suspicion that scores are made of, so that their order is kept.
+LEAST = 1e-6
 # Share of a background's images that another thing must be in to be why they are alike.
 MOST = 0.6
 
@@ -53,8 +55,6 @@ class Finding:
         extent: cells that a thing at a fixed place covers, (row, column) of bool; ``None`` for
             everything else.
         strip: cells along the one edge that a thing at changing places keeps to, likewise.
-        cells: for what is all over the frame, the cells it covers by number of the image, each
-            (row, column) of bool; empty for everything else.
         exact: whether its boxes are drawn to the pixel, so that they say more than its cells.
         verdict: ``confirmed``, ``present`` or ``suspect``.
         reliance: effect of the thing on the label's probability beyond its controls, with the ends
@@ -91,7 +91,6 @@ class Finding:
     half: np.ndarray
     extent: np.ndarray | None = None
     strip: np.ndarray | None = None
-    cells: Mapping[int, np.ndarray] = field(default_factory=dict)
     exact: bool = False
     verdict: str = "suspect"
     reliance: tuple[float, float, float] = (np.nan, np.nan, np.nan)

@@ -10,7 +10,7 @@ import numpy as np
 from shortcut_finder.data.regions import CORNERS, EDGES, cell_centres
 from shortcut_finder.detect.channels.border import LAID_ON, NATURAL
 from shortcut_finder.detect.channels.cells import Study, Thing
-from shortcut_finder.detect.finding import Finding, sureness
+from shortcut_finder.detect.finding import LEAST, Finding, sureness
 from shortcut_finder.detect.likeness import Exactness, Likeness, exactness_of, shift_of
 from shortcut_finder.detect.place import (
     Place,
@@ -34,8 +34,6 @@ TRANSLUCENT = 0.35
 DUPLICATES = 0.5
 # Score from which an image of another class is listed, too: that of a typical carrier.
 TYPICAL = 1.0
-# Least suspicion that scores are made of, so that their order is kept.
-LEAST = 1e-6
 
 
 def judged(

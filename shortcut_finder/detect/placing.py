@@ -139,7 +139,7 @@ def to_the_pixel(finding: Finding, scene: Scene) -> Finding:
         finding: at any place; what has none, such as a look or a frame, is left as it is.
         scene: what the sweep kept, and the pictures behind it.
     """
-    if finding.kind not in PLACED or finding.cells or finding.parts.get("rigidity", 0.0) < EXACT:
+    if finding.kind not in PLACED or finding.parts.get("rigidity", 0.0) < EXACT:
         return finding
     members = np.flatnonzero(finding.carries)
     members = members[np.argsort(-finding.score[members], kind="stable")][:MOST]

@@ -41,20 +41,6 @@ def gradients_of(pictures: np.ndarray) -> np.ndarray:
     return edges
 
 
-def sharpness(picture: np.ndarray) -> float:
-    """Size of the second differences over that of the first; low means blurred.
-
-    Args:
-        picture: (row, column, channel), three rows and columns at least.
-    """
-    grey = picture.mean(axis=-1)
-    first, second = (
-        sum(float(np.abs(np.diff(grey, order, axis=axis)).mean()) for axis in (0, 1))
-        for order in (1, 2)
-    )
-    return second / max(first, 1e-6)
-
-
 def floor_of(window: np.ndarray, faint: float) -> float:
     """The least size of gradients that counts; what is flatter is held against it.
 
@@ -63,13 +49,6 @@ def floor_of(window: np.ndarray, faint: float) -> float:
         faint: root mean square gradient of a channel that counts as flat, in levels a pixel.
     """
     return float(faint * window.shape[-1] * np.sqrt(window.shape[0] / 2))
-
-
-def correlation(one: np.ndarray, other: np.ndarray, faint: float) -> float:
-    """Of the gradients of two windows, in [-1, 1]; flat ones correlate with nothing."""
-    floor = floor_of(one, faint)
-    sizes = (max(float(np.sqrt(np.square(window).sum())), floor) for window in (one, other))
-    return float((one * other).sum()) / float(np.prod(list(sizes)))
 
 
 class Patches:

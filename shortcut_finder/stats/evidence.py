@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -15,22 +14,6 @@ from shortcut_finder.schema import REGION_COLUMNS
 
 # An image counts as looked at in a region when its share is this many times the region's area.
 LIFTED = 2.0
-
-
-def usual_of_others(values: Mapping[int, float], label: int, *, alone: float) -> float:
-    """The (lower) median of the values of other classes, since an artifact in one is none in most.
-
-    Args:
-        values: one a class.
-        label: the class that does not count.
-        alone: for where there is no other class.
-
-    Example:
-        >>> usual_of_others({0: 0.9, 1: 0.2, 2: 0.3}, 0, alone=1.0)
-        0.2
-    """
-    others = sorted(value for other, value in values.items() if other != label)
-    return others[(len(others) - 1) // 2] if others else alone
 
 
 @dataclass(frozen=True, eq=False)

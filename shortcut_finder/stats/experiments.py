@@ -17,18 +17,9 @@ FEWEST_PAIRS = 24
 Q_LIMIT = 0.05
 # Least effect beyond every control that counts as reliance: half a unit of log-odds.
 FLOOR = 0.125
-# Least effect beyond the hottest parts of the class itself, at the low end of its interval (.5, 1.9
-# and 2.8 of log-odds). The less plainly a thing comes on top of its class, the more it needs.
-BEYOND_OWN, WELL_BEYOND, FAR_BEYOND = 0.125, 0.45, 0.6
-# Share of the images that it must turn over besides, more than anything it is held against does.
-# One in twenty of the groups that are no artifact turns over a tenth.
-TURNED = 0.12
-# Wherever it is pasted, a thing that turns over this many, and says more than the class's own
-# parts, need not come on top of them. Of 100 natural groups none does both, but for those that
-# most of their class carries.
-OVERTURNED = 0.3
-# Share of the images it turns over that the class's own parts may turn over, for what could be one.
-OUTDONE = 1 / 3
+# Least effect beyond the hottest parts of the class itself, at the low end of its interval, from
+# which what is of low severity is worth masking, too: half a unit of log-odds.
+BEYOND_OWN = 0.125
 CONFIDENCE = 0.95
 # Strongest first: the model relies on it; it looks like a shortcut; it is there, unused.
 VERDICTS = ("confirmed", "suspect", "present")
@@ -144,22 +135,6 @@ class Experiment:
     def beyond_own(self) -> float:
         """Effect beyond the class's own parts, at the low end of its interval; -1 without them."""
         return -1.0 if self.own is None else self.own.low
-
-    @property
-    def beyond_all(self) -> float:
-        """The same beyond every control, too."""
-        return min(self.beyond_own, *(arm.low for arm in self.arms))
-
-    @property
-    def turned(self) -> float:
-        """Share of the images turned over by it alone, beyond what any control or own part does."""
-        arms = self.arms if self.own is None else (*self.arms, self.own)
-        return self.flips - max(arm.flips for arm in arms)
-
-    @property
-    def within_own(self) -> bool:
-        """Whether the class's own parts say as much, at the ends of intervals too."""
-        return self.own is not None and self.own.high < FLOOR
 
     @property
     def rules_out(self) -> bool:
@@ -326,60 +301,6 @@ class Verification:
     def holds(self) -> bool:
         """Whether the model relies on the thing."""
         return any(experiment.holds for experiment in self.experiments)
-
-    @property
-    def beyond_own(self) -> float:
-        """How far the model relies on it more than on the class's own parts; -1 if not shown."""
-        return max((made.beyond_own for made in self.experiments if made.holds), default=-1.0)
-
-    @property
-    def beyond_all(self) -> float:
-        """The same beyond every control, too."""
-        return max((made.beyond_all for made in self.experiments if made.holds), default=-1.0)
-
-    @property
-    def turned(self) -> float:
-        """Share of images that it turns over and the class's own parts do not; -1 if not shown."""
-        shown = [made.turned for made in self.experiments if made.holds and made.own is not None]
-        return max(shown, default=-1.0)
-
-    @property
-    def behaves(self) -> bool:
-        """Whether it behaves like an addition: on top of its class, and saying more than that does.
-
-        The less is left of the class without it, the more it must say. What says far more than
-        anything else in the images of the class need not come on top. Either way it must change
-        what images are taken for.
-        """
-        surplus = self.surplus
-        if surplus is None or self.turned < TURNED:
-            # Of a handful of images this would be an anecdote.
-            return False
-        least = BEYOND_OWN if surplus.leaves_enough else WELL_BEYOND
-        added = surplus.is_added and self.beyond_own >= least
-        return added or self.beyond_all >= FAR_BEYOND
-
-    @property
-    def overturns(self) -> bool:
-        """Whether it turns over more images than anything it is held against, by far."""
-        return self.turned >= OVERTURNED and self.beyond_own >= BEYOND_OWN
-
-    @property
-    def outdoes_own(self) -> bool:
-        """Whether it turns over several times as many images as the class's own parts do.
-
-        A class that its ordinary parts are enough for may have a part that says still more.
-        """
-        return any(
-            made.own is not None and made.own.flips <= OUTDONE * made.flips
-            for made in self.experiments
-            if made.holds
-        )
-
-    @property
-    def within_own(self) -> bool:
-        """Whether the class's own parts are seen to say as much."""
-        return any(made.within_own for made in self.experiments)
 
     @property
     def rivals_own(self) -> bool:

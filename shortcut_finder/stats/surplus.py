@@ -9,11 +9,6 @@ from scipy import stats
 
 # Images with and without a thing that must be there to tell an addition from the object itself.
 FEWEST_COMPARED = 5
-# Share of its log-odds that an addition has on top, at least, and at most: beyond that its images
-# are surer of the class for another reason. And how clear it must be that it has less.
-ADDED, OTHERWISE, CLEAR = 0.4, 2.5, 0.2
-# The hottest part of natural images makes them a little surer, too; an addition must be plain.
-PLAIN = 1e-3
 
 
 @dataclass(frozen=True)
@@ -35,31 +30,6 @@ class Surplus:
     share: float
     p: float
     p_added: float
-
-    @property
-    def is_added(self) -> bool:
-        """Whether it plainly comes on top of what the class is recognised by."""
-        return ADDED <= self.share <= OTHERWISE and self.p_added <= PLAIN
-
-    @property
-    def leaves_enough(self) -> bool:
-        """Whether nothing says that images are recognised less surely than others without it."""
-        return self.p > CLEAR
-
-    @property
-    def is_object(self) -> bool:
-        """Whether it looks like the very object that the class is recognised by."""
-        return self.share < ADDED and not self.leaves_enough
-
-    @property
-    def is_plainly_object(self) -> bool:
-        """Whether it does so beyond doubt."""
-        return self.share < ADDED and self.p <= PLAIN
-
-    @property
-    def adds_nothing(self) -> bool:
-        """Whether it is so, and whole images are no surer than the others either."""
-        return self.is_plainly_object and self.p_added > PLAIN
 
 
 def surplus_of(whole: np.ndarray, filled: np.ndarray, others: np.ndarray) -> Surplus | None:

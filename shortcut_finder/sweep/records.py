@@ -36,10 +36,6 @@ class Records:
     logits: np.ndarray
     cell_grid: tuple[int, int]
 
-    def cell_maps(self, images: np.ndarray) -> np.ndarray:
-        """Class maps of the label on the finer grid of cells, (image, row, column)."""
-        return resample(self.maps[images], self.cell_grid)
-
     @property
     def probabilities(self) -> np.ndarray:
         """Softmax of the logits, (image, output)."""

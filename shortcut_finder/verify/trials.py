@@ -142,7 +142,7 @@ def made_of(trial: Trial, output: int, lab: Lab) -> Made:
 def place_trials(finding: Finding, cast: Cast, lab: Lab, rng: np.random.Generator) -> list[Trial]:
     """Paste and mask, for a thing that stands somewhere."""
     masks = {int(image): mask_of(finding, int(image), lab) for image in cast.members}
-    fixed = finding.covers is not None or bool(finding.cells)
+    fixed = finding.covers is not None
     return [_paste(cast, masks, fixed, lab, rng), _masking(cast, masks, lab)]
 
 
@@ -151,9 +151,8 @@ def mask_of(finding: Finding, image: int, lab: Lab) -> np.ndarray:
     size = lab.scene.preprocessing
     if finding.region == SURROUNDINGS:
         return surroundings(size.height, size.width)
-    cells = finding.cells.get(image, None if finding.exact else finding.covers)
-    if cells is not None:
-        return cells_mask(cells, size.height, size.width)
+    if finding.covers is not None and not finding.exact:
+        return cells_mask(finding.covers, size.height, size.width)
     return box_mask(finding.boxes(image), size.height, size.width)
 
 

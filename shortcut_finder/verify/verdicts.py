@@ -13,7 +13,7 @@ from dataclasses import replace
 import numpy as np
 
 from shortcut_finder.data.regions import SURROUNDINGS
-from shortcut_finder.detect.finding import WHOLE, Finding
+from shortcut_finder.detect.finding import LEAST, WHOLE, Finding
 from shortcut_finder.detect.policy import POLICY
 from shortcut_finder.stats.experiments import Experiment, Verification
 from shortcut_finder.sweep.records import Records
@@ -21,8 +21,6 @@ from shortcut_finder.texts import percent
 
 # Part of the score of an image that depends on how much its label hangs on the thing.
 HANGING = 0.1
-# Least suspicion that scores are made of.
-LEAST = 1e-6
 
 
 def decided(finding: Finding, verification: Verification, records: Records) -> Finding:

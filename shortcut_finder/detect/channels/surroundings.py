@@ -15,7 +15,7 @@ import numpy as np
 
 from shortcut_finder.data.preprocessing import WHOLE_FRAME
 from shortcut_finder.data.regions import SURROUNDINGS, from_middle, surroundings
-from shortcut_finder.detect.finding import Finding, sureness
+from shortcut_finder.detect.finding import LEAST, Finding, sureness
 from shortcut_finder.detect.policy import POLICY
 from shortcut_finder.stats.evidence import exclusivity_test, false_discovery_rate
 from shortcut_finder.sweep.records import Records
@@ -177,7 +177,7 @@ def _finding(one: _Around, records: Records, classes: tuple[str, ...]) -> Findin
             "give the images that the report does not list more weight, and train again."
         ),
         carries=carries,
-        score=np.where(carries, max(suspicion, 1e-6) * sureness(one.said), 0.0),
+        score=np.where(carries, max(suspicion, LEAST) * sureness(one.said), 0.0),
         boxes=lambda _image: WHOLE_FRAME,
         parts={"exclusivity": exclusive, "hollow": hollow},
         numbers=test,
