@@ -13,7 +13,7 @@ from shortcut_finder.data.regions import SURROUNDINGS
 from shortcut_finder.detect.channels.associations import Shift
 from shortcut_finder.detect.channels.metadata import Companion
 from shortcut_finder.detect.policy import POLICY
-from shortcut_finder.settings import SEVERITIES
+from shortcut_finder.settings import LIKELY, SEVERITIES, SURE
 from shortcut_finder.stats.evidence import phi
 from shortcut_finder.stats.experiments import VERDICTS, Verification
 
@@ -110,7 +110,7 @@ class Finding:
     def tiers(self) -> np.ndarray:
         """``sure``, ``likely`` or empty, (image,)."""
         sure = self.carries if self.sure is None else self.sure & self.carries
-        return np.where(sure, "sure", np.where(self.carries, "likely", ""))
+        return np.where(sure, SURE, np.where(self.carries, LIKELY, ""))
 
     @property
     def covers(self) -> np.ndarray | None:

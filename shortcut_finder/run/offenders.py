@@ -26,6 +26,7 @@ def rank_offenders(
     """
     rows = []
     for finding in findings:
+        tiers = _tiers(finding, images["label"].to_numpy())
         for number in np.flatnonzero(finding.carries):
             image = images.iloc[int(number)]
             box = preprocessing.to_original(
@@ -43,7 +44,7 @@ def rank_offenders(
                     "region": finding.region,
                     **dict(zip(("x0", "y0", "x1", "y1"), box, strict=True)),
                     "reason": _reason(finding, int(number), image),
-                    "tier": _tier(finding, int(number), str(image["label"])),
+                    "tier": str(tiers[number]),
                 }
             )
     table = pd.DataFrame(rows, columns=list(OFFENDER_COLUMNS[1:]))
@@ -54,11 +55,11 @@ def rank_offenders(
     return table
 
 
-def _tier(finding: Finding, number: int, label: str) -> str:
-    """How surely the image carries it; what is sure was measured on images of the class alone."""
-    if finding.sure is not None and label != finding.label:
-        return LIKELY
-    return str(finding.tiers[number])
+def _tiers(finding: Finding, labels: np.ndarray) -> np.ndarray:
+    """How surely images carry it; what is sure was measured on images of the class alone."""
+    if finding.sure is None:
+        return finding.tiers
+    return np.where(labels == finding.label, finding.tiers, LIKELY)
 
 
 def _reason(finding: Finding, number: int, image: pd.Series) -> str:
