@@ -198,7 +198,7 @@ def _explaining(
         return Explanation(
             image=picture,
             classes=tuple(classifier.classes[index] for index in shown_classes.tolist()),
-            probabilities=logits.softmax(0)[shown_classes].numpy(),
+            probabilities=classifier.outputs.probabilities(logits)[shown_classes].numpy(),
             maps=batch.maps[0, 1 : 1 + count].numpy(),
             input_box=preprocessing.input_box(*picture.size),
         )

@@ -15,6 +15,8 @@ METHODS = (
 )  # fmt: skip
 RESIZES = ("squash", "crop", "pad")
 PRECISIONS = ("auto", "fp32", "bf16")
+# How the outputs of a model are read; auto by the labels.
+OUTPUTS = ("auto", "softmax", "sigmoid")
 ENGINES = ("local", "ray")
 # What `clean` does with images, and how those that stay get into the new folder.
 ACTIONS = ("drop", "mask", "reweight")
@@ -37,6 +39,10 @@ class Settings:
         resize: how an image becomes that square: ``squash``, ``crop`` or ``pad``.
         mean: per-channel mean of the model's input, of pixels in [0, 1].
         std: per-channel standard deviation of the model's input, of pixels in [0, 1].
+        outputs: whether the classes share one softmax or each has its own sigmoid; ``auto`` takes
+            sigmoids where an image may have several labels.
+        positive: the class that a network with one output speaks for; the second if ``None``.
+        label_columns: columns of a table that hold a label each, 1 or 0, blank or -1 if unknown.
         batch_size: images a forward pass.
         device: ``auto``, ``cpu``, ``cuda`` or any torch device.
         precision: ``auto`` uses bfloat16 where the device has matrix arithmetic for it (GPUs from
@@ -54,6 +60,9 @@ class Settings:
     resize: str | None = None
     mean: tuple[float, float, float] | None = None
     std: tuple[float, float, float] | None = None
+    outputs: str = "auto"
+    positive: str | None = None
+    label_columns: tuple[str, ...] = ()
     batch_size: int | None = None
     device: str = "auto"
     precision: str = "auto"
@@ -67,6 +76,7 @@ class Settings:
         _one_of("method", self.method, METHODS)
         _one_of("precision", self.precision, PRECISIONS)
         _one_of("engine", self.engine, ENGINES)
+        _one_of("outputs", self.outputs, OUTPUTS)
         if self.resize is not None:
             _one_of("resize", self.resize, RESIZES)
         for name in ("input_size", "batch_size", "limit"):

@@ -31,6 +31,7 @@ TORCH = {
     "maps.transfer",
     "model.classifier",
     "model.huggingface",
+    "model.outputs",
     "model.sources",
     "model.surgery",
     "model.weights",

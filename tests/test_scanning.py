@@ -643,3 +643,38 @@ def test_padding_heat_is_no_evidence_for_the_frame(tmp_path: Path) -> None:
     )
     assert any(line.startswith("bee: ") and "blank" in line for line in run.card["warnings"])
     assert not (run.findings["kind"] == "region").any()
+
+
+class OneLogit(TinyNet):
+    """A network with one logit, or the softmax network with the same probabilities."""
+
+    def __init__(self, outputs: int) -> None:
+        super().__init__(1)
+        if outputs == 2:
+            one, self.head = self.head, nn.Linear(32, 2)
+            with torch.no_grad():
+                self.head.weight.copy_(torch.cat([-one.weight, one.weight]) / 2)
+                self.head.bias.copy_(torch.cat([-one.bias, one.bias]) / 2)
+
+
+def test_one_logit_finds_what_the_equal_softmax_network_finds(tmp_path: Path) -> None:
+    make_images(tmp_path / "data", {"ant": 50, "bee": 50}, ["bee"])
+    one, two = (
+        scan(
+            tmp_path / "data", OneLogit(n), out=tmp_path / f"{n}", settings=SETTINGS, progress=False
+        )
+        for n in (1, 2)
+    )
+    assert one.card["model"]["positive"] == "bee"
+    assert one.card["maps"]["tier"] == "linear"
+    assert len(one.findings)
+    for first, second in ((one.findings, two.findings), (one.offenders, two.offenders)):
+        pd.testing.assert_frame_equal(first, second, rtol=1e-3, atol=1e-4)
+    with pytest.raises(RunError, match="another positive"):
+        scan(
+            tmp_path / "data",
+            OneLogit(1),
+            out=tmp_path / "1",
+            settings=replace(SETTINGS, positive="ant"),
+            progress=False,
+        )

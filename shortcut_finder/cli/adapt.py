@@ -16,6 +16,7 @@ from shortcut_finder.cli.options import (
     Layer,
     Mean,
     Model,
+    Positive,
     Precision,
     Resize,
     Std,
@@ -33,6 +34,7 @@ def adapt(
     out: Annotated[Path, typer.Option("--out", metavar="FILE", help="File for the weights.")],
     weights: Weights = None,
     classes: Classes = None,
+    positive: Positive = None,
     input_size: InputSize = None,
     resize: Resize = None,
     mean: Mean = None,
@@ -55,6 +57,7 @@ def adapt(
     with told_errors():
         settings = Settings(
             layer=layer,
+            positive=positive,
             input_size=input_size,
             resize=resize,
             mean=three_numbers("--mean", mean),

@@ -8,7 +8,7 @@ from typing import Annotated, Any
 
 import typer
 
-from shortcut_finder.settings import METHODS, PRECISIONS, RESIZES
+from shortcut_finder.settings import METHODS, OUTPUTS, PRECISIONS, RESIZES
 
 
 def _choice(values: Sequence[str]) -> Callable[[str | None], str | None]:
@@ -50,6 +50,23 @@ Classes = Annotated[
         "--classes", metavar="FILE", help="Class names of the model's outputs, one a line."
     ),
 ]
+OutputsAs = Annotated[
+    str, one_of("--outputs", OUTPUTS, "One softmax or a sigmoid a class; auto: by the labels.")
+]
+Positive = Annotated[
+    str | None,
+    typer.Option(
+        "--positive", metavar="NAME", help="Class of a single logit; by default the second of two."
+    ),
+]
+LabelColumns = Annotated[
+    str | None,
+    typer.Option(
+        "--label-columns",
+        metavar="A,B,C",
+        help="Manifest columns that hold a label each: 1, 0, blank or -1 if unknown.",
+    ),
+]
 InputSize = Annotated[
     int | None,
     typer.Option("--input-size", metavar="N", help="Side of the square the model sees, in pixels."),
@@ -72,6 +89,11 @@ Device = Annotated[str, typer.Option("--device", help="auto, cpu, cuda, or any t
 Precision = Annotated[
     str, one_of("--precision", PRECISIONS, "Numbers the model runs in; auto: by the device.")
 ]
+
+
+def names_of(text: str | None) -> tuple[str, ...]:
+    """The names of ``A,B,C``; none where the option was left out."""
+    return tuple(name.strip() for name in (text or "").split(",") if name.strip())
 
 
 def three_numbers(name: str, text: str | None) -> tuple[float, float, float] | None:

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from shortcut_finder.errors import ModelError
-from shortcut_finder.model.classifier import logits_of
+from shortcut_finder.model.outputs import logits_of
 from shortcut_finder.model.weights import one_line
 
 # A distillation token, a class token and up to a dozen registers stand before the patches.

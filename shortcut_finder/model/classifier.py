@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import dataclasses
 import json
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -15,7 +15,15 @@ import torch
 from torch import Tensor, nn
 
 from shortcut_finder.data.preprocessing import Preprocessing
-from shortcut_finder.errors import ModelError
+from shortcut_finder.errors import ModelError, SettingsError
+from shortcut_finder.model.outputs import (
+    Outputs,
+    give_columns,
+    leave_sigmoid_out,
+    listed_logits,
+    logits_of,
+    tell_both,
+)
 from shortcut_finder.model.sources import Built, built_from, unwrapped
 from shortcut_finder.model.surgery import adapted, read_head
 from shortcut_finder.model.weights import fingerprint, one_line
@@ -33,6 +41,7 @@ class Classifier:
         preprocessing: how an image becomes the network's input.
         device: where the network runs.
         fingerprint: hash of every parameter and buffer.
+        outputs: how the outputs are read.
     """
 
     module: nn.Module
@@ -41,6 +50,7 @@ class Classifier:
     preprocessing: Preprocessing
     device: torch.device
     fingerprint: str
+    outputs: Outputs = field(default_factory=Outputs)
 
     def normalise(self, pixels: Tensor) -> Tensor:
         """The network's input from pixels.
@@ -95,6 +105,7 @@ def load_classifier(
     classes: Path | str | Sequence[str] | None,
     labels: tuple[str, ...],
     settings: Settings,
+    several: bool = False,
 ) -> Classifier:
     """Build a classifier and check it against the class names.
 
@@ -108,41 +119,43 @@ def load_classifier(
         classes: names of the outputs in order: a sequence, or a file with one a line, a JSON list
             or a JSON object from index to name.
         labels: the dataset's class names, sorted; the outputs' names where nothing else gives any.
-        settings: input size, resize, mean, std and device.
+        settings: input size, resize, mean, std, device, outputs and positive.
+        several: whether an image may have several of the labels, or none.
 
     Raises:
         ModelError: the model, its weights or its class names cannot be used.
+        SettingsError: the positive class is none of the two.
     """
     given = _class_names(classes)
     device = _device(settings.device)
     built = _adapted(built_from(model, weights, len(given or labels)), weights)
-    names = given or built.classes or tuple(labels)
     preprocessing = _override(built.preprocessing, settings)
     module = unwrapped(built.module).to(device).to(memory_format=torch.channels_last).eval()
-    outputs = _count_outputs(module, built.name, preprocessing, device)
-    if outputs != len(names):
+    count, sigmoid = _try_outputs(module, built.name, preprocessing, device)
+    # A network with one output has no name for the class that it does not speak for.
+    names = given or (None if count == 1 else built.classes) or tuple(labels)
+    both = count == 1 and len(names) == 2 and not several
+    if settings.positive is not None and not both:
+        raise SettingsError(
+            f"--positive {settings.positive}: is for a network with one output and two classes; "
+            f"this one has {count} outputs for {len(names)} classes, so leave the option out"
+        )
+    if count != len(names) and not both:
         raise ModelError(
-            f"{built.name}: the model has {outputs} outputs but there are {len(names)} class names "
+            f"{built.name}: the model has {count} outputs but there are {len(names)} class names "
             f"({_few(names)}); pass the outputs' names with --classes FILE"
         )
-    return Classifier(module, built.name, names, preprocessing, device, fingerprint(module))
+    outputs = Outputs(
+        sigmoid=not both and _is_sigmoid(settings, several or (sigmoid and count > 1)),
+        positive=tell_both(module, names, settings.positive) if both else None,
+    )
+    return Classifier(
+        module, built.name, names, preprocessing, device, fingerprint(module), outputs
+    )
 
 
-def logits_of(output: Any) -> Tensor | None:
-    """The logits, (image, class), in whatever a network returns; None where there are none.
-
-    A tensor is taken as it is; an object or mapping by its ``logits``; a tuple or mapping by its
-    first value that holds some (the main output comes before the auxiliary ones).
-    """
-    if isinstance(output, Tensor):
-        return output if output.dim() == 2 else None
-    if getattr(output, "logits", None) is not None:
-        return logits_of(output.logits)
-    if isinstance(output, Mapping):
-        output = [output["logits"]] if "logits" in output else list(output.values())
-    if isinstance(output, (tuple, list)):
-        return next((found for found in map(logits_of, output) if found is not None), None)
-    return None
+def _is_sigmoid(settings: Settings, likely: bool) -> bool:
+    return likely if settings.outputs == "auto" else settings.outputs == "sigmoid"
 
 
 def _adapted(built: Built, weights: Path | str | None) -> Built:
@@ -168,25 +181,33 @@ def _override(preset: Preprocessing, settings: Settings) -> Preprocessing:
     )
 
 
-def _count_outputs(
+def _try_outputs(
     module: nn.Module, name: str, preprocessing: Preprocessing, device: torch.device
-) -> int:
-    """How many classes the network tells apart, from one blank image."""
+) -> tuple[int, bool]:
+    """How many classes the network tells apart, from one blank image, and if by a last sigmoid.
+
+    What it returns are logits from now on, (image, class).
+    """
     size = (1, 3, preprocessing.height, preprocessing.width)
+    blank = torch.zeros(size, device=device)
     try:
         with torch.no_grad():
-            output = module(torch.zeros(size, device=device))
+            output = module(blank)
     # Whatever a network raises on an input it cannot take.
     except Exception as error:
         raise ModelError(
             f"{name}: fails on a {size[3]}x{size[2]} RGB image ({one_line(error)}); "
             "set --input-size to what it was trained on"
         ) from error
-    logits = logits_of(output)
+    logits = listed_logits(output)
     if logits is None or logits.shape[0] != 1:
         shape = tuple(output.shape) if isinstance(output, Tensor) else type(output).__name__
         raise ModelError(f"{name}: returns {shape} for one image; expected logits (1, classes)")
-    return logits.shape[1]
+    probable = bool(((logits >= 0) & (logits <= 1)).all())
+    sigmoid = probable and leave_sigmoid_out(module, blank, name)
+    if logits_of(output) is None:
+        give_columns(module)
+    return logits.shape[1], sigmoid
 
 
 def _device(name: str) -> torch.device:

@@ -57,6 +57,8 @@ def card_of(
             "name": classifier.name,
             "classes": list(classifier.classes),
             "fingerprint": classifier.fingerprint,
+            "outputs": "sigmoid" if classifier.outputs.sigmoid else "softmax",
+            "positive": classifier.outputs.positive,
             "preprocessing": classifier.preprocessing.as_dict(),
         },
         "maps": dict(swept.plan),

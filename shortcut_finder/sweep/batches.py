@@ -358,6 +358,8 @@ def _claim(
         # Shards of an earlier version may lack some.
         "list of properties": list(PROPERTIES),
     }
+    if classifier.outputs.positive is not None:
+        mine["positive"] = classifier.outputs.positive
     kept = plan_of(folder)
     if kept is not None:
         plain = {key: kept.get(key) for key in mine}

@@ -12,7 +12,8 @@ from shortcut_finder.data.preprocessing import Preprocessing
 from shortcut_finder.errors import ModelError
 from shortcut_finder.maps.engine import MapEngine
 from shortcut_finder.maps.probe import tensor_of
-from shortcut_finder.model.classifier import Classifier, load_classifier, logits_of
+from shortcut_finder.model.classifier import Classifier, load_classifier
+from shortcut_finder.model.outputs import logits_of
 from shortcut_finder.settings import Settings
 
 transformers = pytest.importorskip("transformers", reason="the extra `hf` is not installed")

@@ -12,7 +12,8 @@ from torchvision import models
 
 from shortcut_finder.data.preprocessing import Preprocessing
 from shortcut_finder.errors import ModelError
-from shortcut_finder.model.classifier import Classifier, load_classifier, logits_of
+from shortcut_finder.model.classifier import Classifier, load_classifier
+from shortcut_finder.model.outputs import logits_of
 from shortcut_finder.settings import Settings
 
 LABELS = ("cat", "dog", "owl")
