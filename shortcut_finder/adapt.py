@@ -85,6 +85,11 @@ def adapt(
     """
     settings = settings or Settings()
     data = load_dataset(dataset)
+    if data.several:
+        raise DatasetError(
+            f"{data.name}: images have several labels, and adapt fits one class an image; "
+            "give it a manifest with a column label"
+        )
     classifier = load_classifier(
         model, weights=weights, classes=classes, labels=data.classes, settings=settings
     )

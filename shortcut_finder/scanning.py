@@ -24,7 +24,7 @@ from shortcut_finder.detect.confusions import find_confusions
 from shortcut_finder.detect.detection import discovery_half, find_shortcuts
 from shortcut_finder.detect.finding import Judged, ranked, worth_listing
 from shortcut_finder.detect.placing import to_the_pixel
-from shortcut_finder.errors import SettingsError
+from shortcut_finder.errors import DatasetError, SettingsError
 from shortcut_finder.maps.blanks import SCRAMBLED, Explain, blank_notes, blank_pixels, standing_heat
 from shortcut_finder.run.card import card_of
 from shortcut_finder.run.folder import Run, save_card, save_run
@@ -88,8 +88,14 @@ def scan(
         raise SettingsError(f"--engine {settings.engine}: this version sweeps on one machine only")
     folder = run_folder(Path(out))
     images, outlines = take_outlines(
-        load_dataset(dataset, metadata=Path(metadata) if metadata else None)
+        load_dataset(
+            dataset,
+            metadata=Path(metadata) if metadata else None,
+            label_columns=settings.label_columns,
+        )
     )
+    if images.several:
+        raise DatasetError(f"{images.name}: several labels an image cannot be scanned yet")
     classifier = load_classifier(
         model,
         weights=Path(weights) if weights else None,

@@ -7,7 +7,7 @@ import hashlib
 import os
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 from typing import Any, Protocol
 
 import numpy as np
@@ -18,12 +18,13 @@ from shortcut_finder.data.imports import is_function_name
 from shortcut_finder.data.items import (
     Items,
     class_names,
-    class_order,
     item_labels,
     make_items,
     method_home,
     without_subset,
 )
+from shortcut_finder.data.joining import joined_columns
+from shortcut_finder.data.labels import class_order, take_labels
 from shortcut_finder.data.reading import SUFFIXES, ReadImage, read_file, storable
 from shortcut_finder.errors import DatasetError
 
@@ -65,7 +66,8 @@ class ImageDataset:
         images: one name an image: the path below ``root`` with ``/``, the absolute path for files
             elsewhere, ``item/0000012`` for item 12 of a Python dataset. File names that are not
             UTF-8 have the odd bytes written as ``\xff``.
-        labels: index into ``classes``, (image,).
+        labels: index into ``classes``, (image,); where an image may have several classes or none,
+            their membership, (image, class) int8, see `shortcut_finder.data.membership`.
         classes: names in the order a model's outputs take when nothing else says it: class folders
             and text labels sorted, whole numbers by value, otherwise the dataset's own order.
         metadata: one row an image, in the same order; it may have no columns.
@@ -95,11 +97,17 @@ class ImageDataset:
         return len(self.images)
 
     @property
+    def several(self) -> bool:
+        """Whether an image may have several classes, or none."""
+        return self.labels.ndim == 2
+
+    @property
     def fingerprint(self) -> str:
         """Hash of the images' names and labels, 32 hex digits; pixels and places do not enter."""
         digest = hashlib.sha256()
         for image, label in zip(self.images, self.labels, strict=True):
-            digest.update(f"{image}\0{self.classes[label]}\0".encode())
+            name = ",".join(map(str, label)) if self.several else self.classes[label]
+            digest.update(f"{image}\0{name}\0".encode())
         digest.update("\0".join(self.classes).encode())
         return digest.hexdigest()[:32]
 
@@ -131,34 +139,49 @@ def _twice(names: Sequence[str]) -> str:
     return ""
 
 
-def load_dataset(data: Any, *, metadata: Path | None = None) -> ImageDataset:
+def load_dataset(
+    data: Any, *, metadata: Path | None = None, label_columns: Sequence[str] = ()
+) -> ImageDataset:
     """Take a labelled image dataset in any of the forms users have them.
 
     Args:
         data: folder of class folders; CSV or Parquet manifest with the columns ``image`` and
-            ``label`` (further columns are metadata); ``FILE.py:FUNCTION`` or
-            ``package.module:function`` that returns a map-style dataset of (image, label); such a
-            dataset itself, for example of torchvision; or a DataFrame like a manifest.
+            ``label`` (further columns are metadata), or with several labels an image: a column
+            ``labels`` of names separated by ``|`` or ``;``, or a column a label;
+            ``FILE.py:FUNCTION`` or ``package.module:function`` that returns a map-style dataset of
+            (image, label), where label may be a set or a vector, too; such a dataset itself, for
+            example of torchvision; or a DataFrame like a manifest.
         metadata: CSV or Parquet file with a column ``image`` (or ``path``, ``filename``...) that
             names the images; its other columns are joined.
+        label_columns: columns of a manifest that hold a label each: 1 has it, 0 has it not, blank
+            or -1 is unknown; by default all whose names start with ``label:``.
 
     Raises:
         DatasetError: it cannot be used as labelled images.
     """
     if isinstance(data, (str, os.PathLike)):
-        dataset = _from_name(os.fspath(data))
+        dataset = _from_name(os.fspath(data), label_columns)
     else:
-        dataset = _from_object(data, type(data).__name__)
-    return dataset if metadata is None else _join(dataset, Path(metadata))
+        dataset = _from_object(data, type(data).__name__, label_columns=label_columns)
+    if metadata is None:
+        return dataset
+    columns, notes = joined_columns(Path(metadata), dataset.images, dataset.root)
+    kept = dataset.metadata.drop(columns=columns.columns, errors="ignore")
+    return dataclasses.replace(
+        dataset,
+        metadata=pd.concat([kept, columns], axis=1),
+        notes=(*dataset.notes, *notes),
+    )
 
 
-def _from_name(data: str) -> ImageDataset:
+def _from_name(data: str, label_columns: Sequence[str]) -> ImageDataset:
     path = Path(data)
-    if path.is_dir():
-        return _from_folder(path)
     if path.is_file() and path.suffix.lower() in tables.SUFFIXES:
         manifest = tables.read_table(path)
-        return _from_table(manifest, path.stem, data, _absolute(path.parent))
+        return _from_table(manifest, path.stem, data, tables.absolute(path.parent), label_columns)
+    _need_table(data, label_columns)
+    if path.is_dir():
+        return _from_folder(path)
     if path.exists() or not is_function_name(data):
         problem = "cannot be used" if path.exists() else "not found"
         raise DatasetError(
@@ -168,9 +191,19 @@ def _from_name(data: str) -> ImageDataset:
     return _from_object(make_items(data), data, spec=data)
 
 
-def _from_object(data: Any, name: str, spec: str | None = None) -> ImageDataset:
+def _need_table(name: str, label_columns: Sequence[str]) -> None:
+    if label_columns:
+        raise DatasetError(
+            f"--label-columns {','.join(label_columns)}: {name} is no manifest and has no columns"
+        )
+
+
+def _from_object(
+    data: Any, name: str, spec: str | None = None, label_columns: Sequence[str] = ()
+) -> ImageDataset:
     if isinstance(data, pd.DataFrame):
-        return _from_table(data, name, name, Path.cwd())
+        return _from_table(data, name, name, Path.cwd(), label_columns)
+    _need_table(name, label_columns)
     base, indices = without_subset(data)
     if not (hasattr(base, "__getitem__") and hasattr(base, "__len__")):
         raise DatasetError(
@@ -179,11 +212,6 @@ def _from_object(data: Any, name: str, spec: str | None = None) -> ImageDataset:
         )
     whole = _from_image_folder(base, name) or _from_items(Items(base, spec), name)
     return whole if indices is None else whole.subset(indices)
-
-
-def _absolute(path: str | Path) -> Path:
-    # Links are kept: names stay the ones the user knows.
-    return Path(os.path.abspath(path))  # noqa: PTH100
 
 
 def _from_folder(root: Path) -> ImageDataset:
@@ -205,7 +233,7 @@ def _from_folder(root: Path) -> ImageDataset:
         paths += [f"{folder}/{path}" for path in found]
         labels += [folder] * len(found)
     note = f"{root}: {loose} images beside the class folders have no label and were left out"
-    root = _absolute(root)
+    root = tables.absolute(root)
     return _from_files(
         root, root.name or str(root), paths, labels, sorted(folders), notes=[note] * bool(loose)
     )
@@ -247,34 +275,32 @@ def _identity(folder: Path) -> tuple[int, int]:
     return facts.st_dev, facts.st_ino
 
 
-def _from_table(table: pd.DataFrame, name: str, place: str, root: Path) -> ImageDataset:
+def _from_table(
+    table: pd.DataFrame, name: str, place: str, root: Path, label_columns: Sequence[str]
+) -> ImageDataset:
     """A manifest: a row an image; ``place`` names it in messages, ``root`` is where paths start."""
+    table, several = take_labels(tables.need_columns(table, (), place), label_columns, place)
     table = tables.need_columns(table, ("image", "label"), place)
     if table.empty:
         raise DatasetError(f"{place}: no rows; expected one an image")
     table = table.assign(
-        image=[tables.relative(path, root) for path in tables.cells(table, "image", place)],
-        label=[label.strip() for label in tables.cells(table, "label", place)],
+        image=[tables.relative(path, root) for path in tables.cells(table, "image", place)]
     )
+    if several is None:
+        table["label"] = [label.strip() for label in tables.cells(table, "label", place)]
+    states = {} if several is None else dict(zip(table["label"], several.states, strict=True))
     table, repeated = tables.one_row_an_image(table, place)
     metadata, left_out = tables.metadata_columns(table.drop(columns=["image", "label"]), place)
     paths, labels = table["image"].tolist(), table["label"].tolist()
     # One missing file is listed by the sweep, but all of them missing is a wrong folder.
-    if not any(_exists(root / path) for path in paths):
+    if not any(tables.exists(root / path) for path in paths):
         raise DatasetError(
             f"{place}: none of its {len(paths)} files exists, such as {paths[0]!r}; paths are "
             f"taken from {root}"
         )
     notes = (*repeated, *left_out)
-    return _from_files(root, name, paths, labels, class_order(labels), metadata, notes)
-
-
-def _exists(path: Path) -> bool:
-    try:
-        return path.exists()
-    # Before Python 3.12 a name that no file can have raises.
-    except (ValueError, OSError):
-        return False
+    classes = class_order(labels) if several is None else several.classes
+    return _from_files(root, name, paths, labels, classes, metadata, notes, states=states)
 
 
 def _from_image_folder(dataset: Any, name: str) -> ImageDataset | None:
@@ -285,8 +311,8 @@ def _from_image_folder(dataset: Any, name: str) -> ImageDataset | None:
     classes = class_names(dataset, name)
     if classes is None or dataset.target_transform is not None:
         return None
-    root = _absolute(dataset.root)
-    paths = [tables.relative(str(_absolute(path)), root) for path, _ in dataset.samples]
+    root = tables.absolute(dataset.root)
+    paths = [tables.relative(str(tables.absolute(path)), root) for path, _ in dataset.samples]
     labels = [classes[target] for _, target in dataset.samples]
     return _from_files(root, name, paths, labels, classes, sort=False)
 
@@ -301,10 +327,15 @@ def _from_files(
     notes: Iterable[str] = (),
     *,
     sort: bool = True,
+    states: Mapping[str, np.ndarray] | None = None,
 ) -> ImageDataset:
-    """A dataset of files; ``paths`` are relative to ``root`` or absolute."""
+    """A dataset of files; ``paths`` are relative to ``root`` or absolute.
+
+    ``states`` are the membership that each of the ``labels`` stands for, where it is no class.
+    """
     images = [storable(path) for path in paths]
-    index = {label: position for position, label in enumerate(classes)}
+    index: dict[str, Any] = {label: number for number, label in enumerate(classes)}
+    index |= states or {}
     # Indices of a Subset refer to the order of the dataset below it, which is then kept.
     order = sorted(range(len(images)), key=images.__getitem__) if sort else range(len(images))
     if metadata is None:
@@ -314,7 +345,9 @@ def _from_files(
         name=storable(name),
         root=root,
         images=tuple(images[position] for position in order),
-        labels=np.array([index[labels[position]] for position in order], dtype=np.int64),
+        labels=np.array(
+            [index[labels[position]] for position in order], dtype=np.int8 if states else np.int64
+        ),
         classes=tuple(storable(label) for label in classes),
         metadata=metadata.iloc[list(order)].reset_index(drop=True),
         source=Files(root, changed),
@@ -333,59 +366,3 @@ def _from_items(items: Items, name: str) -> ImageDataset:
         metadata=pd.DataFrame(index=range(len(items))),
         source=items,
     )
-
-
-def _join(dataset: ImageDataset, path: Path) -> ImageDataset:
-    """Join the columns of a metadata file on the images' names; every image stays."""
-    table = tables.need_columns(tables.read_table(path), (), str(path))
-    column = tables.image_column(table, str(path))
-    names = tables.cells(table, column, str(path))
-    columns, notes = tables.metadata_columns(
-        table.drop(columns=[column, "image", "label"], errors="ignore"), str(path)
-    )
-    if "mask" in columns:
-        columns["mask"] = [_beside(value, _absolute(path.parent)) for value in columns["mask"]]
-    columns.index = _matching(names, dataset, path)
-    first = columns[~columns.index.duplicated()]
-    if len(first) < len(columns):
-        notes += (f"{path}: {len(columns) - len(first)} rows repeat an image; the first counts",)
-    matched = int(pd.Index(dataset.images).isin(first.index).sum())
-    notes += (f"{path}: metadata for {matched or 'none'} of {len(dataset)} images",)
-    if names and not matched:
-        notes += (
-            f"{path}: the file names images like {names[0]!r}, the dataset like "
-            f"{dataset.images[0]!r}; they must be the same",
-        )
-    joined = first.reindex(list(dataset.images)).reset_index(drop=True)
-    kept = dataset.metadata.drop(columns=joined.columns, errors="ignore")
-    return dataclasses.replace(
-        dataset,
-        metadata=pd.concat([kept, joined], axis=1),
-        notes=(*dataset.notes, *notes),
-    )
-
-
-def _beside(value: Any, home: Path) -> Any:
-    """The path of a file that a metadata file names from where it lies; anything else as it is."""
-    return str(home / value) if isinstance(value, str) and _exists(home / value) else value
-
-
-def _matching(names: Sequence[str], dataset: ImageDataset, path: Path) -> pd.Index:
-    """Names of a metadata file as the dataset has them, read in the way that fits most images.
-
-    Paths may start at the dataset's root or at the folder of the file; names alone will do, with
-    or without their ending, where no two images share one.
-    """
-    root = dataset.root or Path.cwd()
-    home = _absolute(path.parent)
-    readings = [
-        [storable(tables.relative(name, root)) for name in names],
-        [storable(tables.relative(str(_absolute(home / name)), root)) for name in names],
-    ]
-    for part in ("name", "stem"):
-        own = {getattr(PurePosixPath(image), part): image for image in dataset.images}
-        short = {name: getattr(PurePosixPath(name), part) for name in readings[0]}
-        if len(own) == len(dataset.images) and len(set(short.values())) == len(short):
-            readings.append([own.get(short[name], name) for name in readings[0]])
-    images = pd.Index(dataset.images)
-    return max(map(pd.Index, readings), key=lambda reading: int(images.isin(reading).sum()))

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from shortcut_finder.data.imports import load_function
+from shortcut_finder.data.labels import class_order, from_targets, is_several
 from shortcut_finder.data.reading import ReadImage, read_item, storable
 from shortcut_finder.errors import DatasetError, UnreadableImage
 
@@ -97,16 +98,20 @@ def method_home(dataset: Any) -> str:
 def item_labels(items: Items, name: str) -> tuple[np.ndarray, tuple[str, ...]]:
     """The labels of all items as indices into the class names, and these names.
 
-    They come from the dataset's own list (``targets`` or ``labels``) where it has one; otherwise
-    every item is read once.
+    Where items have vectors or sets of labels, it is their membership, (image, class). They come
+    from the dataset's own list (``targets`` or ``labels``) where it has one; otherwise every item
+    is read once.
 
     Raises:
         DatasetError: no image can be taken from it, or a label is no whole number or name.
     """
     _check_images(items, name)
     targets = _listed_targets(items) or _read_targets(items, name)
-    labels = [_label(target, name, index) for index, target in enumerate(targets)]
     classes = class_names(items.items, name)
+    if any(map(is_several, targets)):
+        found = from_targets(targets, classes, name)
+        return found.states, found.classes
+    labels = [_label(target, name, index) for index, target in enumerate(targets)]
     if classes is not None:
         return _indexed(labels, classes, name), classes
     names = [storable(str(label)) for label in labels]
@@ -169,18 +174,6 @@ def class_names(dataset: Any, name: str) -> tuple[str, ...] | None:
     if not all(entry.strip() for entry in names):
         raise DatasetError(f"{name}: an empty class name")
     return names
-
-
-def class_order(labels: Sequence[str]) -> tuple[str, ...]:
-    """The different labels, sorted; whole numbers by value, as they number a model's outputs.
-
-    Example:
-        >>> class_order(["10", "9", "9"]), class_order(["b", "a"])
-        (('9', '10'), ('a', 'b'))
-    """
-    names = sorted(set(labels))
-    whole = all(name.isascii() and name.isdigit() and len(name) < 19 for name in names)
-    return tuple(sorted(names, key=int) if whole else names)
 
 
 def _indexed(labels: Sequence[int | str], classes: Sequence[str], name: str) -> np.ndarray:

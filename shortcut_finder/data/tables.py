@@ -135,6 +135,20 @@ def _cell(value: Any, place: str, column: str) -> str:
     return str(value)
 
 
+def absolute(path: str | Path) -> Path:
+    """A path from the root of the file system; links are kept, so names stay the user's."""
+    return Path(os.path.abspath(path))  # noqa: PTH100
+
+
+def exists(path: Path) -> bool:
+    """Whether there is such a file, also for names that no file can have."""
+    try:
+        return path.exists()
+    # Before Python 3.12 a name that no file can have raises.
+    except (ValueError, OSError):
+        return False
+
+
 def relative(path: str, root: Path) -> str:
     """A path below ``root`` as a relative one, with ``/`` and without ``./``.
 

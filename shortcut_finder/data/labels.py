@@ -1,0 +1,293 @@
+"""Labels: lists, one-hot columns and vectors of users, as membership of images in classes."""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from shortcut_finder.data.membership import HAS, LACKS, UNKNOWN
+from shortcut_finder.data.reading import storable
+from shortcut_finder.errors import DatasetError
+
+# A manifest that has no column ``label`` has one of lists, or one a label that starts so.
+LISTS, PREFIX = "labels", "label:"
+SEPARATORS = "|;"
+# What people separate by as well, but what also stands inside names.
+_UNSURE = (",", "/", "+", "&", "\t", "\n")
+_STATES = {
+    "1": HAS, "true": HAS, "0": LACKS, "false": LACKS, "-1": UNKNOWN, "": UNKNOWN, "nan": UNKNOWN,
+}  # fmt: skip
+
+
+@dataclass(frozen=True, eq=False)
+class Membership:
+    """Which classes each image has.
+
+    Attributes:
+        states: `HAS`, `LACKS` or `UNKNOWN`, (image, class) int8.
+        classes: their names.
+    """
+
+    states: np.ndarray
+    classes: tuple[str, ...]
+
+    def text(self, image: int) -> str:
+        """The labels of an image in words, different for all that differ."""
+        has, unknown = (
+            "|".join(np.array(self.classes, dtype=object)[self.states[image] == state])
+            for state in (HAS, UNKNOWN)
+        )
+        return f"{has} (unknown: {unknown})" if unknown else has
+
+    def checked(self, name: str) -> Membership:
+        """The same, if it says anything.
+
+        Raises:
+            DatasetError: no label of any image is known, or no image has one.
+        """
+        if not (self.states != UNKNOWN).any():
+            raise DatasetError(f"{name}: all labels of all images are unknown; fill some in")
+        if not (self.states == HAS).any():
+            raise DatasetError(f"{name}: no image has a label; 1 says that it has one")
+        return self
+
+
+def label_columns(table: pd.DataFrame, asked: Sequence[str], name: str) -> dict[str, str]:
+    """The columns that hold a label each, with the labels' names.
+
+    Args:
+        table: a manifest.
+        asked: names of columns; if there are none, all whose names start with ``label:``.
+        name: of the table, for the message.
+
+    Raises:
+        DatasetError: a column is missing, or two stand for the same label.
+    """
+    columns = [str(column) for column in table.columns]
+    named = {c.removeprefix(PREFIX).strip(): c for c in columns if c.startswith(PREFIX)}
+    named |= {column: column for column in columns} if asked else {}
+    if not asked and "label" in columns:
+        return {}
+    missing = [label for label in asked if label not in named]
+    if missing:
+        raise DatasetError(
+            f"{name}: no column {missing[0]} for the label of that name; columns found: "
+            f"{', '.join(columns)}"
+        )
+    found = {named[label]: label.removeprefix(PREFIX).strip() for label in asked or named}
+    labels = list(found.values())
+    if not all(labels) or len(set(labels)) < len(labels) or len(found) < len(asked):
+        raise DatasetError(f"{name}: two label columns of one name, or one without; rename them")
+    return found
+
+
+def from_columns(table: pd.DataFrame, columns: Mapping[str, str], name: str) -> Membership:
+    """Labels of one-hot columns: 1 has it, 0 has it not, blank or -1 unknown.
+
+    Raises:
+        DatasetError: a cell is anything else.
+    """
+    states = np.empty((len(table), len(columns)), dtype=np.int8)
+    for place, column in enumerate(columns):
+        for row, value in enumerate(table[column].tolist()):
+            states[row, place] = _state(value, f"{name}: row {row + 1}", f"column {column}")
+    return Membership(states, tuple(columns.values())).checked(name)
+
+
+def _state(value: Any, place: str, what: str) -> int:
+    """What one cell or number of a vector says of a label."""
+    if value is None or value is pd.NA or (isinstance(value, float) and math.isnan(value)):
+        return UNKNOWN
+    if hasattr(value, "item"):
+        value = value.item()
+    text = str(int(value) if isinstance(value, float) and value.is_integer() else value)
+    text = re.sub(r"^([+-]?\d+)\.0*$", r"\1", text.strip().lower())
+    if text not in _STATES:
+        raise DatasetError(
+            f"{place} has {str(value)[:40]!r} in {what}; expected 1 (has the label), 0 (has not), "
+            "or blank or -1 (unknown)"
+        )
+    return _STATES[text]
+
+
+def from_lists(cells: Iterable[Any], name: str, what: Callable[[int], str]) -> Membership:
+    """Labels of lists: text separated by ``|`` or ``;``, or lists and sets of names.
+
+    Args:
+        cells: one an image. Blank text is unknown, an empty list or set is no label at all.
+        name: of the dataset, for messages.
+        what: names an image by its number, for messages.
+
+    Raises:
+        DatasetError: a cell is something else, or separated by something else.
+    """
+    lists = [_names(cell, what(number)) for number, cell in enumerate(cells)]
+    _check_separators([one for one in lists if one], name)
+    names = class_order([label for one in lists for label in one or ()])
+    index = {label: place for place, label in enumerate(names)}
+    states = np.full((len(lists), len(names)), LACKS, dtype=np.int8)
+    for row, one in enumerate(lists):
+        if one is None:
+            states[row] = UNKNOWN
+        else:
+            states[row, [index[label] for label in one]] = HAS
+    return Membership(states, names).checked(name)
+
+
+def _names(cell: Any, place: str) -> list[str] | None:
+    """The labels of one cell; ``None`` where they are unknown."""
+    if cell is None or cell is pd.NA or (isinstance(cell, float) and math.isnan(cell)):
+        return None
+    if isinstance(cell, str):
+        if re.fullmatch(r"\s*[\[({].*[\])}]\s*", cell, re.S):
+            raise DatasetError(
+                f"{place} has {cell[:40]!r} as labels; separate names with | or ;, without brackets"
+            )
+        parts = [part.strip() for part in re.split(f"[{SEPARATORS}]", cell)]
+        return [part for part in parts if part] or None
+    if isinstance(cell, (set, frozenset, list, tuple, np.ndarray)):
+        names = [one.strip() if isinstance(one, str) else one for one in cell]
+        if all(isinstance(one, str) and one for one in names):
+            return sorted(names)
+    raise DatasetError(
+        f"{place} has a {type(cell).__name__} as labels; expected names separated by | or ;"
+    )
+
+
+def _check_separators(lists: Sequence[Sequence[str]], name: str) -> None:
+    """No separator but ours: parts of a name that are names of other images give it away."""
+    if any(len(one) > 1 for one in lists):
+        return
+    names = {label for one in lists for label in one}
+    for label in sorted(names):
+        for mark in _UNSURE:
+            parts = [part.strip() for part in label.split(mark)]
+            if len(parts) > 1 and any(part in names for part in parts):
+                raise DatasetError(
+                    f"{name}: labels like {label[:60]!r} look separated by {mark!r}; "
+                    "separate them with | or ;"
+                )
+
+
+def is_several(target: Any) -> bool:
+    """Whether the target of an item is a set or a vector, and not one label."""
+    if isinstance(target, (set, frozenset, list, tuple)):
+        return True
+    return len(getattr(target, "shape", ())) == 1 and tuple(target.shape) != (1,)
+
+
+def from_targets(targets: Sequence[Any], classes: tuple[str, ...] | None, name: str) -> Membership:
+    """Labels of a Python dataset that gives vectors of 1, 0 and -1, or sets of names or numbers.
+
+    Args:
+        targets: one an item.
+        classes: the dataset's own class names; vectors are in their order.
+        name: of the dataset, for messages.
+
+    Raises:
+        DatasetError: a target is neither, or does not fit the classes.
+    """
+    plain = [one.tolist() if hasattr(one, "tolist") else one for one in targets]
+    sets = [isinstance(one, (set, frozenset)) or _is_text(one) for one in plain]
+    if all(sets):
+        return _of_sets([set(one) for one in plain], classes, name).checked(name)
+    if any(sets) or not all(isinstance(one, (list, tuple)) for one in plain):
+        odd = sets.index(True) if any(sets) else [isinstance(p, list) for p in plain].index(False)
+        raise DatasetError(
+            f"{name}: the labels of item {odd} are a {type(targets[odd]).__name__} and those of "
+            "others are not; give sets of labels, or vectors of 1 and 0, for all items"
+        )
+    width = len(classes) if classes is not None else len(plain[0])
+    for number, one in enumerate(plain):
+        if len(one) != width:
+            raise DatasetError(
+                f"{name}: the labels of item {number} are {len(one)} numbers, and there are "
+                f"{width} classes; give one for each, or a set of labels"
+            )
+    states = np.array(
+        [
+            [_state(value, f"{name}: item {number}", "its labels") for value in one]
+            for number, one in enumerate(plain)
+        ],
+        dtype=np.int8,
+    ).reshape(len(plain), width)
+    return Membership(states, classes or tuple(map(str, range(width)))).checked(name)
+
+
+def _is_text(target: Any) -> bool:
+    return isinstance(target, (list, tuple)) and all(isinstance(one, str) for one in target)
+
+
+def _of_sets(sets: Sequence[set[Any]], classes: tuple[str, ...] | None, name: str) -> Membership:
+    own = [{_label(one, f"{name}: item {row}") for one in s} for row, s in enumerate(sets)]
+    if classes is None:
+        own = [{str(one) for one in s} for s in own]
+        classes = class_order([str(one) for s in own for one in s])
+    index: dict[Any, int] = {label: place for place, label in enumerate(classes)}
+    index |= {place: place for place in range(len(classes))}
+    states = np.full((len(sets), len(classes)), LACKS, dtype=np.int8)
+    for row, labels in enumerate(own):
+        for label in labels:
+            if label not in index:
+                raise DatasetError(
+                    f"{name}: item {row} has the label {label!r}, which is none of the "
+                    f"{len(classes)} classes"
+                )
+            states[row, index[label]] = HAS
+    return Membership(states, classes)
+
+
+def _label(label: Any, place: str) -> int | str:
+    """One label of a set."""
+    label = label.item() if hasattr(label, "item") else label
+    if isinstance(label, str):
+        return storable(label)
+    if isinstance(label, int) and not isinstance(label, bool):
+        return label
+    raise DatasetError(
+        f"{place} has a {type(label).__name__} among its labels; expected names or whole numbers"
+    )
+
+
+def class_order(labels: Sequence[str]) -> tuple[str, ...]:
+    """The different labels, sorted; whole numbers by value, as they number a model's outputs.
+
+    Example:
+        >>> class_order(["10", "9", "9"]), class_order(["b", "a"])
+        (('9', '10'), ('a', 'b'))
+    """
+    names = sorted(set(labels))
+    whole = all(name.isascii() and name.isdigit() and len(name) < 19 for name in names)
+    return tuple(sorted(names, key=int) if whole else names)
+
+
+def take_labels(
+    table: pd.DataFrame, asked: Sequence[str], name: str
+) -> tuple[pd.DataFrame, Membership | None]:
+    """The labels of a manifest whose images may have several.
+
+    Args:
+        table: with trimmed column names.
+        asked: columns that hold a label each, as the user named them.
+        name: of the table, for messages.
+
+    Returns:
+        The table with a column ``label`` in place of them, a text that tells rows apart whose
+        labels differ; and the membership. ``None`` where the table has one label an image.
+    """
+    columns = label_columns(table, asked, name)
+    if columns:
+        found, gone = from_columns(table, columns, name), list(columns)
+    elif LISTS in table.columns and "label" not in table.columns:
+        cells = table[LISTS].tolist()
+        found, gone = from_lists(cells, name, lambda row: f"{name}: row {row + 1}"), [LISTS]
+    else:
+        return table, None
+    table = table.drop(columns=[*gone, "label"], errors="ignore")
+    return table.assign(label=[found.text(row) for row in range(len(table))]), found
