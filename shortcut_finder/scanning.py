@@ -13,18 +13,26 @@ import numpy as np
 import pandas as pd
 from tqdm import tqdm
 
-from shortcut_finder.data.dataset import ImageDataset, load_dataset
+from shortcut_finder.data.dataset import ImageDataset, load_dataset, with_outputs
+from shortcut_finder.data.membership import occurring
 from shortcut_finder.data.objects import Outlines, cover_cells, take_outlines
-from shortcut_finder.data.regions import OBJECT, OUTSIDE, frame_regions, region_shares
+from shortcut_finder.data.regions import OBJECT, OUTSIDE, Regions, frame_regions, region_shares
 from shortcut_finder.detect.channels.metadata import Column, metadata_columns
-from shortcut_finder.detect.channels.regions import Spread, find_regions, readable_pixels, spread_of
+from shortcut_finder.detect.channels.regions import (
+    Spread,
+    evidence_for,
+    find_regions,
+    readable_pixels,
+    spread_of,
+    without,
+)
 from shortcut_finder.detect.channels.surroundings import find_surroundings
 from shortcut_finder.detect.channels.traits import with_companions
 from shortcut_finder.detect.confusions import find_confusions
 from shortcut_finder.detect.detection import discovery_half, find_shortcuts
-from shortcut_finder.detect.finding import Judged, ranked, worth_listing
+from shortcut_finder.detect.finding import Judged, ranked, with_colabels, worth_listing
 from shortcut_finder.detect.placing import to_the_pixel
-from shortcut_finder.errors import DatasetError, SettingsError
+from shortcut_finder.errors import SettingsError
 from shortcut_finder.maps.blanks import SCRAMBLED, Explain, blank_notes, blank_pixels, standing_heat
 from shortcut_finder.run.card import card_of
 from shortcut_finder.run.folder import Run, save_card, save_run
@@ -33,7 +41,7 @@ from shortcut_finder.run.stages import Stages
 from shortcut_finder.run.tables import detail_of, finding_table, shots_of, table_of_images
 from shortcut_finder.run.workspace import forget, run_folder
 from shortcut_finder.settings import Settings
-from shortcut_finder.stats.evidence import divide, weigh_regions
+from shortcut_finder.stats.evidence import ObjectShares, divide, weigh_regions
 from shortcut_finder.sweep.lab import Predict
 from shortcut_finder.sweep.records import Records, read_records
 from shortcut_finder.sweep.scene import Scene
@@ -94,15 +102,15 @@ def scan(
             label_columns=settings.label_columns,
         )
     )
-    if images.several:
-        raise DatasetError(f"{images.name}: several labels an image cannot be scanned yet")
     classifier = load_classifier(
         model,
         weights=Path(weights) if weights else None,
         classes=classes,
         labels=images.classes,
         settings=settings,
+        several=images.several,
     )
+    images = with_outputs(images, classifier.classes)
     if fresh:
         forget(folder)
     stages.begin("sweep")
@@ -118,7 +126,10 @@ def scan(
 
     started = time.perf_counter()
     records = read_records(
-        folder / "shards", images.labels, tuple(swept.plan.get("cell_grid", (1, 1)))
+        folder / "shards",
+        images.labels,
+        tuple(swept.plan.get("cell_grid", (1, 1))),
+        sigmoid=classifier.outputs.sigmoid,
     )
     scene, half = _scene(records, images, classifier), discovery_half(records.labels, settings.seed)
     columns = metadata_columns(images.metadata.iloc[records.table["index"].to_numpy()])
@@ -140,12 +151,14 @@ def scan(
         judged = _with_regions(
             judged, where, scene, half, images.classes, columns, explain, settings.seed
         )
-        exact = (to_the_pixel(one, scene) for one in judged.findings)
-        judged = replace(judged, findings=tuple(exact))
+        exact = [to_the_pixel(one, scene) for one in judged.findings]
+        exact = with_colabels(exact, records.labels, images.classes)
+        judged = replace(judged, findings=ranked(exact) if images.several else tuple(exact))
         if settings.verify:
             stages.begin("experiments")
             around = find_surroundings(folder / "shards", records, half, images.classes)
             around = with_companions(around, records.labels, images.classes, columns)
+            around = with_colabels(around, records.labels, images.classes)
             found = verify(
                 ranked([*judged.findings, *around]),
                 scene,
@@ -250,34 +263,55 @@ def _look_where(
     """Weigh the regions, without what maps show on blank pictures, too."""
     records = scene.records
     heat = _standing_heat(scene, images, classifier, explain, seed)
-    evidence = records.maps - heat[records.labels]
+    evidence = without(records.maps, heat, records.firsts)
     grid = (records.maps.shape[1], records.maps.shape[2])
     regions = frame_regions(*grid)
     shares = region_shares(evidence, regions)
     columns = {name: shares[:, place] for place, name in enumerate(regions.names)}
-    notes = blank_notes(heat, records.maps, records.labels, images.classes, regions)
+    notes = blank_notes(heat, records.maps, records.firsts, images.classes, regions)
     cover, objects = None, None
     if outlines is not None:
         found = cover_cells(outlines, records.table, scene.preprocessing, grid)
         known = np.isfinite(found.cover).all(axis=(1, 2))
-        notes += (*found.notes, *_alone(np.unique(records.labels[known]), images.classes))
+        notes += (*found.notes, *_alone(occurring(records.labels[known]), images.classes))
         if known.any():
             cover, objects = found.cover, divide(evidence, found.cover)
             columns |= {OBJECT: objects.shares[:, 0], OUTSIDE: objects.shares[:, 1]}
     return _Where(
         columns,
-        weigh_regions(shares, records.labels, images.classes, regions, objects),
+        weigh_regions(
+            shares,
+            records.labels,
+            images.classes,
+            regions,
+            objects,
+            _by_label(records, heat, regions, cover),
+        ),
         spread_of(records, heat, cover),
         notes,
     )
 
 
-def _alone(with_objects: np.ndarray, classes: tuple[str, ...]) -> tuple[str, ...]:
+def _by_label(
+    records: Records, heat: np.ndarray, regions: Regions, cover: np.ndarray | None
+) -> dict[int, tuple[np.ndarray, ObjectShares | None]]:
+    """Shares of regions and objects for each label against the others, with several an image."""
+    if records.labels.ndim == 1:
+        return {}
+    found = {}
+    for number in occurring(records.labels):
+        evidence = evidence_for(number, records, heat)
+        objects = None if cover is None else divide(evidence, cover)
+        found[number] = region_shares(evidence, regions), objects
+    return found
+
+
+def _alone(with_objects: Sequence[int], classes: tuple[str, ...]) -> tuple[str, ...]:
     """A line where only one class has objects, so that there is nothing to compare them with."""
     if len(with_objects) != 1 or len(classes) == 1:
         return ()
     return (
-        f"Only {classes[int(with_objects[0])]} images have object boxes or masks, so their share "
+        f"Only {classes[with_objects[0]]} images have object boxes or masks, so their share "
         "outside the object cannot be compared with that of other classes.",
     )
 

@@ -14,6 +14,8 @@ import pyarrow.parquet as pq
 
 from shortcut_finder.cleaning.originals import Originals
 from shortcut_finder.cleaning.plan import CleaningPlan
+from shortcut_finder.data.labels import PREFIX
+from shortcut_finder.data.membership import label_lists, labelled
 from shortcut_finder.run.folder import Run
 from shortcut_finder.schema import to_csv
 
@@ -27,7 +29,7 @@ def write_table(part: Path, name: str, rows: pd.DataFrame) -> None:
 
 def write_manifest(part: Path, kept: pd.DataFrame, plan: CleaningPlan, run: Run) -> None:
     """The new dataset as CSV and Parquet for `scan`, and as Parquet for Hugging Face datasets."""
-    columns = {"image": kept["path"], "label": kept["label"]}
+    columns = {"image": kept["path"], **_labels(kept, run)}
     if plan.action == "reweight":
         columns["weight"] = kept["weight"]
     manifest = pd.DataFrame(columns)
@@ -36,10 +38,33 @@ def write_manifest(part: Path, kept: pd.DataFrame, plan: CleaningPlan, run: Run)
     if run.card["dataset"]["root"] is not None:
         # In the order of the model's outputs.
         classes = [str(name) for name in run.card["dataset"]["classes"]]
-        pq.write_table(_hugging_face(part, manifest, classes), part / "datasets.parquet")
+        lists = label_lists(kept)
+        pq.write_table(
+            _hugging_face(part, manifest, lists, classes, several="labels" in kept),
+            part / "datasets.parquet",
+        )
 
 
-def _hugging_face(part: Path, manifest: pd.DataFrame, classes: list[str]) -> pa.Table:
+def _labels(kept: pd.DataFrame, run: Run) -> dict[str, pd.Series]:
+    """The label, or a column a label where an image may have several, blank if unknown."""
+    if "labels" not in kept:
+        return {"label": kept["label"]}
+    columns = {}
+    for name in map(str, run.card["dataset"]["classes"]):
+        states = pd.Series(labelled(kept, name).astype(int), kept.index, dtype="Int64")
+        unknown = np.array([name in names for names in kept["unknown"]], dtype=bool)
+        columns[f"{PREFIX}{name}"] = states.mask(unknown)
+    return columns
+
+
+def _hugging_face(
+    part: Path,
+    manifest: pd.DataFrame,
+    lists: list[list[str]],
+    classes: list[str],
+    *,
+    several: bool,
+) -> pa.Table:
     """A table that ``datasets.load_dataset("parquet", ...)`` takes for images with class labels."""
     home = part.with_name(part.name.removesuffix(".part"))
     paths = [str(home / path) for path in manifest["image"]]
@@ -47,14 +72,16 @@ def _hugging_face(part: Path, manifest: pd.DataFrame, classes: list[str]) -> pa.
         [pa.nulls(len(paths), pa.binary()), pa.array(paths, pa.string())], ["bytes", "path"]
     )
     number = {label: index for index, label in enumerate(classes)}
-    columns = {
-        "image": images,
-        "label": pa.array([number[label] for label in manifest["label"]], pa.int64()),
-    }
-    features: dict[str, Any] = {
-        "image": {"_type": "Image"},
-        "label": {"names": classes, "_type": "ClassLabel"},
-    }
+    numbers = [[number[label] for label in labels] for labels in lists]
+    feature: dict[str, Any] = {"names": classes, "_type": "ClassLabel"}
+    columns = {"image": images}
+    features: dict[str, Any] = {"image": {"_type": "Image"}}
+    if several:
+        columns["labels"] = pa.array(numbers, pa.list_(pa.int64()))
+        features["labels"] = {"feature": feature, "_type": "Sequence"}
+    else:
+        columns["label"] = pa.array([own for (own,) in numbers], pa.int64())
+        features["label"] = feature
     if "weight" in manifest:
         columns["weight"] = pa.array(manifest["weight"], pa.float64())
         features["weight"] = {"dtype": "float64", "_type": "Value"}

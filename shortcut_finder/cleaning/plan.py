@@ -21,6 +21,7 @@ from shortcut_finder.cleaning.places import (
 from shortcut_finder.cleaning.recall import recalled
 from shortcut_finder.cleaning.retouching import PixelBox
 from shortcut_finder.cleaning.reweighting import independent_weights
+from shortcut_finder.data.membership import label_lists, labelled
 from shortcut_finder.detect.placing import resembling
 from shortcut_finder.errors import RunError, SettingsError
 from shortcut_finder.run.decisions import Decisions
@@ -287,7 +288,9 @@ def _number(finding: str) -> tuple[int, str]:
 
 def _image_rows(run: Run, carriers: pd.DataFrame, action: str) -> pd.DataFrame:
     """One row an image, in the order of the dataset: sorted by name."""
-    images = run.images[["image", "label", "content"]].sort_values("image", ignore_index=True)
+    several = [name for name in ("labels", "unknown") if "labels" in run.images]
+    images = run.images[["image", "label", "content", *several]]
+    images = images.sort_values("image", ignore_index=True)
     by_image = carriers.groupby("image", sort=False)
     listed = images["image"].isin(set(carriers["image"])).to_numpy()
     findings = by_image["finding"].agg(lambda keys: " ".join(sorted(set(keys), key=_number)))
@@ -312,15 +315,21 @@ def _weights(images: pd.DataFrame, carriers: pd.DataFrame) -> np.ndarray:
         ],
         axis=1,
     )
-    return independent_weights(pd.factorize(images["label"])[0], carries)
+    if "labels" not in images:
+        return independent_weights(pd.factorize(images["label"])[0], carries)
+    # The label of a finding against the others; what may have it is left as it is.
+    homes = [str(carriers.loc[carriers["finding"] == key, "label"].mode().iloc[0]) for key in keys]
+    unknown = [[home in names for names in images["unknown"]] for home in homes]
+    own = np.stack([labelled(images, home) for home in homes], axis=1).astype(np.int64)
+    return independent_weights(np.where(np.array(unknown).T, -1, own), carries)
 
 
 def _counts(images: pd.DataFrame, classes: Sequence[str]) -> pd.DataFrame:
     changed = (images["change"] != "keep") | (images["weight"] != 1.0)
     left = (images["change"] != "drop") & (images["weight"] > 0)
     by_class = pd.DataFrame(
-        {"label": images["label"], "images": 1, "changed": changed * 1, "left": left * 1}
-    )
+        {"label": label_lists(images), "images": 1, "changed": changed * 1, "left": left * 1}
+    ).explode("label")
     table = by_class.groupby("label", sort=False).sum()
     present = [name for name in classes if name in table.index]
     return table.loc[present].reset_index()
@@ -352,12 +361,13 @@ def _losses(action: str, counts: pd.DataFrame) -> list[str]:
 
 def _everywhere(run: Run, carriers: pd.DataFrame) -> list[tuple[str, str, float]]:
     """Findings in (nearly) all images of a class, with the class and the share."""
-    images = run.images["label"].value_counts().to_dict()
+    images = Counter(name for some in label_lists(run.images) for name in some)
     pairs = carriers[["finding", "label", "image"]].drop_duplicates()
     carrying = pairs.groupby(["finding", "label"], sort=False).size().reset_index(name="images")
     shares = [
         (str(finding), str(label), carried / images[label])
         for finding, label, carried in carrying.itertuples(index=False)
+        if label in images
     ]
     return [one for one in shares if one[2] >= NEARLY_ALL]
 

@@ -16,6 +16,7 @@ import pandas as pd
 from sklearn.linear_model import LogisticRegression
 from sklearn.model_selection import StratifiedKFold, cross_val_predict
 
+from shortcut_finder.data.membership import labelled
 from shortcut_finder.data.regions import ANYWHERE
 from shortcut_finder.run.folder import Run
 from shortcut_finder.settings import LIKELY
@@ -71,18 +72,18 @@ def recalled(run: Run, carriers: pd.DataFrame, refused: set[tuple[str, str]]) ->
 def _found(run: Run, rows: pd.DataFrame, *, fixed: bool) -> pd.DataFrame:
     """Every image that the probe takes for a carrier, as rows of offenders."""
     places = {str(row.image): _cells_of(run, row) for row in rows.itertuples()}
-    label_of = run.images.set_index("image")["label"]
     whole = next(iter(places.values())) if fixed else None
     own = str(rows["label"].mode().iloc[0])
+    label_of = _labels(run, own)
     positive, negative = _examples(run, places, whole)
     probe = _fitted(_middle(positive), negative)
     if whole is None:
         # Boxes are drawn around whole cells: the thing may fill a neighbour better than the middle.
-        hard = _best(run, probe, None)
+        hard = _best(run, probe, None, label_of)
         strange = hard[(hard["label"] != own) & ~hard["image"].isin(places)]
         negative = np.concatenate([negative, np.stack(strange["cell"].tolist())])
         probe = _fitted(_nearest(positive, probe), negative)
-    scores = _best(run, probe, whole)
+    scores = _best(run, probe, whole, label_of)
     limit, sure = _limits(_nearest(positive, probe), negative, scores, own, set(places))
     level = np.where(scores["image"].map(label_of) == own, limit, max(limit, sure))
     hits = scores[scores["score"].to_numpy() >= level]
@@ -160,10 +161,17 @@ def _together(positive: np.ndarray, negative: np.ndarray) -> tuple[np.ndarray, n
     return np.concatenate([positive, negative]), answers
 
 
-def _best(run: Run, probe: LogisticRegression, whole: np.ndarray | None) -> pd.DataFrame:
+def _labels(run: Run, own: str) -> pd.Series:
+    """A label by image: the wanted one where an image has it among others."""
+    texts = np.where(labelled(run.images, own), own, run.images["label"])
+    return pd.Series(texts, index=run.images["image"])
+
+
+def _best(
+    run: Run, probe: LogisticRegression, whole: np.ndarray | None, label_of: pd.Series
+) -> pd.DataFrame:
     """Each image at its best place: ``image, label, score, at, cell``."""
     vector, offset = probe.coef_[0], float(probe.intercept_[0])
-    label_of = run.images.set_index("image")["label"]
     parts = []
     for block in _blocks(run):
         if whole is None:
@@ -222,7 +230,7 @@ def _as_offenders(
         {
             "rank": 0,
             "image": hits["image"].to_numpy(),
-            "label": images["label"].to_numpy(),
+            "label": hits["label"].to_numpy(),
             "predicted": images["predicted"].to_numpy(),
             "confidence": images["confidence"].to_numpy(),
             "score": chance * float(rows["score"].max()),

@@ -20,7 +20,8 @@ def independent_weights(labels: np.ndarray, carries: np.ndarray) -> np.ndarray:
     (Deming and Stephan 1940; as a cure for bias: Kamiran and Calders 2012).
 
     Args:
-        labels: class of each image, (image,) of int.
+        labels: class of each image, (image,) of int, or a column an artifact, (image, artifact),
+            where each has classes of its own; images of class -1 keep their weight.
         carries: which images carry which artifact, (image, artifact) of bool.
 
     Returns:
@@ -33,12 +34,13 @@ def independent_weights(labels: np.ndarray, carries: np.ndarray) -> np.ndarray:
         array([0.91, 0.91, 0.91, 1.27, 1.36, 0.64])
     """
     weights = np.ones(len(labels))
-    shares = [_common_share(labels, column) for column in carries.T]
+    each = labels.T if labels.ndim == 2 else np.broadcast_to(labels, carries.T.shape)
+    shares = [_common_share(own, column) for own, column in zip(each, carries.T, strict=True)]
     for _ in range(ROUNDS):
         before = weights
-        for column, share in zip(carries.T, shares, strict=True):
+        for own, column, share in zip(each, carries.T, shares, strict=True):
             if share is not None:
-                weights = _with_share(weights, labels, column, share)
+                weights = _with_share(weights, own, column, share)
         if np.abs(weights - before).max(initial=0.0) <= CLOSE:
             break
     return weights
@@ -46,8 +48,9 @@ def independent_weights(labels: np.ndarray, carries: np.ndarray) -> np.ndarray:
 
 def _common_share(labels: np.ndarray, carries: np.ndarray) -> float | None:
     """The share every class is brought to; None where a class has nothing but carriers."""
-    images = np.bincount(labels)
-    carriers = np.bincount(labels, weights=carries)[images > 0]
+    known = labels >= 0
+    images = np.bincount(labels[known])
+    carriers = np.bincount(labels[known], weights=carries[known])[images > 0]
     images = images[images > 0]
     if (carriers == images).any():
         return None
@@ -62,7 +65,7 @@ def _with_share(
 ) -> np.ndarray:
     """The weights scaled inside every class so that carriers have that share of it."""
     adjusted = weights.copy()
-    for label in np.unique(labels):
+    for label in np.unique(labels[labels >= 0]):
         own = labels == label
         total = np.count_nonzero(own)
         for part, wanted in ((own & carries, share), (own & ~carries, 1 - share)):

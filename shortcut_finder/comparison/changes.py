@@ -20,6 +20,7 @@ from shortcut_finder.comparison.likeness import alike
 from shortcut_finder.comparison.pairing import STATES as IMAGE_STATES
 from shortcut_finder.comparison.pairing import pair_images
 from shortcut_finder.comparison.shares import Part, share_difference
+from shortcut_finder.data.membership import labelled
 from shortcut_finder.run.folder import Run
 from shortcut_finder.stats.evidence import association_p
 from shortcut_finder.texts import clipped, count, percent, shown
@@ -118,6 +119,7 @@ class _Carried:
     def __init__(self, a: Run, b: Run, pairs: pd.DataFrame) -> None:
         self.pairs = pairs
         self.same = pairs["state"].map(IMAGE_STATES).to_numpy(dtype=bool)
+        self._images = (a.images, b.images)
         self._listed = [
             run.offenders.groupby("finding")["image"].agg(set).to_dict() for run in (a, b)
         ]
@@ -127,11 +129,16 @@ class _Carried:
         column = "image_a" if side == 0 else "image_b"
         return self.pairs[column].isin(self._listed[side].get(finding, set())).to_numpy()
 
+    def of_class(self, side: int, label: str) -> np.ndarray:
+        """Which pairs have a label in the version of one side, (pair,) of bool."""
+        images = self._images[side]
+        column = "image_a" if side == 0 else "image_b"
+        return self.pairs[column].isin(set(images["image"][labelled(images, label)])).to_numpy()
+
     def parts(self, couple: _Couple) -> tuple[Part, Part, Part]:
         """The class's images that both versions have, that A has alone, and B alone."""
         label = couple.latest["label"]
-        in_a = (self.pairs["label_a"] == label).to_numpy()
-        in_b = (self.pairs["label_b"] == label).to_numpy()
+        in_a, in_b = self.of_class(0, label), self.of_class(1, label)
         sides = [
             self.listed(side, str(one["finding"])) if one else np.zeros(len(in_a), dtype=bool)
             for side, one in enumerate((couple.a, couple.b))
@@ -202,10 +209,7 @@ def _likeness(
     ):
         return 0.0
     label = one["label"]
-    common = (
-        carried.same
-        & ((carried.pairs["label_a"] == label) | (carried.pairs["label_b"] == label)).to_numpy()
-    )
+    common = carried.same & (carried.of_class(0, label) | carried.of_class(1, label))
     in_a, in_b = (
         carried.listed(side, str(finding["finding"]))[common]
         for side, finding in enumerate((one, other))

@@ -25,6 +25,7 @@ from shortcut_finder.data.items import (
 )
 from shortcut_finder.data.joining import joined_columns
 from shortcut_finder.data.labels import class_order, take_labels
+from shortcut_finder.data.membership import HAS, LACKS
 from shortcut_finder.data.reading import SUFFIXES, ReadImage, read_file, storable
 from shortcut_finder.errors import DatasetError
 
@@ -171,6 +172,43 @@ def load_dataset(
         dataset,
         metadata=pd.concat([kept, columns], axis=1),
         notes=(*dataset.notes, *notes),
+    )
+
+
+def with_outputs(dataset: ImageDataset, outputs: Sequence[str]) -> ImageDataset:
+    """The dataset with those of several labels an image that a model tells, if there are any.
+
+    The others become columns of the metadata, so that findings can be held against them.
+
+    Args:
+        dataset: with one label an image it stays as it is.
+        outputs: names of the model's outputs.
+    """
+    told = [number for number, name in enumerate(dataset.classes) if name in outputs]
+    if not dataset.several or not told or len(told) == len(dataset.classes):
+        return dataset
+    labels = dataset.labels[:, told]
+    if not (labels == HAS).any():
+        raise DatasetError(f"{dataset.name}: no image has a label that the model tells")
+    words = {HAS: "yes", LACKS: "no"}
+    strange = pd.DataFrame(
+        {
+            name: [words.get(int(state)) for state in dataset.labels[:, number]]
+            for number, name in enumerate(dataset.classes)
+            if number not in told
+        }
+    )
+    kept = dataset.metadata.drop(columns=strange.columns, errors="ignore")
+    return dataclasses.replace(
+        dataset,
+        labels=labels,
+        classes=tuple(dataset.classes[number] for number in told),
+        metadata=pd.concat([kept, strange], axis=1),
+        notes=(
+            *dataset.notes,
+            f"{dataset.name}: the model has no output for {', '.join(map(str, strange))}; "
+            "taken as metadata",
+        ),
     )
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pandas as pd
 
+from shortcut_finder.data.membership import HAS
 from shortcut_finder.data.regions import box_region
 from shortcut_finder.schema import CONFUSION_COLUMNS
 from shortcut_finder.sweep.records import Records
@@ -28,16 +29,22 @@ def find_confusions(records: Records, outputs: tuple[str, ...]) -> pd.DataFrame:
         intersection over union of the hot cells, over all images of the pair) and ``region``
         (where they overlap most).
     """
-    other = records.shown[:, 1:] != records.outputs[:, None]
+    image, labels, maps = _pairs(records)
+    top = records.shown[image, 1:]
+    other = top != labels[:, None]
+    if records.held is not None:
+        # Another label of the same image is no rival.
+        own_labels = np.where(_held(records), records.held, -1)[image]
+        other &= (top[:, :, None] != own_labels[:, None]).all(axis=2)
     rival = np.where(other.any(axis=1), other.argmax(axis=1), 0)
     number = np.arange(len(rival))
-    own, theirs = hot_cells(records.maps), hot_cells(records.rivals[number, rival])
+    own, theirs = hot_cells(maps), hot_cells(records.rivals[image, rival])
     both, either = (own & theirs), (own | theirs)
     overlap = both.sum(axis=(1, 2)) / np.maximum(either.sum(axis=(1, 2)), 1)
     table = pd.DataFrame(
         {
-            "label": [outputs[n] for n in records.outputs],
-            "rival": [outputs[n] for n in records.shown[number, 1 + rival]],
+            "label": [outputs[n] for n in labels],
+            "rival": [outputs[n] for n in top[number, rival]],
             "overlap": overlap,
             "number": number,
         }
@@ -55,6 +62,21 @@ def find_confusions(records: Records, outputs: tuple[str, ...]) -> pd.DataFrame:
     return found.sort_values(
         ["images", "label", "rival"], ascending=[False, True, True], ignore_index=True
     )
+
+
+def _pairs(records: Records) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Every image with each of its labels: number of the image, output and class map."""
+    if records.held is None or records.held_maps is None:
+        return np.arange(len(records.outputs)), records.outputs, records.maps
+    image, place = np.nonzero(_held(records))
+    return image, records.held[image, place], records.held_maps[image, place]
+
+
+def _held(records: Records) -> np.ndarray:
+    """Which entries of ``held`` are labels of the image, (image, label) of bool."""
+    assert records.held is not None
+    count = (records.labels == HAS).sum(axis=1)
+    return np.asarray(np.arange(records.held.shape[1]) < count[:, None])
 
 
 def hot_cells(maps: np.ndarray) -> np.ndarray:

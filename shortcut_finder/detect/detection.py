@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from tqdm import tqdm
 
+from shortcut_finder.data.membership import comparable
 from shortcut_finder.detect.channels.associations import find_associations
 from shortcut_finder.detect.channels.metadata import Column, telling_columns
 from shortcut_finder.detect.channels.traits import (
@@ -26,9 +27,15 @@ if TYPE_CHECKING:
 
 
 def discovery_half(labels: np.ndarray, seed: int) -> np.ndarray:
-    """A random half of every class, (image,) of bool."""
+    """A random half of every class, (image,) of bool; of every set of labels, if there are any."""
     rng = np.random.default_rng([seed, 1])
     half = np.zeros(len(labels), dtype=bool)
+    if labels.ndim == 2:
+        # Every second image of a random order in which those of the same labels stand together.
+        order = rng.permutation(len(labels))
+        alike = np.unique(labels, axis=0, return_inverse=True)[1].ravel()
+        half[order[np.argsort(alike[order], kind="stable")][::2]] = True
+        return half
     for label in np.unique(labels):
         own = rng.permutation(np.flatnonzero(labels == label))
         half[own[: (len(own) + 1) // 2]] = True
@@ -89,7 +96,7 @@ def _things(
     from shortcut_finder.detect.judge import judged
 
     labels = scene.records.labels
-    if len(np.unique(labels)) < 2 or (~half).sum() < 2:
+    if not comparable(labels) or (~half).sum() < 2:
         return [], [], 0
     study = Study(folder, labels, half, seed, device or torch.device("cpu"))
     rounds = [(half_number, label) for half_number in (0, 1) for label in study.classes]

@@ -8,10 +8,12 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
+from shortcut_finder.data.membership import having
 from shortcut_finder.data.preprocessing import Box
 from shortcut_finder.data.regions import SURROUNDINGS
 from shortcut_finder.detect.channels.associations import Shift
 from shortcut_finder.detect.channels.metadata import Companion
+from shortcut_finder.detect.colabels import Colabel, colabels
 from shortcut_finder.detect.policy import POLICY
 from shortcut_finder.settings import LIKELY, SEVERITIES, SURE
 from shortcut_finder.stats.evidence import phi
@@ -67,6 +69,9 @@ class Finding:
         wrong: share of the sure carriers, and of all listed in its class, that do not carry it, by
             estimate, each in [0, 1]; NaN where it is not known.
         share_range: ends of the 95% interval of ``share``; NaN where it is not known.
+        alike: which images of any class have what a listed one has, (image,) of bool; ``None``
+            where that is not known of other classes.
+        colabels: other labels that it goes with, the one that explains most first.
     """
 
     key: str
@@ -100,11 +105,18 @@ class Finding:
     sure: np.ndarray | None = None
     wrong: tuple[float, float] = (np.nan, np.nan)
     share_range: tuple[float, float] = (np.nan, np.nan)
+    alike: np.ndarray | None = None
+    colabels: tuple[Colabel, ...] = ()
 
     @property
     def artifact(self) -> float:
         """How much it looks like an artifact rather than a part of the object, in [0, 1]."""
         return self.suspicion
+
+    @property
+    def explained(self) -> bool:
+        """Whether it is a thing of another label that often comes with this one."""
+        return any(one.explains for one in self.colabels)
 
     @property
     def tiers(self) -> np.ndarray:
@@ -157,6 +169,36 @@ def ranked(findings: Sequence[Finding]) -> tuple[Finding, ...]:
     """Strongest first, with their keys: ``F1``, ``F2``..."""
     order = sorted(findings, key=_strength)
     return tuple(replace(finding, key=f"F{n}") for n, finding in enumerate(order, start=1))
+
+
+def with_colabels(
+    findings: Sequence[Finding], labels: np.ndarray, classes: tuple[str, ...]
+) -> list[Finding]:
+    """The findings with the other labels that they go with; what one explains is of low severity.
+
+    Args:
+        findings: in any order.
+        labels: class of each image, (image,), which has no other, or membership, (image, class).
+        classes: names.
+    """
+    if labels.ndim == 1:
+        return list(findings)
+    carriers = [
+        one.carries if one.alike is None else np.where(own, one.carries, one.alike)
+        for one in findings
+        for own in [having(labels, one.number)]
+    ]
+    found = colabels(carriers, [one.number for one in findings], labels, classes)
+    return [_beside(*pair) for pair in zip(findings, found, strict=True)]
+
+
+def _beside(finding: Finding, found: tuple[Colabel, ...]) -> Finding:
+    sentences = [finding.sentence, *(one.sentence(finding.label) for one in found[:1])]
+    finding = replace(finding, colabels=found, sentence=" ".join(sentences))
+    if not finding.explained:
+        return finding
+    quiet = min(1.0, POLICY.artifact / max(finding.suspicion, LEAST))
+    return replace(finding, severity="low", score=finding.score * quiet)
 
 
 def _strength(finding: Finding) -> tuple[int, int, float]:

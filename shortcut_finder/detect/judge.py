@@ -7,6 +7,7 @@ from dataclasses import replace
 
 import numpy as np
 
+from shortcut_finder.data.membership import having, lacking
 from shortcut_finder.data.regions import CORNERS, EDGES, cell_centres
 from shortcut_finder.detect.channels.border import LAID_ON, NATURAL
 from shortcut_finder.detect.channels.cells import Study, Thing
@@ -51,7 +52,7 @@ def judged(
     notes: list[str] = []
     # Lists by two heaps are better than lists by one.
     for thing in sorted(things, key=lambda one: one.extent is not None):
-        own = np.flatnonzero(scene.records.labels == thing.label)
+        own = np.flatnonzero(having(scene.records.labels, thing.label))
         tiers = listed(thing, own, scene.records.labels)
         if tiers.likely.sum() < POLICY.fewest:
             continue
@@ -78,11 +79,11 @@ def listed(thing: Thing, own: np.ndarray, labels: np.ndarray) -> Tiers:
     Args:
         thing: scored.
         own: numbers of the class's images.
-        labels: class of each image, (image,).
+        labels: class of each image, (image,), or membership.
     """
     wrong = np.ones(len(own))
     for half in (thing.half, ~thing.half):
-        rest = thing.score[half & (labels != thing.label)]
+        rest = thing.score[half & lacking(labels, thing.label)]
         mine = half[own]
         if mine.any() and len(rest):
             wrong[mine] = _wrong(thing, thing.score[own[mine]], rest)
@@ -112,7 +113,7 @@ def _finding(
     carriers = carriers[np.argsort(-score[carriers], kind="stable")]
     without = own[~tiers.likely]
     place = _place(thing, carriers, without, study, grid)
-    rest = records.labels != thing.label
+    rest = lacking(records.labels, thing.label)
     centres = cell_centres(thing.best, grid)
     looks = exactness_of(carriers, without, centres, scene)
     likeness = Likeness(
@@ -129,7 +130,8 @@ def _finding(
     sure = np.zeros(len(score), dtype=bool)
     lists[own[tiers.likely]], sure[own[tiers.sure]] = True, True
     lists |= rest & (score >= TYPICAL)
-    elsewhere = _elsewhere(thing, own[tiers.likely], rest)
+    alike = _alike(thing, own[tiers.likely])
+    elsewhere = float(alike[rest].sum()) / max(int(rest.sum()), 1)
     finding = Finding(
         key="",
         label=label,
@@ -167,18 +169,19 @@ def _finding(
         sure=sure,
         wrong=tiers.wrong,
         share_range=tiers.share_range,
+        alike=alike,
     )
     return finding, looks
 
 
-def _elsewhere(thing: Thing, carriers: np.ndarray, rest: np.ndarray) -> float:
-    """Share of the other classes' images that answer like a listed one of their half."""
-    beyond = 0
+def _alike(thing: Thing, carriers: np.ndarray) -> np.ndarray:
+    """Which images of any class answer like a listed one of their half, (image,) of bool."""
+    beyond = np.zeros(len(thing.score), dtype=bool)
     for half in (thing.half, ~thing.half):
         mine = carriers[half[carriers]]
         if len(mine):
-            beyond += int((thing.score[half & rest] >= thing.score[mine].min()).sum())
-    return beyond / max(int(rest.sum()), 1)
+            beyond |= half & (thing.score >= thing.score[mine].min())
+    return beyond
 
 
 def _place(
@@ -191,7 +194,7 @@ def _place(
     if thing.extent is not None:
         # Hardly any image of the class lacks it; inside the frame it is the objects that are alike.
         place = place_of(thing.best, thing.covers, carriers, without[:0], grid)
-        excess = study.excess(carriers, np.flatnonzero(study.labels != thing.label))
+        excess = study.excess(carriers, np.flatnonzero(lacking(study.labels, thing.label)))
         return reaching(place, np.where(along_border(grid), excess.reshape(grid), 0.0))
     place = place_of(thing.best, thing.covers, carriers, without, grid)
     # Both halves may know a thing by different parts of it, each at its own place.

@@ -105,7 +105,7 @@ def blank_notes(
     Args:
         heat: from `standing_heat`, (class, row, column).
         maps: class maps of the labels, (image, row, column).
-        labels: class of each image, (image,).
+        labels: class of each image, (image,), whose map it is.
         classes: class names.
         regions: parts of the frame, to say where.
     """

@@ -154,12 +154,13 @@ class MapEngine:
         labels: Tensor | None,
         stored: Stored | None = None,
     ) -> MapBatch:
-        """Maps of the label and the top 3 classes of a batch, from one forward pass.
+        """Maps of the labels and the top 3 classes of a batch, from one forward pass.
 
         Args:
             pixels: uint8, (image, row, column, channel).
-            labels: index of each image's label among the model's outputs, (image,) int64; None to
-                take the top class.
+            labels: index of each image's label among the model's outputs, (image,) int64, or of
+                its labels, (image, label), with -1 where it has fewer; None to take the top class,
+                as is done in place of -1.
             stored: makes less of the cells and the fine cells, one row an image each, before they
                 leave the device, which takes longer than the pass where they are large.
 
@@ -290,9 +291,7 @@ class MapEngine:
             gradient = self._head.rows[shown][..., None, None] / places
             return draw(method, done.activations, gradient)
 
-        top = shown[:, 1 : 1 + min(TOP, done.logits.shape[1])]
-        known = bool((shown[:, :1] == top).any(1).all())
-        classes = top if known else torch.cat([shown[:, :1], top], 1)
+        classes = _once(shown)
         maps = torch.stack(
             [
                 draw(method, done.activations, gradient[:, None])[:, 0]
@@ -600,11 +599,24 @@ def _probing_pixels(pixels: Tensor) -> Tensor:
 
 
 def _shown(logits: Tensor, labels: Tensor | None) -> Tensor:
-    """Outputs to show, (image, 4): label, top 1, top 2, top 3; the last repeated if too few."""
+    """Outputs to show: labels, top 1, top 2, top 3, (image, label + 3); the last is repeated."""
     count = min(TOP, logits.shape[1])
     top = logits.detach().topk(count, dim=1).indices
-    first = top[:, :1] if labels is None else labels.to(logits.device)[:, None]
+    first = top[:, :1]
+    if labels is not None:
+        own = labels.to(logits.device).reshape(len(logits), -1)
+        first = torch.where(own < 0, first, own)
     return torch.cat([first, top, top[:, -1:].expand(-1, TOP - count)], 1)
+
+
+def _once(shown: Tensor) -> Tensor:
+    """The columns of outputs that say something beyond those after them, (image, class)."""
+    kept: list[Tensor] = []
+    for column in reversed(shown.unbind(1)):
+        known = bool(kept) and bool((torch.stack(kept, 1) == column[:, None]).any(1).all())
+        if not known:
+            kept.insert(0, column)
+    return torch.stack(kept, 1)
 
 
 def _close(values: Tensor, expected: Tensor) -> bool:

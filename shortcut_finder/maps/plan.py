@@ -45,9 +45,9 @@ class MapBatch:
 
     Attributes:
         logits: (image, class) float32.
-        shown: outputs whose maps are given: label, top 1, top 2, top 3; (image, 4) int64. With
-            fewer than three classes the last is repeated.
-        maps: (image, 4, row, column) float32, raw and signed, in logit units.
+        shown: outputs whose maps are given: the labels, top 1, top 2, top 3; (image, label + 3)
+            int64. With fewer than three classes the last is repeated.
+        maps: (image, label + 3, row, column) float32, raw and signed, in logit units.
         features: the map layer's channels averaged over the image, (image, channel) float32.
         cells: mid-level features, (image, channel, row, column) float32, or what was made of them.
         fine: the same of the fine cells, (image, channel, 2 row, 2 column); of no channels where

@@ -146,7 +146,7 @@ def load_classifier(
             f"({_few(names)}); pass the outputs' names with --classes FILE"
         )
     outputs = Outputs(
-        sigmoid=not both and _is_sigmoid(settings, several or (sigmoid and count > 1)),
+        sigmoid=not both and _is_sigmoid(settings, several or (sigmoid and count > 1), count),
         positive=tell_both(module, names, settings.positive) if both else None,
     )
     return Classifier(
@@ -154,8 +154,11 @@ def load_classifier(
     )
 
 
-def _is_sigmoid(settings: Settings, likely: bool) -> bool:
-    return likely if settings.outputs == "auto" else settings.outputs == "sigmoid"
+def _is_sigmoid(settings: Settings, likely: bool, count: int) -> bool:
+    # A softmax of one output says nothing.
+    if settings.outputs == "auto" or (likely and count == 1):
+        return likely
+    return settings.outputs == "sigmoid"
 
 
 def _adapted(built: Built, weights: Path | str | None) -> Built:

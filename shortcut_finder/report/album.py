@@ -5,7 +5,7 @@ from __future__ import annotations
 import itertools
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, lru_cache
 
 import numpy as np
 
@@ -104,6 +104,14 @@ class Album:
         except (ShortcutFinderError, OSError):
             return {}
 
+    @lru_cache(maxsize=4)  # noqa: B019 - an album lives as long as its page is written
+    def maps_of(self, label: str) -> Mapping[str, np.ndarray]:
+        """The class map of a label by image, of another label where an image has none of it."""
+        try:
+            return self._run.maps_of(label)
+        except (ShortcutFinderError, OSError, ValueError):
+            return self.maps
+
     def rival_maps(self, wanted: Sequence[tuple[str, str]]) -> dict[tuple[str, str], np.ndarray]:
         """Class maps of other classes than the label, for pairs of image and class.
 
@@ -116,7 +124,7 @@ class Album:
             for shard in read_shards(self._run.folder / "shards", ["maps", "shown"]):
                 for row in np.flatnonzero(shard.table["image"].isin(names)):
                     name = str(shard.table["image"].iloc[row])
-                    for place in (3, 2, 1):
+                    for place in (-1, -2, -3):
                         output = int(shard.arrays["shown"][row, place])
                         found[name, outputs[output]] = shard.arrays["maps"][row, place]
         except (ShortcutFinderError, OSError, IndexError):

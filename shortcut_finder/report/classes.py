@@ -6,7 +6,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
+import pandas as pd
 
+from shortcut_finder.data.membership import labelled
 from shortcut_finder.data.regions import OUTSIDE
 from shortcut_finder.figures.pictures import heat_scale
 from shortcut_finder.report.album import Album, Picture
@@ -95,7 +97,7 @@ def class_row(run: Run, label: str, findings: Sequence[FindingView]) -> ClassRow
     testable = card["testable"].get(label)
     outside = None
     if (column := f"share: {OUTSIDE}") in run.images:
-        shares = run.images.loc[run.images["label"] == label, column]
+        shares = run.images.loc[labelled(run.images, label), column]
         outside = percent_bar("", float(shares.mean()), "rest")
     return ClassRow(
         label=shown(label),
@@ -115,7 +117,7 @@ def galleries(run: Run, album: Album) -> tuple[Gallery, ...]:
     """The classes that get pictures; nothing where the maps are gone."""
     if not album.maps:
         return ()
-    means = _mean_maps(run, album.maps)
+    means = _mean_maps(run, album)
     return tuple(_gallery(run, album, label, *means[label]) for label in gallery_classes(run)
                  if label in means)  # fmt: skip
 
@@ -140,10 +142,15 @@ def pairs(run: Run, album: Album) -> tuple[PairView, ...]:
     return tuple(views)
 
 
-def _mean_maps(
-    run: Run, maps: Mapping[str, np.ndarray]
-) -> dict[str, tuple[np.ndarray, np.ndarray]]:
+def _mean_maps(run: Run, album: Album) -> dict[str, tuple[np.ndarray, np.ndarray]]:
     """Mean class map of each class, and of all images of the other classes."""
+    if "labels" in run.images:
+        return {
+            label: _means(album.maps_of(label), run.images["image"], labelled(run.images, label))
+            for label in gallery_classes(run)
+            if labelled(run.images, label).any()
+        }
+    maps = album.maps
     sums: dict[str, np.ndarray] = {}
     counts: dict[str, int] = {}
     for name, label in zip(run.images["image"], run.images["label"], strict=True):
@@ -158,15 +165,28 @@ def _mean_maps(
     }  # fmt: skip
 
 
+def _means(
+    maps: Mapping[str, np.ndarray], names: pd.Series, own: np.ndarray
+) -> tuple[np.ndarray, np.ndarray]:
+    """Mean map of the images of a class, and of all others."""
+    blank = np.zeros_like(next(iter(maps.values())), dtype=np.float64)
+
+    def mean(chosen: pd.Series) -> np.ndarray:
+        found = [maps[name] for name in chosen if name in maps]
+        return np.asarray(np.mean(found, axis=0, dtype=np.float64)) if found else blank
+
+    return mean(names[own]), mean(names[~own])
+
+
 def _gallery(run: Run, album: Album, label: str, own: np.ndarray, rest: np.ndarray) -> Gallery:
     scale = max(float(np.nanmax(own)), float(np.nanmax(rest)))
     scale = scale if scale > 0 else 1.0
-    typical, atypical = typical_images(run.images, album.maps, label)
-    heat = heat_scale(album.maps[name] for name in [*typical, *atypical])
+    maps = album.maps_of(label)
+    typical, atypical = typical_images(run.images, maps, label)
+    heat = heat_scale(maps[name] for name in [*typical, *atypical])
     views = [
         tuple(
-            album.image(name, class_map=album.maps[name], scale=heat, side=GALLERY_SIDE)
-            for name in names
+            album.image(name, class_map=maps[name], scale=heat, side=GALLERY_SIDE) for name in names
         )
         for names in (typical, atypical)
     ]
@@ -187,7 +207,7 @@ def _pair_row(
 ) -> tuple[Picture, ...]:
     """An image with the map of its class, and with that of the rival, on one scale."""
     label, rival = pair
-    layers = {label: album.maps.get(name), rival: rivals.get((name, rival))}
+    layers = {label: album.maps_of(label).get(name), rival: rivals.get((name, rival))}
     scale = heat_scale(layer for layer in layers.values() if layer is not None)
     return tuple(
         album.image(

@@ -53,6 +53,7 @@ class FindingView:
             the class, reliance and likeness to an artifact; nothing where a run has no tiers.
         shares: part of the class and of the other classes that carry it.
         parts: what the suspicion is made of.
+        colabels: other labels that it goes with.
         maps: mean class maps of the members and of the class's other images.
         place: where the matching cell lies in the members.
         template: close-ups of what repeats.
@@ -80,6 +81,7 @@ class FindingView:
     reliance: str
     verification: VerificationView
     metadata: tuple[MetadataView, ...]
+    colabels: tuple[MetadataView, ...]
     maps: tuple[Picture, ...]
     maps_scale: str
     place: Picture | None
@@ -147,6 +149,7 @@ def finding_view(
         reliance=_two_digits(detail["reliance"]) if known(detail["reliance"]) else "–",
         verification=verification_view(detail, experiments, album),
         metadata=tuple(_metadata(entry) for entry in detail.get("metadata") or ()),
+        colabels=tuple(_colabel(entry) for entry in detail.get("colabels") or ()),
         maps=maps,
         maps_scale=logits(scale),
         place=place,
@@ -244,6 +247,25 @@ def _metadata(entry: Mapping[str, Any]) -> MetadataView:
     )
 
 
+def _colabel(entry: Mapping[str, Any]) -> MetadataView:
+    """Another label that a finding goes with."""
+    explains = " It explains the finding." if entry["explains"] else ""
+    left = (
+        f" The share differs from that of the others by {percent(entry['difference'])}, and by "
+        f"{percent(entry['adjusted'])} among images alike in this label."
+        if known(entry.get("adjusted"))
+        else ""
+    )
+    return MetadataView(
+        sentence=f"{shown(entry['label'])}.{left}{explains}",
+        bars=(
+            percent_bar("images with it", entry["with_it"], "class"),
+            percent_bar("the class's other images", entry["without_it"], "rest"),
+        ),
+        q=f"q = {entry['q']:.2g}" if known(entry.get("q")) else "",
+    )
+
+
 def _average_maps(album: Album, detail: Mapping[str, Any]) -> tuple[tuple[Picture, ...], float]:
     """The mean class maps of the members and of the class's other images, on one scale."""
     captions = {"members": "images with it", "others": "the class's other images"}
@@ -274,7 +296,8 @@ def _sheet(
     """The worst images with their class maps, a few of them plain, and the common scale."""
     finding = detail["finding"]
     names = sheet_images(str(finding), position, offenders)
-    scale = heat_scale(album.maps[name] for name in names if name in album.maps)
+    maps = album.maps_of(str(detail["label"]))
+    scale = heat_scale(maps[name] for name in names if name in maps)
     rows = offenders[offenders["finding"] == finding].drop_duplicates("image").set_index("image")
     pictures, worst = [], []
     for name in names:
@@ -282,12 +305,13 @@ def _sheet(
         sides = [float(row[side]) for side in ("x0", "y0", "x1", "y1")]
         box = sides if all(map(math.isfinite, sides)) else None
         note = f"score {_two_digits(row['score'])}"
-        if row["predicted"] != row["label"]:
+        # With several labels an image the likeliest may well be another of its own.
+        if row["predicted"] != row["label"] and "colabels" not in detail:
             note += f", seen as {clipped(shown(row['predicted']), 40)}"
         likely = row["tier"] == LIKELY
         picture = album.image(
             name,
-            class_map=album.maps.get(name),
+            class_map=maps.get(name),
             scale=scale,
             box=box,
             note=f"{LIKELY}, {note}" if likely else note,

@@ -8,9 +8,11 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from shortcut_finder.data.membership import label_lists, labelled
 from shortcut_finder.detect.confusions import hot_cells
 from shortcut_finder.run.folder import Run
 from shortcut_finder.settings import LIKELY
+from shortcut_finder.sweep.records import TOP
 from shortcut_finder.sweep.shards import read_shards
 
 # A page of 20 findings stays under 15 MB; whatever follows gets a glimpse.
@@ -39,7 +41,7 @@ def report_images(run: Run) -> list[str]:
         names |= dict.fromkeys(str(crop["image"]) for crop in template_crops(detail, position))
         names |= dict.fromkeys(sheet_images(str(detail["finding"]), position, run.offenders))
     for label in gallery_classes(run):
-        typical, atypical = typical_images(run.images, run.label_maps, label)
+        typical, atypical = typical_images(run.images, run.maps_of(label), label)
         names |= dict.fromkeys([*typical, *atypical])
     for some in confused_images(run).values():
         names |= dict.fromkeys(some)
@@ -95,7 +97,7 @@ def typical_images(
     Returns:
         Names of images, as many of either sort; nothing where the maps are gone.
     """
-    names = [str(name) for name in images["image"][images["label"] == label]]
+    names = [str(name) for name in images["image"][labelled(images, label)]]
     names = sorted(name for name in names if name in maps)
     if not names:
         return [], []
@@ -124,22 +126,31 @@ def confused_images(run: Run) -> dict[tuple[str, str], list[str]]:
     """
     pairs = confused_pairs(run)
     outputs = [str(name) for name in run.card["model"]["classes"]]
-    labels = dict(zip(run.images["image"], run.images["label"], strict=True))
+    labels = dict(zip(run.images["image"], label_lists(run.images), strict=True))
     found: dict[tuple[str, str], list[tuple[float, str]]] = {pair: [] for pair in pairs}
     for shard in read_shards(run.folder / "shards", ["maps", "shown"]) if pairs else ():
         shown = shard.arrays["shown"]
-        place = 1 + (shown[:, 1:] != shown[:, :1]).argmax(axis=1)
-        number = np.arange(len(shown))
         hot = hot_cells(shard.arrays["maps"].astype(np.float32))
-        own, theirs = hot[:, 0], hot[number, place]
-        union = (own | theirs).sum(axis=(1, 2))
-        overlap = (own & theirs).sum(axis=(1, 2)) / np.maximum(union, 1)
-        for name, rival, value in zip(
-            shard.table["image"], shown[number, place], overlap, strict=True
-        ):
-            pair = (str(labels.get(name)), outputs[rival])
-            if pair in found and value > 0:
-                found[pair].append((-float(value), str(name)))
+        number, top = np.arange(len(shown)), shown[:, -TOP:]
+        held = np.array(
+            [
+                [outputs[n] in labels.get(name, []) for n in row]
+                for name, row in zip(shard.table["image"], shown[:, :-TOP], strict=True)
+            ]
+        )
+        # Another label of the same image is no rival.
+        other = (top[:, :, None] != np.where(held, shown[:, :-TOP], -1)[:, None]).all(axis=2)
+        place = shown.shape[1] - TOP + other.argmax(axis=1)
+        for column in range(shown.shape[1] - TOP):
+            own, theirs = hot[:, column], hot[number, place]
+            union = (own | theirs).sum(axis=(1, 2))
+            overlap = (own & theirs).sum(axis=(1, 2)) / np.maximum(union, 1)
+            for name, label, rival, value in zip(
+                shard.table["image"], shown[:, column], shown[number, place], overlap, strict=True
+            ):
+                pair = (outputs[label], outputs[rival])
+                if pair in found and pair[0] in labels.get(name, []) and value > 0:
+                    found[pair].append((-float(value), str(name)))
     return {
         pair: [name for _, name in sorted(some)[:CONFUSED_IMAGES]] for pair, some in found.items()
     }

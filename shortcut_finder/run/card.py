@@ -8,8 +8,10 @@ from importlib.metadata import PackageNotFoundError, version
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+import pandas as pd
 
 from shortcut_finder.data.dataset import ImageDataset
+from shortcut_finder.data.membership import HAS, UNKNOWN, having, lacking
 from shortcut_finder.detect.finding import Judged
 from shortcut_finder.detect.policy import POLICY
 from shortcut_finder.run.folder import Run
@@ -33,14 +35,16 @@ def card_of(
 ) -> Mapping[str, Any]:
     """``run.json``."""
     table = run.images
-    right = table["predicted"] == table["label"]
+    accuracy, by_class = _accuracy(table, images)
+    number = {image: place for place, image in enumerate(images.images)}
+    labels = images.labels[[number[image] for image in table["image"]]]
     visible = np.mean(
         [
             classifier.preprocessing.visible(width, height)
             for width, height in zip(table["width"], table["height"], strict=True)
         ]
     )
-    counts = {name: int((images.labels == n).sum()) for n, name in enumerate(images.classes)}
+    counts = {name: int(having(images.labels, n).sum()) for n, name in enumerate(images.classes)}
     return {
         "schema_version": SCHEMA_VERSION,
         "version": _version("shortcut-finder"),
@@ -69,15 +73,14 @@ def card_of(
             "findings": len(run.findings),
             "offenders": len(run.offenders),
         },
-        "accuracy": float(right.mean()),
-        "class_accuracy": right.groupby(table["label"]).mean().to_dict(),
+        "accuracy": accuracy,
+        "class_accuracy": by_class,
         "visible": float(visible),
         "testable": {
-            name: testable_share(count, len(table) - count, judged.tested)
-            for name, count in table["label"]
-            .value_counts()
-            .reindex(images.classes, fill_value=0)
-            .items()
+            name: testable_share(
+                int(having(labels, n).sum()), int(lacking(labels, n).sum()), judged.tested
+            )
+            for n, name in enumerate(images.classes)
         },
         "timings": {
             "sweep_seconds": swept.seconds,
@@ -92,6 +95,27 @@ def card_of(
             },
         },
         "warnings": [*images.notes, *judged.notes],
+    }
+
+
+def _accuracy(table: pd.DataFrame, images: ImageDataset) -> tuple[float, dict[str, float]]:
+    """How often the model is right, over all and class by class.
+
+    With several labels an image: how often it says rightly whether an image has a label, of those
+    that are known.
+    """
+    if not images.several:
+        right = table["predicted"] == table["label"]
+        by_class = right.groupby(table["label"]).mean()
+        return float(right.mean()), {str(name): float(share) for name, share in by_class.items()}
+    number = {image: place for place, image in enumerate(images.images)}
+    labels = images.labels[[number[image] for image in table["image"]]]
+    said = table[[f"probability: {name}" for name in images.classes]].to_numpy() > 0.5
+    known, agree = labels != UNKNOWN, said == (labels == HAS)
+    return float(agree[known].mean()), {
+        name: float(agree[known[:, n], n].mean())
+        for n, name in enumerate(images.classes)
+        if known[:, n].any()
     }
 
 

@@ -81,6 +81,15 @@ class Run:
 
         return read_label_maps(self.folder / "shards")
 
+    def maps_of(self, label: str) -> dict[str, np.ndarray]:
+        """The class map of a label where an image may have several, else that of its own label."""
+        if "labels" not in self.images:
+            return self.label_maps
+        from shortcut_finder.sweep.shards import read_maps_of
+
+        classes = [str(name) for name in self.card["model"]["classes"]]
+        return read_maps_of(self.folder / "shards", classes.index(label))
+
     @cached_property
     def thumbnails(self) -> dict[str, Image.Image]:
         """Small copies of the images that the report shows; nothing where there are none."""
@@ -110,7 +119,7 @@ class Run:
                     detail=detail,
                     offenders=self.offenders[self.offenders["finding"] == name],
                     thumbnails=self.thumbnails,
-                    maps=self.label_maps,
+                    maps=self.maps_of(str(detail["label"])),
                     sizes=self.sizes,
                     preprocessing=self.preprocessing,
                 )

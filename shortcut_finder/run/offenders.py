@@ -7,6 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 import pandas as pd
 
+from shortcut_finder.data.membership import labelled
 from shortcut_finder.data.preprocessing import Preprocessing
 from shortcut_finder.detect.finding import Finding
 from shortcut_finder.schema import OFFENDER_COLUMNS
@@ -26,7 +27,8 @@ def rank_offenders(
     """
     rows = []
     for finding in findings:
-        tiers = _tiers(finding, images["label"].to_numpy())
+        own = labelled(images, finding.label)
+        tiers = _tiers(finding, own)
         for number in np.flatnonzero(finding.carries):
             image = images.iloc[int(number)]
             box = preprocessing.to_original(
@@ -35,7 +37,7 @@ def rank_offenders(
             rows.append(
                 {
                     "image": image["image"],
-                    "label": image["label"],
+                    "label": finding.label if own[number] else image["label"],
                     "predicted": image["predicted"],
                     "confidence": image["confidence"],
                     "score": float(finding.score[number]),
@@ -43,7 +45,7 @@ def rank_offenders(
                     "kind": finding.kind,
                     "region": finding.region,
                     **dict(zip(("x0", "y0", "x1", "y1"), box, strict=True)),
-                    "reason": _reason(finding, int(number), image),
+                    "reason": _reason(finding, int(number), image, own=bool(own[number])),
                     "tier": str(tiers[number]),
                 }
             )
@@ -55,21 +57,21 @@ def rank_offenders(
     return table
 
 
-def _tiers(finding: Finding, labels: np.ndarray) -> np.ndarray:
+def _tiers(finding: Finding, own: np.ndarray) -> np.ndarray:
     """How surely images carry it; what is sure was measured on images of the class alone."""
     if finding.sure is None:
         return finding.tiers
-    return np.where(labels == finding.label, finding.tiers, LIKELY)
+    return np.where(own, finding.tiers, LIKELY)
 
 
-def _reason(finding: Finding, number: int, image: pd.Series) -> str:
+def _reason(finding: Finding, number: int, image: pd.Series, *, own: bool) -> str:
     if finding.kind == "property":
         return f"{finding.region} is typical of {finding.label} and of no other class"
     if finding.kind == "metadata":
         return f"column {finding.region} tells {finding.label} from the other classes"
     place = "" if finding.region == "anywhere" else f" ({finding.region})"
     thing = f"carries the {finding.kind}{place}"
-    if image["label"] != finding.label:
+    if not own:
         return f"{thing} found in {finding.label}, in another class"
     reason = f"{thing} that {finding.share:.0%} of {finding.label} images carry"
     if finding.kind == "region":
@@ -77,7 +79,8 @@ def _reason(finding: Finding, number: int, image: pd.Series) -> str:
     without = {} if finding.verification is None else finding.verification.without
     if number not in without:
         return reason
+    probability = image.get(f"probability: {finding.label}", image["label_probability"])
     return (
         f"{reason}; without it this image is {percent(without[number])} {finding.label}, "
-        f"with it {percent(image['label_probability'])}"
+        f"with it {percent(probability)}"
     )

@@ -9,6 +9,7 @@ import numpy as np
 import pandas as pd
 
 from shortcut_finder.data.dataset import ImageDataset
+from shortcut_finder.data.membership import HAS, LACKS, UNKNOWN, labelled, names_of
 from shortcut_finder.data.properties import PROPERTIES
 from shortcut_finder.detect.finding import Finding
 from shortcut_finder.schema import FINDING_COLUMNS
@@ -34,11 +35,13 @@ def table_of_images(
     columns: dict[str, Any] = {
         "image": records.table["image"],
         "content": records.table["content"],
-        "label": np.array(images.classes, dtype=object)[records.labels],
+        **_labels(records, images),
         "predicted": names[top],
         "confidence": probabilities.max(axis=1),
         "label_probability": probabilities[number, records.outputs],
     }
+    if images.several:
+        columns |= _several(records, images, classifier)
     order = np.argsort(-probabilities, axis=1, kind="stable")
     for place in range(min(3, len(names))):
         columns[f"top{place + 1}"] = names[order[:, place]]
@@ -50,8 +53,32 @@ def table_of_images(
     return pd.DataFrame(columns)
 
 
-def _finding_row(finding: Finding, label_of: np.ndarray) -> dict[str, Any]:
-    """A row of ``findings.csv``."""
+def _labels(records: Records, images: ImageDataset) -> dict[str, Any]:
+    """The label of each image as a name; of several as a list, and as text."""
+    if not images.several:
+        return {"label": np.array(images.classes, dtype=object)[records.labels]}
+    lists = names_of(records.labels, images.classes)
+    unknown = names_of(np.where(records.labels == UNKNOWN, HAS, LACKS), images.classes)
+    return {"label": ["|".join(one) for one in lists], "labels": lists, "unknown": unknown}
+
+
+def _several(
+    records: Records, images: ImageDataset, classifier: Classifier
+) -> dict[str, np.ndarray]:
+    """The probability of each label, and that of the least likely label an image has.
+
+    Where it has none, the latter is that of having none of them, as far as the likeliest says.
+    """
+    outputs = classifier.class_index(images.classes)
+    found = records.probabilities[:, outputs]
+    own = np.where(records.labels == HAS, found, np.inf).min(axis=1)
+    own = np.where(np.isfinite(own), own, 1 - found.max(axis=1))
+    of_each = {f"probability: {name}": found[:, n] for n, name in enumerate(images.classes)}
+    return {"label_probability": own, **of_each}
+
+
+def _finding_row(finding: Finding, own: np.ndarray) -> dict[str, Any]:
+    """A row of ``findings.csv``; ``own`` are the images of its class, (image,) of bool."""
     low_to_high = dict(
         zip(("reliance", "reliance_low", "reliance_high"), finding.reliance, strict=True)
     )
@@ -60,7 +87,7 @@ def _finding_row(finding: Finding, label_of: np.ndarray) -> dict[str, Any]:
         "label": finding.label,
         "kind": finding.kind,
         "region": finding.region,
-        "images": int(finding.carries[label_of == finding.label].sum()),
+        "images": int(finding.carries[own].sum()),
         "share": finding.share,
         "elsewhere": finding.elsewhere,
         **low_to_high,
@@ -76,7 +103,7 @@ def _finding_row(finding: Finding, label_of: np.ndarray) -> dict[str, Any]:
 
 def finding_table(findings: Sequence[Finding], images: pd.DataFrame) -> pd.DataFrame:
     """``findings.csv``: one row a finding."""
-    rows = [_finding_row(finding, images["label"].to_numpy()) for finding in findings]
+    rows = [_finding_row(finding, labelled(images, finding.label)) for finding in findings]
     return pd.DataFrame(rows, columns=list(FINDING_COLUMNS))
 
 
@@ -84,11 +111,10 @@ def detail_of(
     finding: Finding, records: Records, images: pd.DataFrame, classifier: Classifier
 ) -> dict[str, Any]:
     """An entry of ``findings.json``: the row, and what the page shows beside it."""
-    labels = images["label"].to_numpy()
-    own = labels == finding.label
+    own, maps = labelled(images, finding.label), records.maps_of(finding.number)
     sure_wrong, listed_wrong = finding.wrong
     return {
-        **_finding_row(finding, labels),
+        **_finding_row(finding, own),
         "sure_images": int((finding.tiers[own] == SURE).sum()),
         "sure_wrong": sure_wrong,
         "listed_wrong": listed_wrong,
@@ -108,9 +134,10 @@ def detail_of(
             }
             for one in finding.metadata
         ],
+        **({} if records.labels.ndim == 1 else {"colabels": [*map(vars, finding.colabels)]}),
         "maps": {
-            "members": _mean_map(records.maps, own & finding.carries),
-            "others": _mean_map(records.maps, own & ~finding.carries),
+            "members": _mean_map(maps, own & finding.carries),
+            "others": _mean_map(maps, own & ~finding.carries),
         },
         "place": finding.place,
         "template": [

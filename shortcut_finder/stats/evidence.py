@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -9,6 +10,7 @@ import numpy as np
 import pandas as pd
 from scipy import stats
 
+from shortcut_finder.data.membership import having, lacking
 from shortcut_finder.data.regions import OBJECT, OUTSIDE, Regions, even_shares, object_shares
 from shortcut_finder.schema import REGION_COLUMNS
 
@@ -47,15 +49,18 @@ def weigh_regions(
     classes: tuple[str, ...],
     regions: Regions,
     objects: ObjectShares | None = None,
+    own: Mapping[int, tuple[np.ndarray, ObjectShares | None]] | None = None,
 ) -> pd.DataFrame:
     """The class x region table: each class against all others, region by region.
 
     Args:
         shares: share of each image's positive evidence in each region, (image, region).
-        labels: class of each image, (image,).
+        labels: class of each image, (image,), or membership.
         classes: class names.
         regions: the parts of the frame, in the order of ``shares``.
         objects: the evidence on objects and outside, where objects are known.
+        own: both by class, where images have several: of the map of that class in images that have
+            it.
 
     Returns:
         One row a class and region: ``images`` (of the class whose share there is at least twice
@@ -67,22 +72,23 @@ def weigh_regions(
         the rest has, and images without an object are left out.
     """
     area = regions.masks.mean(axis=(1, 2))
-    weighed = [
-        (region, shares[:, place], shares[:, place], LIFTED * area[place])
-        for place, region in enumerate(regions.names)
-    ]
-    if objects is not None:
-        weighed += [
-            (region, objects.shares[:, place], objects.even[:, place], LIFTED / (1 + LIFTED))
-            for place, region in enumerate((OBJECT, OUTSIDE))
-        ]
     rows = []
     for number, name in enumerate(classes):
+        of_class, of_objects = (own or {}).get(number, (shares, objects))
+        weighed = [
+            (region, of_class[:, place], of_class[:, place], LIFTED * area[place])
+            for place, region in enumerate(regions.names)
+        ]
+        if of_objects is not None:
+            weighed += [
+                (region, of_objects.shares[:, n], of_objects.even[:, n], LIFTED / (1 + LIFTED))
+                for n, region in enumerate((OBJECT, OUTSIDE))
+            ]
         for region, share, compared, least in weighed:
             known = np.isfinite(compared)
-            own, rest = known & (labels == number), known & (labels != number)
-            if own.any() and rest.any():
-                row = _row(share, compared, own, rest, least)
+            inside, rest = known & having(labels, number), known & lacking(labels, number)
+            if inside.any() and rest.any():
+                row = _row(share, compared, inside, rest, least)
                 rows.append({"label": name, "region": region, **row})
     table = pd.DataFrame(rows, columns=list(REGION_COLUMNS[:-1]))
     return table.assign(q=false_discovery_rate(table["p"].to_numpy(dtype=float)))

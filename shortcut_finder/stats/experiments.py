@@ -32,8 +32,8 @@ class Answers:
     Attributes:
         probability: of the class, (image,) in [0, 1].
         log_odds: logit of the class minus the log of the other classes' summed exponentials,
-            (image,).
-        chosen: whether the class is the predicted one, (image,) of bool.
+            (image,); the logit alone where each class has a sigmoid.
+        chosen: whether the class is the predicted one, or likelier than not, (image,) of bool.
     """
 
     probability: np.ndarray
@@ -41,9 +41,15 @@ class Answers:
     chosen: np.ndarray
 
 
-def answers_for(logits: np.ndarray, output: int) -> Answers:
-    """Answers for one output of the model, from logits (image, output)."""
+def answers_for(logits: np.ndarray, output: int, *, sigmoid: bool = False) -> Answers:
+    """Answers for one output of the model, from logits (image, output).
+
+    Where each output has a sigmoid of its own, its logit is the log-odds.
+    """
     logits = logits.astype(np.float64)
+    if sigmoid:
+        own = logits[:, output]
+        return Answers(expit(own), own, own > 0)
     rest = np.delete(logits, output, axis=1)
     top = rest.max(axis=1)
     log_odds = logits[:, output] - top - np.log(np.exp(rest - top[:, None]).sum(axis=1))

@@ -19,6 +19,7 @@ from torch.utils.data import DataLoader, Dataset
 from tqdm import tqdm
 
 from shortcut_finder.data.dataset import ImageDataset
+from shortcut_finder.data.membership import HAS
 from shortcut_finder.data.preprocessing import Preprocessing
 from shortcut_finder.data.properties import PROPERTIES, measure
 from shortcut_finder.errors import RunError, UnreadableImage
@@ -129,7 +130,7 @@ def sweep(
         RunError: the folder holds the shards of another scan.
     """
     order = sweep_order(dataset, settings)
-    outputs = classifier.class_index(dataset.classes)[dataset.labels]
+    outputs = outputs_of(dataset, classifier)
     settings = _claim(folder, dataset, classifier, settings)
     parts = [order[start : start + SHARD] for start in range(0, len(order), SHARD)]
     missing = [n for n in range(len(parts)) if not shard_path(folder, n).exists()]
@@ -158,6 +159,17 @@ def sweep(
         seconds=time.perf_counter() - started,
         swept=sum(map(len, todo)),
     )
+
+
+def outputs_of(dataset: ImageDataset, classifier: Classifier) -> np.ndarray:
+    """Output of the model for each image's label, (image,), or (image, label) with -1 for none."""
+    outputs = classifier.class_index(dataset.classes)
+    if not dataset.several:
+        return outputs[dataset.labels]
+    has = dataset.labels == HAS
+    # Those that an image has come first, in the order of the classes.
+    order = np.argsort(~has, axis=1, kind="stable")[:, : int(has.sum(axis=1).max())]
+    return np.where(np.take_along_axis(has, order, axis=1), outputs[order], -1)
 
 
 def sweep_order(dataset: ImageDataset, settings: Settings) -> np.ndarray:

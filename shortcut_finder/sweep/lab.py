@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
+from functools import lru_cache
 
 import numpy as np
 
@@ -24,6 +25,7 @@ class Lab:
         self._predict = predict
         self._batch = batch
         self._seen: dict[int, np.ndarray | None] = {}
+        self._maps_of = lru_cache(maxsize=1)(scene.records.maps_of)
 
     def pixels(self, image: int) -> np.ndarray:
         """The model's input; of images that `readable` let through."""
@@ -52,7 +54,7 @@ class Lab:
 
     def now(self, images: np.ndarray, output: int) -> Answers:
         """What the model says of the images as they are."""
-        return answers_for(self.records.logits[images], output)
+        return answers_for(self.records.logits[images], output, sigmoid=self.records.sigmoid)
 
     def answers(self, images: Iterable[np.ndarray], output: int) -> Answers:
         """What the model says of these pixels."""
@@ -61,10 +63,15 @@ class Lab:
             self._predict(stack[start : start + self._batch])
             for start in range(0, len(stack), self._batch)
         ]
-        return answers_for(np.concatenate(parts), output)
+        return answers_for(np.concatenate(parts), output, sigmoid=self.records.sigmoid)
 
-    def hottest(self, image: int) -> tuple[float, float]:
-        """The hottest place of the label's class map, as fractions x, y of the input."""
-        heat = self.records.maps[image]
+    def hottest(self, image: int, number: int | None = None) -> tuple[float, float]:
+        """The hottest place of a class map, as fractions x, y of the input.
+
+        Args:
+            image: its number.
+            number: index of one of its labels; the first if ``None``.
+        """
+        heat = (self.records.maps if number is None else self._maps_of(number))[image]
         row, column = np.unravel_index(int(heat.argmax()), heat.shape)
         return (column + 0.5) / heat.shape[1], (row + 0.5) / heat.shape[0]

@@ -3,13 +3,19 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
+from scipy.special import expit
 
+from shortcut_finder.data.membership import HAS, having
 from shortcut_finder.errors import RunError
 from shortcut_finder.sweep.shards import read_shards
+
+# The likeliest outputs whose maps stand at the end of those of an image.
+TOP = 3
 
 
 @dataclass(frozen=True, eq=False)
@@ -18,13 +24,18 @@ class Records:
 
     Attributes:
         table: position in the dataset (``index``), name, content hash, size and properties.
-        labels: index into the dataset's classes, (image,).
-        outputs: output of the model that stands for the label, (image,).
-        shown: outputs whose maps were drawn: label, top 1, top 2, top 3; (image, 4).
-        maps: class map of the label, raw and signed, (image, row, column).
+        labels: index into the dataset's classes, (image,), or membership, (image, class) int8.
+        outputs: output of the model that stands for the label, (image,); for the first of several,
+            and the top class where an image has none.
+        shown: outputs whose maps were drawn: that one, top 1, top 2, top 3; (image, 4).
+        maps: class map of that output, raw and signed, (image, row, column).
         rivals: class maps of the top 3, (image, 3, row, column).
         logits: (image, output).
         cell_grid: rows and columns of cells.
+        held: outputs of all labels of each image in the order of the classes, then anything,
+            (image, label); ``None`` with one label an image.
+        held_maps: their class maps, (image, label, row, column).
+        sigmoid: whether each output says by itself whether an image has its class.
     """
 
     table: pd.DataFrame
@@ -35,22 +46,58 @@ class Records:
     rivals: np.ndarray
     logits: np.ndarray
     cell_grid: tuple[int, int]
+    held: np.ndarray | None = None
+    held_maps: np.ndarray | None = None
+    sigmoid: bool = False
 
     @property
     def probabilities(self) -> np.ndarray:
-        """Softmax of the logits, (image, output)."""
+        """Probability of each output, (image, output): softmax or sigmoid of the logits."""
         logits = self.logits.astype(np.float64)
+        if self.sigmoid:
+            return np.asarray(expit(logits))
         spread = np.exp(logits - logits.max(axis=1, keepdims=True))
         return np.asarray(spread / spread.sum(axis=1, keepdims=True))
 
+    @cached_property
+    def firsts(self) -> np.ndarray:
+        """Index of the label that ``maps`` are of, (image,); -1 where an image has none."""
+        if self.labels.ndim == 1:
+            return self.labels
+        has = self.labels == HAS
+        return np.where(has.any(axis=1), has.argmax(axis=1), -1)
 
-def read_records(folder: Path, labels: np.ndarray, cell_grid: tuple[int, int]) -> Records:
+    def output_of(self, number: int) -> int:
+        """The model's output for a label that some image has."""
+        image = int(np.flatnonzero(having(self.labels, number))[0])
+        if self.held is None:
+            return int(self.outputs[image])
+        return int(self.held[image, self._place(number)[image]])
+
+    def maps_of(self, number: int) -> np.ndarray:
+        """Class map of a label in images that have it, and of their own label in the others."""
+        if self.held_maps is None:
+            return self.maps
+        own = np.flatnonzero(having(self.labels, number))
+        maps = self.maps.copy()
+        maps[own] = self.held_maps[own, self._place(number)[own]]
+        return maps
+
+    def _place(self, number: int) -> np.ndarray:
+        """Which of an image's labels it is, from 0, (image,); only for images that have it."""
+        return np.asarray((self.labels[:, :number] == HAS).sum(axis=1))
+
+
+def read_records(
+    folder: Path, labels: np.ndarray, cell_grid: tuple[int, int], *, sigmoid: bool = False
+) -> Records:
     """Read everything but the cells.
 
     Args:
         folder: the shards.
-        labels: class of every image of the dataset, in the dataset's order.
+        labels: class of every image of the dataset, in the dataset's order, or membership.
         cell_grid: rows and columns of cells.
+        sigmoid: whether each output says by itself whether an image has its class.
 
     Raises:
         RunError: there is no image in the shards.
@@ -61,15 +108,19 @@ def read_records(folder: Path, labels: np.ndarray, cell_grid: tuple[int, int]) -
     table = pd.concat([shard.table for shard in shards], ignore_index=True)
     maps = np.concatenate([shard.arrays["maps"] for shard in shards]).astype(np.float32)
     shown = np.concatenate([shard.arrays["shown"] for shard in shards])
+    several = labels.ndim == 2
     return Records(
         table=table,
         labels=labels[table["index"].to_numpy()],
         outputs=shown[:, 0],
-        shown=shown,
+        shown=np.concatenate([shown[:, :1], shown[:, -TOP:]], axis=1),
         maps=maps[:, 0],
-        rivals=maps[:, 1:],
+        rivals=maps[:, -TOP:],
         logits=np.concatenate([shard.arrays["logits"] for shard in shards]).astype(np.float32),
         cell_grid=cell_grid,
+        held=shown[:, :-TOP] if several else None,
+        held_maps=maps[:, :-TOP] if several else None,
+        sigmoid=sigmoid,
     )
 
 

@@ -23,7 +23,8 @@ from shortcut_finder.schema import write_whole
 
 # One entry per array kept for each image, with the type it is stored in.
 ARRAYS = {
-    "maps": np.float16,  # raw signed class maps, (4, row, column): label, then the top 3
+    "maps": np.float16,  # raw signed class maps, (4, row, column): label, then the top 3; of
+    # several labels all come first, and the top one where an image has fewer
     "shown": np.int32,  # the classes those maps belong to, (4,)
     "logits": np.float16,  # (class,)
     "features": np.float16,  # pooled last features, (channel,)
@@ -112,6 +113,17 @@ def read_label_maps(folder: Path) -> dict[str, np.ndarray]:
     for shard in read_shards(folder, ["maps"]):
         label_maps = shard.arrays["maps"][:, 0].astype(np.float32)
         maps.update(zip(shard.table["image"], label_maps, strict=True))
+    return maps
+
+
+def read_maps_of(folder: Path, output: int) -> dict[str, np.ndarray]:
+    """The class map of an output in every image that has one, and of its first label elsewhere."""
+    maps: dict[str, np.ndarray] = {}
+    for shard in read_shards(folder, ["maps", "shown"]):
+        shown = shard.arrays["shown"] == output
+        place = np.where(shown.any(axis=1), shown.argmax(axis=1), 0)
+        chosen = shard.arrays["maps"][np.arange(len(place)), place].astype(np.float32)
+        maps.update(zip(shard.table["image"], chosen, strict=True))
     return maps
 
 

@@ -6,7 +6,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from shortcut_finder.data.membership import having, lacking
 from shortcut_finder.detect.finding import Finding
+from shortcut_finder.stats.experiments import answers_for
 from shortcut_finder.sweep.lab import Lab
 
 # Images treated in an experiment; many more would cost more than a quarter of the sweep.
@@ -49,16 +51,16 @@ def cast_for(finding: Finding, lab: Lab, rng: np.random.Generator) -> Cast:
         rng: decides the rest.
     """
     records, tested = lab.records, ~finding.half
-    own = records.labels == finding.number
-    output = int(records.outputs[own][0])
+    own, rest = having(records.labels, finding.number), lacking(records.labels, finding.number)
+    output = records.output_of(finding.number)
     members = np.flatnonzero(tested & own & finding.carries)
     members = members[np.argsort(-finding.score[members], kind="stable")]
     plain = np.flatnonzero(own & ~finding.carries)
     contrasted = len(plain) >= FEWEST_DONORS
     if not contrasted:
-        plain = np.flatnonzero(~own & ~finding.carries)
-    chosen = records.logits.argmax(axis=1) == output
-    others = rng.permutation(np.flatnonzero(tested & ~own & ~finding.carries))
+        plain = np.flatnonzero(rest & ~finding.carries)
+    chosen = answers_for(records.logits, output, sigmoid=records.sigmoid).chosen
+    others = rng.permutation(np.flatnonzero(tested & rest & ~finding.carries))
     others = others[np.argsort(chosen[others], kind="stable")]
     strangers = lab.readable(others, PAIRS)
     pool = lab.readable(others[~np.isin(others, strangers)], PAIRS)
@@ -70,7 +72,7 @@ def cast_for(finding: Finding, lab: Lab, rng: np.random.Generator) -> Cast:
         contrasted=contrasted and len(plain) > 0,
         others=np.flatnonzero(tested & own & ~finding.carries),
         strangers=strangers,
-        hot=_of_third_classes(strangers, pool if len(pool) else strangers, records.labels),
+        hot=_of_third_classes(strangers, pool if len(pool) else strangers, records.firsts),
     )
 
 

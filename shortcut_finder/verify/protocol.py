@@ -14,6 +14,7 @@ import numpy as np
 from scipy.special import expit
 from tqdm import tqdm
 
+from shortcut_finder.data.membership import having
 from shortcut_finder.data.regions import SURROUNDINGS
 from shortcut_finder.detect.finding import Finding
 from shortcut_finder.detect.policy import POLICY
@@ -151,7 +152,7 @@ def _without(
     Returns:
         Probability of the label by number of the image, and what the tested members' fall says.
     """
-    carriers = np.flatnonzero(finding.carries & (lab.records.labels == finding.number))
+    carriers = np.flatnonzero(finding.carries & having(lab.records.labels, finding.number))
     carriers = carriers[np.argsort(-finding.score[carriers], kind="stable")]
     rest = carriers[~np.isin(carriers, cast.members)]
     images = np.append(cast.members, lab.readable(rest, MEASURED - len(cast.members)))

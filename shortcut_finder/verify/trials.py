@@ -143,7 +143,10 @@ def place_trials(finding: Finding, cast: Cast, lab: Lab, rng: np.random.Generato
     """Paste and mask, for a thing that stands somewhere."""
     masks = {int(image): mask_of(finding, int(image), lab) for image in cast.members}
     fixed = finding.covers is not None
-    return [_paste(cast, masks, fixed, lab, rng), _masking(cast, masks, lab)]
+    return [
+        _paste(cast, masks, fixed, finding.number, lab, rng),
+        _masking(cast, masks, lab),
+    ]
 
 
 def mask_of(finding: Finding, image: int, lab: Lab) -> np.ndarray:
@@ -171,6 +174,7 @@ def _paste(
     cast: Cast,
     masks: Mapping[int, np.ndarray],
     fixed: bool,
+    label: int,
     lab: Lab,
     rng: np.random.Generator,
 ) -> Trial:
@@ -188,8 +192,10 @@ def _paste(
             )
         ]
 
-    def hottest(images: np.ndarray) -> list[np.ndarray]:
-        there = [shift_to(r, *lab.hottest(int(n))) for n, r in zip(images, regions, strict=True)]
+    def hottest(images: np.ndarray, of: int | None = None) -> list[np.ndarray]:
+        there = [
+            shift_to(r, *lab.hottest(int(n), of)) for n, r in zip(images, regions, strict=True)
+        ]
         return [
             np.roll(lab.pixels(int(n)), shift, axis=(0, 1))
             for n, shift in zip(images, there, strict=True)
@@ -203,7 +209,7 @@ def _paste(
         flat = np.broadcast_to(np.rint(grey).astype(np.uint8), treated[0].shape)
         yield "flat colour", treated, pasted([flat] * count)
         if cast.contrasted:
-            yield OWN, treated, pasted(hottest(plain))
+            yield OWN, treated, pasted(hottest(plain, label))
 
     place = "same place" if fixed else "random places"
     return Trial("paste", place, cast.strangers, pasted_arm, compared())

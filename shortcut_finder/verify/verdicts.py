@@ -33,7 +33,7 @@ def decided(finding: Finding, verification: Verification, records: Records) -> F
         finding,
         verdict=verdict,
         severity=severity,
-        score=_hanging(np.clip(score, 0, 1), verification.without, records),
+        score=_hanging(np.clip(score, 0, 1), verification.without, records, finding.number),
         reliance=finding.reliance if arm is None else (arm.effect, arm.low, arm.high),
         sentence=" ".join(filter(None, (finding.sentence, _says(finding, verification, verdict)))),
         verification=verification,
@@ -42,6 +42,8 @@ def decided(finding: Finding, verification: Verification, records: Records) -> F
 
 def _verdict(finding: Finding, verification: Verification) -> tuple[str, str]:
     """Verdict and severity, from reliance and likeness to an artifact."""
+    if finding.explained:
+        return "present" if verification.ruled_out else "suspect", "low"
     if finding.region == SURROUNDINGS:
         return ("confirmed", "high") if verification.rivals_own else ("suspect", "low")
     if relied_on(finding, verification):
@@ -104,13 +106,15 @@ def _weight(suspicion: float, severity: str) -> float:
     return float(np.clip(suspicion, low, high))
 
 
-def _hanging(score: np.ndarray, without: Mapping[int, float], records: Records) -> np.ndarray:
+def _hanging(
+    score: np.ndarray, without: Mapping[int, float], records: Records, label: int
+) -> np.ndarray:
     """Scores that depend a little on how much each image's own label hangs on the thing."""
     if not without:
         return score
     images = np.array(list(without))
     fall = np.zeros(len(score))
-    now = records.probabilities[images, records.outputs[images]]
+    now = records.probabilities[images, records.output_of(label)]
     fall[images] = np.clip(now - np.array(list(without.values())), 0, 1)
     return np.asarray(score * (1 - HANGING * (1 - fall)))
 

@@ -12,7 +12,7 @@ import torch
 from PIL import Image
 
 from shortcut_finder.data.dataset import ImageDataset, load_dataset
-from shortcut_finder.data.membership import matrix, members, occurring, others
+from shortcut_finder.data.membership import having, lacking, matrix, occurring
 from shortcut_finder.errors import DatasetError
 
 NAMES = ("edema", "mass", "tube")
@@ -199,13 +199,13 @@ def test_only_manifests_have_label_columns(folder: Path) -> None:
             load_dataset(data, label_columns=("a",))
 
 
-def test_members_and_others_of_either_form() -> None:
+def test_having_and_lacking_of_either_form() -> None:
     states, labels = np.array(STATES, np.int8), np.array([2, 0, 2])
-    assert members(states, 0).tolist() == [True, False, False, True, False]
-    assert others(states, 0).tolist() == [False, True, True, False, False]
+    assert having(states, 0).tolist() == [True, False, False, True, False]
+    assert lacking(states, 0).tolist() == [False, True, True, False, False]
     assert occurring(states[1:3]) == [1]
     one_hot = matrix(labels, 3)
     for number in range(3):
-        assert (members(labels, number) == members(one_hot, number)).all()
-        assert (others(labels, number) == others(one_hot, number)).all()
+        assert (having(labels, number) == having(one_hot, number)).all()
+        assert (lacking(labels, number) == lacking(one_hot, number)).all()
     assert occurring(labels) == occurring(one_hot) == [0, 2]

@@ -20,6 +20,13 @@ import pandas as pd
 from numpy.typing import ArrayLike
 from scipy import stats
 
+from shortcut_finder.data.membership import (
+    comparable,
+    having,
+    lacking,
+    occurring,
+    two_classes,
+)
 from shortcut_finder.stats.evidence import false_discovery_rate
 
 
@@ -132,7 +139,7 @@ def find_associations(
 
     Args:
         table: the properties, one row an image.
-        labels: class of each image, (image,).
+        labels: class of each image, (image,), or membership.
         half: images that looks are learned on, (image,) of bool.
 
     Returns:
@@ -140,16 +147,15 @@ def find_associations(
         nature; the clearest first. Of two classes only one is reported for each family. For a class
         without any, the plainest way in which its images were made that comes near this.
     """
-    classes = np.unique(labels)
-    if len(classes) < 2:
+    if not comparable(labels):
         return []
+    classes, two = occurring(labels), two_classes(labels)
     tried: list[Association] = []
     for name, family in FAMILIES.items():
         traits = _columns(table, family)
-        for label in classes.tolist():
-            tried += _cuts(traits, labels, half, label, name)
-            if family.made:
-                tried += _gap(traits, labels, half, label, name)
+        apart = _apart(name, alone=two or len(classes) == 1)
+        for label in classes:
+            tried += _tried(traits, labels, half, label, name, apart)
     q = false_discovery_rate(np.array([one.p for one in tried]))
     sure: dict[tuple[int, str], list[Association]] = {}
     near: dict[int, Association] = {}
@@ -157,7 +163,7 @@ def find_associations(
         if value > Q_LIMIT or one.share < LIFT * one.elsewhere:
             continue
         # With two classes, "covid is wide" and "the others are narrow" are one statement.
-        label = one.label if len(classes) > 2 else -1
+        label = -1 if two else one.label
         sure.setdefault((label, one.family), []).append(replace(one, q=float(value)))
         if one.made and NEARLY < one.excess <= 0 and one.share >= MOST and value <= PLAIN:
             best = near.setdefault(label, one)
@@ -167,6 +173,31 @@ def find_associations(
     all_kept = [*kept.values(), *(one for label, one in near.items() if label not in told_of)]
     found = sorted(all_kept, key=lambda one: (not one.made, -one.excess))
     return [replace(one, shifts=_shifts(table, one, labels)) for one in found]
+
+
+def _tried(
+    traits: np.ndarray, labels: np.ndarray, half: np.ndarray, label: int, family: str, apart: float
+) -> list[Association]:
+    """What a class has beyond all cut-offs; images that may or may not have it take no part."""
+    own, rest = having(labels, label), lacking(labels, label)
+    known = own | rest
+    parts = (traits[known], own[known], half[known], label, family, apart)
+    found = _cuts(*parts)
+    if FAMILIES[family].made:
+        found += _gap(*parts)
+    if known.all():
+        return found
+    return [
+        replace(one, carries=_spread(one.carries, known), margin=_spread(one.margin, known))
+        for one in found
+    ]
+
+
+def _spread(values: np.ndarray, known: np.ndarray) -> np.ndarray:
+    """Values of the images that are known, with nothing for the others."""
+    spread = np.zeros(len(known), dtype=values.dtype)
+    spread[known] = values
+    return spread
 
 
 def _clearest(cuts: Sequence[Association]) -> Association:
@@ -190,16 +221,14 @@ def _columns(table: pd.DataFrame, family: Family) -> np.ndarray:
 
 
 def _cuts(
-    traits: np.ndarray, labels: np.ndarray, half: np.ndarray, label: int, family: str
+    traits: np.ndarray, own: np.ndarray, half: np.ndarray, label: int, family: str, apart: float
 ) -> list[Association]:
-    """What a class has beyond each of the cut-offs."""
-    own = labels == label
+    """What a class, (image,) of bool, has beyond each of the cut-offs."""
     # Each half is scored by what the other one taught.
     scores = np.where(half, look_alike(traits, own, ~half), look_alike(traits, own, half))
-    apart = _apart(family, labels)
     found = []
     for strangers in STRANGERS:
-        beyond = np.empty(len(labels))
+        beyond = np.empty(len(own))
         for part in (half, ~half):
             outside = np.sort(scores[part & ~own])[::-1]
             if not len(outside):
@@ -286,10 +315,13 @@ def precedence_p(members: int, size: int, place: int, others: int) -> float:
     return float(stats.nhypergeom.sf(members - 1, size + others, size, place))
 
 
-def _apart(family: str, labels: np.ndarray) -> float:
-    """By how many standard deviations natural classes may differ in a family of traits."""
+def _apart(family: str, *, alone: bool) -> float:
+    """By how many standard deviations natural classes may differ in a family of traits.
+
+    More where there is but one class, or label, to hold another against.
+    """
     natural = NATURAL_MADE if FAMILIES[family].made else NATURAL_SHOWN
-    return natural + NATURAL_PAIR * (len(np.unique(labels)) == 2)
+    return natural + NATURAL_PAIR * alone
 
 
 def _excess(members: ArrayLike, size: int, strangers: ArrayLike, apart: float) -> np.ndarray:
@@ -313,14 +345,13 @@ def _doubted(count: ArrayLike, images: int) -> np.ndarray:
 
 
 def _gap(
-    traits: np.ndarray, labels: np.ndarray, half: np.ndarray, label: int, family: str
+    traits: np.ndarray, own: np.ndarray, half: np.ndarray, label: int, family: str, apart: float
 ) -> list[Association]:
     """What a class has beyond cut-offs in one trait, chosen on one half and tested on the other.
 
     Few images can lie beyond any cut-off by chance alone, however few they are. But where nothing
     lies for a long way before the cut-off, next to none of the other images would.
     """
-    own, apart = labels == label, _apart(family, labels)
     others = np.flatnonzero(half & ~own)
     others = others[:: max(1, len(others) // HELD_AGAINST)]
     inside, outside = traits[half & own], traits[others]
@@ -335,7 +366,8 @@ def _gap(
             # The strictest, and one that leaves out fewer.
             limits = np.unique([tried[excess.argmax()], tried[excess >= best / 2].min()])
     trait, sign = chosen
-    return [_beyond(sign * traits[:, trait], at, labels, half, label, family) for at in limits]
+    values = sign * traits[:, trait]
+    return [_beyond(values, at, own, half, label, family, apart) for at in limits]
 
 
 def _cut_offs(
@@ -358,10 +390,15 @@ def _cut_offs(
 
 
 def _beyond(
-    values: np.ndarray, limit: float, labels: np.ndarray, half: np.ndarray, label: int, family: str
+    values: np.ndarray,
+    limit: float,
+    own: np.ndarray,
+    half: np.ndarray,
+    label: int,
+    family: str,
+    apart: float,
 ) -> Association:
     """What the tested half says of a cut-off in one trait."""
-    own = labels == label
     inside, outside = values[~half & own], values[~half & ~own]
     members, strangers = int((inside > limit).sum()), int((outside > limit).sum())
     table = (len(inside) + len(outside), members + strangers, len(inside))
@@ -372,7 +409,7 @@ def _beyond(
         family=family,
         share=members / max(len(inside), 1),
         elsewhere=strangers / max(len(outside), 1),
-        excess=float(_excess(members, len(inside), most, _apart(family, labels))),
+        excess=float(_excess(members, len(inside), most, apart)),
         p=float(stats.hypergeom.sf(members - 1, *table)),
         q=1.0,
         carries=beyond > 0,
@@ -413,7 +450,7 @@ def share_beyond(values: np.ndarray, limits: np.ndarray) -> np.ndarray:
 
 def _shifts(table: pd.DataFrame, one: Association, labels: np.ndarray) -> tuple[Shift, ...]:
     """Medians of members and of all other images, the trait that sets them apart most first."""
-    members = one.carries & (labels == one.label)
+    members = one.carries & having(labels, one.label)
     found = []
     for trait in FAMILIES[one.family].traits:
         values = table[trait].to_numpy(dtype=float)

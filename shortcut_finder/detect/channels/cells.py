@@ -15,6 +15,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from shortcut_finder.data.membership import LACKS, having, lacking, occurring
 from shortcut_finder.detect.mixture import (
     BLOCK,
     COVERS,
@@ -143,7 +144,7 @@ class Study:
         self, folder: Path, labels: np.ndarray, half: np.ndarray, seed: int, device: torch.device
     ) -> None:
         self.labels, self.half, self.seed, self.device = labels, half, seed, device
-        self.classes = np.unique(labels).tolist()
+        self.classes = occurring(labels)
         self.sample = _sampled(folder, labels, half, seed)
         descriptors = read_descriptors(folder, self.sample)
         cells = descriptors.of(self.sample).to(device)
@@ -157,7 +158,7 @@ class Study:
     def images(self, half: int, label: int, *, own: bool) -> np.ndarray:
         """Places in the sample of a half's images of a class, or of the others."""
         mine = self.half[self.sample] == (half == 0)
-        found = np.flatnonzero(mine & ((self.labels[self.sample] == label) == own))
+        found = np.flatnonzero(mine & (having if own else lacking)(self.labels[self.sample], label))
         if own or len(found) <= OTHERS:
             return found
         rng = np.random.default_rng([self.seed, 2, half, label])
@@ -279,14 +280,17 @@ def _sampled(folder: Path, labels: np.ndarray, half: np.ndarray, seed: int) -> n
     block = next(iter(descriptor_blocks(folder)))
     numbers = block.cells.shape[1] * (block.cells.shape[2] + 4 * block.fine.shape[3])
     most = MEMORY // (2 * numbers)
-    classes = np.unique(labels)
+    classes = [having(labels, label) for label in occurring(labels)]
+    if labels.ndim == 2:
+        # What has no label is held against every class.
+        classes.append(~np.any(classes, axis=0) & (labels == LACKS).any(axis=1))
     each = int(np.clip(most // (2 * len(classes)), 2 * FEWEST, OWN))
     rng, found = np.random.default_rng([seed, 2]), []
-    for label in classes:
+    for of_class in classes:
         for mine in (half, ~half):
-            own = np.flatnonzero(mine & (labels == label))
+            own = np.flatnonzero(mine & of_class)
             found.append(own if len(own) <= each else rng.choice(own, each, replace=False))
-    return np.sort(np.concatenate(found))
+    return np.unique(np.concatenate(found))
 
 
 def _answers(cells: Tensor, directions: Directions) -> tuple[Tensor, Tensor]:
@@ -451,7 +455,7 @@ def _score(
     every = (cells.flatten(0, 1) @ vectors.T).reshape(*cells.shape[:2], -1).permute(2, 0, 1)
     top = every.topk(min(max(model.closest for model in models), every.shape[2]), dim=2)
     for n, (thing, model) in enumerate(zip(things, models, strict=True)):
-        mine = np.flatnonzero(study.labels[here] == thing.label)
+        mine = np.flatnonzero(having(study.labels[here], thing.label))
         if model.field is not None and thing.extent is not None:
             answers[n, here] = (cells.flatten(1) @ model.field.flatten()).cpu().numpy()
             best[n, here] = int(model.field.square().sum(1).argmax())
@@ -469,7 +473,7 @@ def _in_terms_of_models(thing: Thing, answers: np.ndarray, labels: np.ndarray) -
     score = np.zeros(len(answers))
     for number, mine in enumerate((~thing.half, thing.half)):
         limit = thing.models[number].limit
-        beyond = answers[mine & (labels == thing.label)]
+        beyond = answers[mine & having(labels, thing.label)]
         beyond = beyond[beyond >= limit]
         typical = float(np.median(beyond)) if len(beyond) else limit
         score[mine] = (answers[mine] - limit) / max(typical - limit, 1e-3)

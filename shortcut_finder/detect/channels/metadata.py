@@ -15,6 +15,7 @@ import numpy as np
 import pandas as pd
 from scipy import stats
 
+from shortcut_finder.data.membership import comparable, having, lacking, occurring, two_classes
 from shortcut_finder.stats.evidence import association_p, false_discovery_rate
 from shortcut_finder.texts import percent, shown
 
@@ -199,10 +200,10 @@ def telling_columns(
         excess share of 0.3; columns that tell a class less clearly are named in ``also`` of the
         clearest. Of two classes only one is named.
     """
-    classes = np.unique(labels)
-    if len(classes) < 2:
+    if not comparable(labels):
         return []
-    tried = [_telling(column, labels, half, int(label)) for column in columns for label in classes]
+    classes, two = occurring(labels), two_classes(labels)
+    tried = [_telling(column, labels, half, label) for column in columns for label in classes]
     q = false_discovery_rate(np.array([one.p for one in tried]))
     held = [
         replace(one, q=float(value))
@@ -212,7 +213,7 @@ def telling_columns(
     kept: dict[int, Telling] = {}
     for one in sorted(held, key=_simpler, reverse=True):
         # With two classes, "all of one are from here" and "the others are from there" are one.
-        key = one.label if len(classes) > 2 else -1
+        key = -1 if two else one.label
         best = kept.setdefault(key, one)
         if one.column not in (best.column, *best.also):
             kept[key] = replace(best, also=(*best.also, one.column))
@@ -230,7 +231,8 @@ def _simpler(one: Telling) -> tuple[float, int]:
 def _telling(column: Column, labels: np.ndarray, half: np.ndarray, label: int) -> Telling:
     """Learn on the discovery half which values the class has, and count on the other."""
     # That a cell is empty is bookkeeping, not something the pictures of a class share.
-    own, others = (labels == label) & (column.codes >= 0), (labels != label) & (column.codes >= 0)
+    filled = column.codes >= 0
+    own, others = having(labels, label) & filled, lacking(labels, label) & filled
     inside, outside = _counts(column, half & own), _counts(column, half & others)
     more = inside / max((half & own).sum(), 1) > outside / max((half & others).sum(), 1)
     chosen = np.flatnonzero(more & (inside >= FEWEST))
@@ -279,7 +281,7 @@ def companions(
     """
     tried: list[list[Companion]] = []
     for carried, home in zip(carries, homes, strict=True):
-        own = labels == home
+        own = having(labels, home)
         members = own & carried
         rests = {"the other images of the class": own & ~carried, "all other images": ~members}
         tried.append(

@@ -7,12 +7,13 @@ along when the picture is moved, what another finding explains is passed over, a
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 from scipy import ndimage
 
+from shortcut_finder.data.membership import having, lacking, occurring
 from shortcut_finder.data.preprocessing import Box
 from shortcut_finder.data.regions import (
     BORDER,
@@ -69,6 +70,8 @@ class Spread:
         masks: parts of the frame as part of each cell of the maps, (region, row, column).
         cover: part of each cell that the object covers, (image, row, column); ``None`` where no
             object is known.
+        own: the same by label, where images have several: of the map of that label in images that
+            have it.
     """
 
     names: tuple[str, ...]
@@ -76,6 +79,11 @@ class Spread:
     least: np.ndarray
     masks: np.ndarray
     cover: np.ndarray | None
+    own: Mapping[int, Spread] = field(default_factory=dict)
+
+    def of(self, label: int) -> Spread:
+        """Where the evidence of each image lies, for one label against the others."""
+        return self.own.get(label, self)
 
     def mask(self, region: str, images: np.ndarray) -> np.ndarray:
         """A region as part of each cell of some images, (image, row, column)."""
@@ -94,16 +102,50 @@ def spread_of(records: Records, heat: np.ndarray, cover: np.ndarray | None) -> S
         heat: that blank pictures have, too, (class, row, column).
         cover: part of each cell that the object covers, (image, row, column), NaN where unknown.
     """
-    regions = frame_regions(*records.maps.shape[1:])
+    spread = _spread(records.maps, without(records.maps, heat, records.firsts), cover)
+    if records.labels.ndim == 1:
+        return spread
+    own = {}
+    for label in occurring(records.labels):
+        own[label] = _spread(records.maps_of(label), evidence_for(label, records, heat), cover)
+    return replace(spread, own=own)
+
+
+def evidence_for(label: int, records: Records, heat: np.ndarray) -> np.ndarray:
+    """Evidence that a label is held against the others by, (image, row, column).
+
+    Of the label in images that have it, and of their own label in the others, without what blank
+    pictures show, too.
+    """
+    firsts = np.where(having(records.labels, label), label, records.firsts)
+    return without(records.maps_of(label), heat, firsts)
+
+
+def without(maps: np.ndarray, heat: np.ndarray, labels: np.ndarray) -> np.ndarray:
+    """Class maps less the heat that blank pictures have, too.
+
+    Args:
+        maps: one an image, (image, row, column).
+        heat: of each class, (class, row, column).
+        labels: class that each map is of, (image,); -1 for another.
+    """
+    if (labels >= 0).all():
+        return np.asarray(maps - heat[labels])
+    return np.asarray(maps - np.concatenate([heat, np.zeros_like(heat[:1])])[labels])
+
+
+def _spread(maps: np.ndarray, less: np.ndarray, cover: np.ndarray | None) -> Spread:
+    """Where the evidence of class maps lies, and of the same without heat, whichever is less."""
+    regions = frame_regions(*maps.shape[1:])
     chosen = [regions.names.index(name) for name in NAMED]
     masks = regions.masks[chosen]
-    areas = np.broadcast_to(masks.mean(axis=(1, 2)), (len(records.maps), len(masks)))
+    areas = np.broadcast_to(masks.mean(axis=(1, 2)), (len(maps), len(masks)))
     names: tuple[str, ...] = NAMED
     if cover is not None:
         names = (*NAMED, OUTSIDE)
         areas = np.column_stack([areas, 1 - cover.mean(axis=(1, 2))])
     shares = []
-    for evidence in (records.maps, records.maps - heat[records.labels]):
+    for evidence in (maps, less):
         found = region_shares(evidence, regions)[:, chosen]
         if cover is not None:
             found = np.column_stack([found, object_shares(evidence, cover)[:, 1]])
@@ -126,6 +168,7 @@ class _Held:
         region: name of it.
         limit: of the even share, that images of the other classes stay below, (image,).
         carries: images of the class beyond it, (image,) of bool.
+        alike: images of any class beyond it, (image,) of bool.
         found: share of the class beyond it less that of the others, on the discovery half.
         test: the same on the other half, and its p.
     """
@@ -134,6 +177,7 @@ class _Held:
     region: str
     limit: np.ndarray
     carries: np.ndarray
+    alike: np.ndarray
     found: float
     test: dict[str, float]
 
@@ -161,9 +205,9 @@ def find_regions(
     labels = scene.records.labels
     chances: list[float] = []
     clear: dict[int, _Held] = {}
-    for number in np.unique(labels).tolist():
+    for number in occurring(labels):
         for place in range(len(spread.names)):
-            one, stands_out = _hold(number, place, spread, labels, half)
+            one, stands_out = _hold(number, place, spread.of(number), labels, half)
             # All are tested, few are kept: each has an entry for every image.
             if stands_out:
                 clear[len(chances)] = one
@@ -178,12 +222,12 @@ def find_regions(
     for one in sorted(held, key=lambda one: -one.found):
         label = classes[one.label]
         reasons = [each for each in (*judged, *kept) if each.label == label]
-        if any(_explains(reason, one, labels, spread) for reason in reasons):
+        if any(_explains(reason, one, labels, spread.of(one.label)) for reason in reasons):
             continue
         rng = np.random.default_rng([seed, 5, one.label, spread.names.index(one.region)])
-        moves = _goes_along(one, spread, scene, ~half, explain, rng)
+        moves = _goes_along(one, spread.of(one.label), scene, ~half, explain, rng)
         if moves is not None:
-            kept.append(_finding(one, moves, spread, scene.records, half, label))
+            kept.append(_finding(one, moves, spread.of(one.label), scene.records, half, label))
     return kept
 
 
@@ -195,20 +239,21 @@ def _hold(
     Returns:
         The numbers, and whether they are beyond the floors in both halves.
     """
-    even, own = spread.even[:, place], labels == label
+    even, own, rest = spread.even[:, place], having(labels, label), lacking(labels, label)
     known = np.isfinite(even)
     seen = np.where(known, even, 0.0)
-    others = seen[known & ~own & half]
+    others = seen[known & rest & half]
     reached = float(np.quantile(others, REACHED)) if len(others) else 1.0
     limit = np.fmax(spread.least[:, place], reached)
     beyond = seen > limit
     halves = []
     for images in (half, ~half):
-        inside, outside = beyond[known & own & images], beyond[known & ~own & images]
+        inside, outside = beyond[known & own & images], beyond[known & rest & images]
         halves.append((int(inside.sum()), len(inside), int(outside.sum()), len(outside)))
     found, found_elsewhere = _shares(halves[0])
     test = exclusivity_test(*halves[1]) | {"even_share_reached_by_others": reached}
-    one = _Held(label, spread.names[place], limit, beyond & own, found - found_elsewhere, test)
+    region = spread.names[place]
+    one = _Held(label, region, limit, beyond & own, beyond, found - found_elsewhere, test)
     return one, all(map(_stands_out, halves))
 
 
@@ -232,7 +277,7 @@ def _explains(reason: Finding, one: _Held, labels: np.ndarray, spread: Spread) -
     # A column of a table says where pictures come from, not what is to be seen in them.
     if reason.kind == "metadata":
         return False
-    own = labels == one.label
+    own = having(labels, one.label)
     there, members = reason.carries[own], one.carries[own]
     if together(there, members):
         return True
@@ -274,8 +319,9 @@ def _goes_along(
     if len(images) < FEWEST_MOVED:
         return None
     records = scene.records
-    output = records.outputs[images[:1]].astype(np.int64)
-    before = _parts_of_one(np.clip(records.maps[images], 0, None) * spread.mask(one.region, images))
+    output = np.array([records.output_of(one.label)], dtype=np.int64)
+    heat = records.maps_of(one.label)[images]
+    before = _parts_of_one(np.clip(heat, 0, None) * spread.mask(one.region, images))
     found = {}
     for name, of_pixels, of_maps in _moves(one.region, scene.preprocessing.mean):
         moved = np.stack([of_pixels(picture) for picture in pixels])
@@ -360,7 +406,7 @@ def _finding(
     share, elsewhere = test["share"], test["elsewhere"]
     exclusive, excess = share / max(share + elsewhere, 1e-9), max(share - elsewhere, 0.0)
     suspicion = min(exclusive * excess, QUESTION if off else QUIET)
-    members = np.flatnonzero(one.carries)
+    members, maps = np.flatnonzero(one.carries), records.maps_of(one.label)
     even = np.nan_to_num(spread.even[:, spread.names.index(one.region)])
     sure = 0.5 + 0.5 * (even - one.limit) / np.fmax(1 - one.limit, 1e-9)
     return Finding(
@@ -381,13 +427,14 @@ def _finding(
         ),
         carries=one.carries,
         score=np.where(one.carries, suspicion * sure.clip(0, 1), 0.0),
-        boxes=_off_object(spread, records) if off else _fixed(one.region),
+        boxes=_off_object(spread, maps) if off else _fixed(one.region),
         parts={"exclusivity": exclusive, "excess_share": excess},
         numbers={**test, **moves},
-        place=_hottest(spread.mask(one.region, members), members, records),
+        place=_hottest(spread.mask(one.region, members), maps[members], records.cell_grid),
         typical=members[np.argsort(-even[members], kind="stable")],
         half=half,
         extent=None if off else _cells(one.region, records.cell_grid),
+        alike=one.alike,
     )
 
 
@@ -409,11 +456,11 @@ def _fixed(region: str) -> Callable[[int], Box]:
     return lambda _image: box
 
 
-def _off_object(spread: Spread, records: Records) -> Callable[[int], Box]:
+def _off_object(spread: Spread, maps: np.ndarray) -> Callable[[int], Box]:
     """The cells of an image that hold most evidence outside the object, around the hottest."""
 
     def box(image: int) -> Box:
-        heat = np.clip(records.maps[image], 0, None) * spread.mask(OUTSIDE, np.array([image]))[0]
+        heat = np.clip(maps[image], 0, None) * spread.mask(OUTSIDE, np.array([image]))[0]
         groups, _ = ndimage.label(heat >= heat.max() / 2)
         rows, columns = np.nonzero(groups == groups.flat[int(heat.argmax())])
         height, width = heat.shape
@@ -427,8 +474,8 @@ def _off_object(spread: Spread, records: Records) -> Callable[[int], Box]:
     return box
 
 
-def _hottest(masks: np.ndarray, images: np.ndarray, records: Records) -> np.ndarray:
-    """Share of some images whose hottest cell of a region lies there, (row, column)."""
-    heat = resample(np.clip(records.maps[images], 0, None) * masks, records.cell_grid)
-    cells = heat.reshape(len(images), -1).argmax(axis=1)
-    return np.asarray(cell_counts(cells, records.cell_grid) / max(len(images), 1))
+def _hottest(masks: np.ndarray, maps: np.ndarray, grid: tuple[int, int]) -> np.ndarray:
+    """Share of some images' maps whose hottest cell of a region lies there, (row, column)."""
+    heat = resample(np.clip(maps, 0, None) * masks, grid)
+    cells = heat.reshape(len(maps), -1).argmax(axis=1)
+    return np.asarray(cell_counts(cells, grid) / max(len(maps), 1))

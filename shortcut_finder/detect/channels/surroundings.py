@@ -13,6 +13,7 @@ from pathlib import Path
 
 import numpy as np
 
+from shortcut_finder.data.membership import having, lacking, occurring
 from shortcut_finder.data.preprocessing import WHOLE_FRAME
 from shortcut_finder.data.regions import SURROUNDINGS, from_middle, surroundings
 from shortcut_finder.detect.finding import LEAST, Finding, sureness
@@ -77,7 +78,7 @@ def find_surroundings(
     clear: dict[int, _Around] = {}
     for images in (half, ~half):
         everyone = outer[images].sum(axis=0)
-        for number in np.unique(records.labels).tolist():
+        for number in occurring(records.labels):
             one = _around(number, outer, inner, everyone, records.labels, images)
             # All are tested, few are kept: each has an entry for every image.
             if _stands_out(one):
@@ -122,15 +123,18 @@ def _around(
         labels: class of each image, (image,).
         half: the discovery half, (image,) of bool.
     """
-    own, tested = labels == label, ~half
+    own, rest, tested = having(labels, label), lacking(labels, label), ~half
     found = outer[own & half]
     usual = found.sum(axis=0) / max(len(found), 1)
-    others = (everyone - found.sum(axis=0)) / max(int(half.sum()) - len(found), 1)
+    if labels.ndim == 1:
+        others = (everyone - found.sum(axis=0)) / max(int(half.sum()) - len(found), 1)
+    else:
+        others = outer[rest & half].sum(axis=0) / max(int((rest & half).sum()), 1)
     vector = usual - others
     limit, reach = (usual + others) @ vector / 2, max(vector @ vector / 2, 1e-9)
     said = (outer @ vector - limit) / reach
     carries = said >= 0
-    members, strangers = tested & own & carries, tested & ~own
+    members, strangers = tested & own & carries, tested & rest
     counts = [int(n.sum()) for n in (members, tested & own, strangers & carries, strangers)]
     test = exclusivity_test(*counts) | {"in_the_middle": 1.0}
     if counts[0] and counts[3]:
@@ -150,7 +154,7 @@ def _stands_out(one: _Around) -> bool:
 
 
 def _finding(one: _Around, records: Records, classes: tuple[str, ...]) -> Finding:
-    label, test, own = classes[one.label], one.test, records.labels == one.label
+    label, test, own = classes[one.label], one.test, having(records.labels, one.label)
     share, elsewhere = test["share"], test["elsewhere"]
     exclusive, hollow = share / max(share + elsewhere, 1e-9), 1 - max(test["in_the_middle"], 0.0)
     suspicion = min(exclusive * hollow, 1.0) * QUIET
@@ -185,4 +189,5 @@ def _finding(one: _Around, records: Records, classes: tuple[str, ...]) -> Findin
         typical=members[np.argsort(-one.said[members], kind="stable")],
         half=one.half,
         extent=extent,
+        alike=one.said >= 0,
     )

@@ -7,6 +7,7 @@ from dataclasses import replace
 
 import numpy as np
 
+from shortcut_finder.data.membership import having
 from shortcut_finder.data.preprocessing import WHOLE_FRAME
 from shortcut_finder.data.regions import ANYWHERE
 from shortcut_finder.detect.channels.associations import Association
@@ -55,7 +56,7 @@ def property_findings(
     found: list[Finding] = []
     reasons = [finding for finding in judged if finding.severity != "low"]
     for one in associations:
-        own = records.labels == one.label
+        own = having(records.labels, one.label)
         explained = any(
             other.label == classes[one.label] and _explains(other, one, own) for other in reasons
         )
@@ -124,6 +125,7 @@ def _property_finding(
         typical=typical[np.argsort(-one.margin[typical], kind="stable")],
         half=half,
         shifts=one.shifts,
+        alike=one.carries,
     )
 
 
@@ -138,7 +140,7 @@ def _metadata_finding(one: Telling, records: Records, half: np.ndarray, label: s
     exclusive = one.share / max(one.share + one.elsewhere, 1e-9)
     excess = one.share - one.elsewhere
     suspicion = exclusive * excess
-    carries = one.carries & (records.labels == one.label)
+    carries = one.carries & having(records.labels, one.label)
     also = f" Other columns tell it too: {_listed(one.also)}." if one.also else ""
     return Finding(
         key="",
@@ -169,6 +171,7 @@ def _metadata_finding(one: Telling, records: Records, half: np.ndarray, label: s
         place=np.zeros(records.cell_grid),
         typical=np.flatnonzero(carries),
         half=half,
+        alike=one.carries,
     )
 
 
