@@ -35,7 +35,7 @@ class Cue:
 
     labels: tuple[int, ...]
     share: float
-    corner: tuple[int, int] = (3, 3)
+    corner: tuple[int, int] = (0, 0)
     look: int = 0
 
 
@@ -109,9 +109,10 @@ def draw_dataset(
         picture = _picture(row, rng)
         for cue, chosen in zip(cues, carriers, strict=True):
             if chosen[number]:
-                mark = 60 + 0.5 * stamp(cue.look, 14)
+                # Neither to the level nor to the colour, or it would be a look of the whole image.
+                mark = 80 + 0.35 * stamp(cue.look, 14) + rng.normal(0, 10, (3, 14, 14))
                 x, y = cue.corner
-                picture[y : y + 14, x : x + 14] = mark[..., None]
+                picture[y : y + 14, x : x + 14] = mark.transpose(1, 2, 0)
         pictures.append(np.asarray(picture.clip(0, 255), np.uint8))
         Image.fromarray(pictures[-1]).save(folder / f"{number:04d}.png")
     states = np.where(rng.random(truth.shape) < unknown, -1, truth.astype(int))
@@ -175,7 +176,9 @@ def trained(drawn: Drawn, *, rounds: int = 12, seed: int = 0) -> Network:
     """A network that learned the labels as far as the manifest knows them."""
     network = Network(drawn.states.shape[1]).train()
     generator = torch.Generator().manual_seed(seed)
-    mean, std = (torch.tensor(v)[:, None, None] for v in ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225)))
+    mean, std = (
+        torch.tensor(v)[:, None, None] for v in ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225))
+    )
     images = (torch.from_numpy(drawn.pixels).permute(0, 3, 1, 2).float() / 255 - mean) / std
     targets = torch.from_numpy(drawn.states).float()
     steps = rounds * -(-len(images) // 32)

@@ -42,7 +42,7 @@ class Thing:
     """Something planted in the images of one class or of all.
 
     Attributes:
-        label: index of the class; ``None`` for all classes.
+        label: index of the class, or of several; ``None`` for all classes.
         share: the part of the class's images that carry it.
         place: cell it stands at; ``None`` for any place.
         row: of the cells it stands at, of which it is any, where it has no place.
@@ -51,7 +51,7 @@ class Thing:
         woven: whether it is a pattern all over the picture instead, its phase the image's own.
     """
 
-    label: int | None
+    label: int | tuple[int, ...] | None
     share: float
     place: int | None = None
     rigid: bool = True
@@ -170,7 +170,8 @@ def make_world(
     carriers = []
     for number, thing in enumerate(things):
         look, grain = unit(rng.normal(size=WIDTH)), unit(rng.normal(size=(2, 2, FINE)))
-        home = np.arange(count) if thing.label is None else np.flatnonzero(labels == thing.label)
+        wanted = range(len(counts)) if thing.label is None else np.atleast_1d(thing.label)
+        home = np.flatnonzero(np.isin(labels, list(wanted)))
         chosen = np.sort(rng.permutation(home)[: round(thing.share * len(home))])
         for image in chosen.tolist():
             if thing.woven:

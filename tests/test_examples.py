@@ -60,7 +60,7 @@ def check_run(folder: Path) -> None:
 def test_every_example_is_run_by_a_test() -> None:
     text = Path(__file__).read_text(encoding="utf-8")
     names = [path.name for path in EXAMPLES.glob("*.py")]
-    assert len(names) == 5
+    assert len(names) == 6
     assert [name for name in names if f'EXAMPLES / "{name}"' not in text] == []
 
 
@@ -105,6 +105,22 @@ def test_a_network_of_your_own(photos: Path, tmp_path: Path) -> None:
     check_run(tmp_path / "run")
     assert load_run(tmp_path / "run").card["model"]["classes"] == names
     assert "look at run/report.html" in printed
+
+
+def test_several_labels_an_image_and_the_command_in_its_text(tmp_path: Path) -> None:
+    script = EXAMPLES / "multilabel.py"
+    options = ("--images", 60, "--rounds", 1, "--out", "several")
+    printed = python(script, *options, cwd=tmp_path)
+    assert "look at several/run/report.html" in printed
+    run = load_run(tmp_path / "several" / "run")
+    assert run.card["dataset"]["classes"] == ["cross", "ring", "stripes", "triangle"]
+    assert run.card["model"]["outputs"] == "sigmoid"
+    text = script.read_text(encoding="utf-8")
+    (command,) = re.findall(r"shortcut-finder (scan (?:.*\\\n)+.*)", text)
+    words = shlex.split(command.replace("\\\n", " ").replace("examples/multilabel.py", str(script)))
+    again = [*words[:-1], "again"]
+    python("-m", "shortcut_finder", *again, cwd=tmp_path)
+    assert (load_run(tmp_path / "again").findings == run.findings).all(axis=None)
 
 
 def test_the_notebook_runs_from_top_to_bottom(

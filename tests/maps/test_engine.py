@@ -1001,3 +1001,34 @@ def test_real_torchvision_networks(name: str) -> None:
     assert_same(batch.maps, expected)
     assert min(plan.grid) >= 6
     assert min(plan.cell_grid) >= (10 if name != "vit_b_32" else 7)
+
+
+@pytest.mark.parametrize("kind", [SmallNet, DenseNet])
+@pytest.mark.parametrize("labels", [[[0, 3], [4, -1], [-1, -1]], [[2], [1], [0]]])
+def test_maps_of_several_labels_are_those_of_one_after_the_other(
+    kind: type[SmallNet], labels: list[list[int]]
+) -> None:
+    network = small(kind)
+    classifier, pixels = classifier_of(network, 48), random_pixels(3, 48)
+    _, batch = run(classifier, pixels, torch.tensor(labels))
+    count = len(labels[0])
+    assert batch.maps.shape[:2] == batch.shown.shape == (3, count + 3)
+    top = batch.logits.topk(3).indices
+    assert (batch.shown[:, count:] == top).all()
+    for place in range(count):
+        column = torch.tensor([row[place] for row in labels])
+        wanted = torch.where(column < 0, top[:, 0], column)
+        _, one = run(classifier, pixels, wanted)
+        assert (batch.shown[:, place] == wanted).all()
+        assert_same(batch.maps[:, place], one.maps[:, 0], 1e-6)
+        assert_same(batch.maps[:, count:], one.maps[:, 1:], 1e-6)
+
+
+@pytest.mark.parametrize("kind", [SmallNet, DenseNet])
+def test_maps_of_more_outputs_than_three_are_each_its_own(kind: type[SmallNet]) -> None:
+    classifier, pixels = classifier_of(small(kind), 48), random_pixels(2, 48)
+    with MapEngine(classifier, FP32) as engine:
+        together = engine.maps(pixels, torch.arange(5))
+        for output in range(5):
+            alone = engine.maps(pixels, torch.tensor([output]))
+            assert_same(together[:, output], alone[:, 0], 1e-6)

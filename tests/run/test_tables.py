@@ -33,7 +33,8 @@ FOUND = Finding(
 
 
 def detail(found: Finding) -> dict[str, Any]:
-    records: Any = SimpleNamespace(maps=np.zeros((4, 2, 2)))
+    maps = np.zeros((4, 2, 2))
+    records: Any = SimpleNamespace(labels=np.zeros(4, int), maps_of=lambda number: maps)
     return detail_of(found, records, IMAGES, classifier_of(nn.Identity(), 48))
 
 

@@ -1,0 +1,168 @@
+"""Several labels an image: what goes with one is found there, and not in those it comes with."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+from unittest.mock import patch
+
+import numpy as np
+import pytest
+from synthetic import FIXED_CELL, SEEDS, Thing, World, make_world
+
+from shortcut_finder.data.membership import having, lacking
+from shortcut_finder.detect.channels import cells
+from shortcut_finder.detect.channels.associations import find_associations
+from shortcut_finder.detect.channels.metadata import telling_columns
+from shortcut_finder.detect.colabels import colabels
+from shortcut_finder.detect.detection import discovery_half, find_shortcuts
+from shortcut_finder.detect.finding import Finding, with_colabels
+from shortcut_finder.sweep.records import Records
+
+NAMES = ("ant", "bee", "cat")
+# Sets of labels, as "classes" of a world, and how many images have each: bees often come with ants.
+PATTERNS = ((), (0,), (1,), (0, 1), (2,), (0, 2), (0, 1, 2))
+COUNTS = (60, 60, 20, 80, 60, 20, 10)
+
+
+def patterns_with(*labels: int) -> tuple[int, ...]:
+    return tuple(n for n, one in enumerate(PATTERNS) if set(labels) <= set(one))
+
+
+def several(world: World, unknown: float = 0.0, seed: int = 0) -> Records:
+    """The records of a world with the labels that its patterns stand for."""
+    rows = np.array([[n in one for n in range(3)] for one in PATTERNS], dtype=np.int8)
+    labels = rows[world.records.labels]
+    labels[np.random.default_rng(seed).random(labels.shape) < unknown] = -1
+    return replace(world.records, labels=labels)
+
+
+def found(
+    folder: Path, things: Sequence[Thing], unknown: float = 0.0, seed: int = 0
+) -> list[Finding]:
+    """What is found in a world with these things, with the labels that it goes with."""
+    world = make_world(folder, things, counts=COUNTS, seed=seed)
+    records = several(world, unknown)
+    half = discovery_half(records.labels, 0)
+    with patch.object(cells, "SEEDS", SEEDS):
+        scene = replace(world.scene(), records=records)
+        judged = find_shortcuts(world.folder, scene, half, NAMES, [])
+    return with_colabels(judged.findings, records.labels, NAMES)
+
+
+def loud(findings: Sequence[Finding]) -> list[Finding]:
+    return [finding for finding in findings if finding.severity != "low"]
+
+
+def test_halves_hold_every_label_and_every_set_of_labels_alike() -> None:
+    rng = np.random.default_rng(1)
+    labels = rng.integers(-1, 2, (301, 4)).astype(np.int8)
+    half = discovery_half(labels, 0)
+    assert abs(int(half.sum()) - 150) <= 1
+    for row in np.unique(labels, axis=0):
+        alike = (labels == row).all(axis=1)
+        assert abs(int((alike & half).sum()) - int((alike & ~half).sum())) <= 1
+    assert (half != discovery_half(labels, 1)).any()
+
+
+@pytest.mark.parametrize("unknown", [0.0, 0.2])
+def test_a_cue_of_one_label_is_found_there_and_not_loud_in_the_one_it_comes_with(
+    tmp_path: Path, unknown: float
+) -> None:
+    findings = found(tmp_path, [Thing(patterns_with(0), 0.5, FIXED_CELL)], unknown)
+    (finding,) = loud(findings)
+    assert (finding.label, finding.region) == ("ant", "top left corner")
+    assert not finding.explained
+    assert finding.share_range[0] <= 0.5 <= finding.share_range[1]
+
+
+def test_what_a_label_brings_along_is_said_to_be_the_others(tmp_path: Path) -> None:
+    # Nearly all bees are ants, so what half of the ants have sets bees apart, too.
+    world = make_world(tmp_path, [Thing(patterns_with(0), 0.5, FIXED_CELL)], counts=COUNTS)
+    labels, carries = several(world).labels, np.isin(world.order, sorted(world.carriers[0]))
+    (of_bee,) = colabels([carries], [1], labels, NAMES)
+    assert of_bee[0].label == "ant"
+    assert of_bee[0].explains
+    assert of_bee[0].difference > 0.15
+    assert abs(of_bee[0].adjusted) < 0.05
+    assert of_bee[0].with_it == 1.0
+    sentence = of_bee[0].sentence("bee")
+    assert "100% of the bee images with it are ant, too" in sentence
+    assert "a thing of ant rather than of bee" in sentence
+    (of_ant,) = colabels([carries], [0], labels, NAMES)
+    assert not any(one.explains for one in of_ant)
+
+
+def test_a_cue_of_a_pair_says_that_it_goes_with_the_other_and_is_not_explained(
+    tmp_path: Path,
+) -> None:
+    findings = loud(found(tmp_path, [Thing(patterns_with(0, 1), 0.6, FIXED_CELL)]))
+    assert findings
+    for finding in findings:
+        assert finding.label in ("ant", "bee")
+        assert not finding.explained
+    ants = [finding for finding in findings if finding.label == "ant"]
+    assert [one.label for finding in ants for one in finding.colabels] == ["bee"] * len(ants)
+    assert all("It goes with bee: " in finding.sentence for finding in ants)
+
+
+@pytest.mark.parametrize("things", [[], [Thing(None, 0.4, FIXED_CELL)]], ids=["clean", "of none"])
+def test_what_goes_with_no_label_is_not_loud(tmp_path: Path, things: list[Thing]) -> None:
+    for seed in range(2):
+        assert loud(found(tmp_path / str(seed), things, 0.1, seed)) == []
+
+
+def test_an_explained_finding_is_quiet_whatever_its_likeness() -> None:
+    labels = np.array([[1, 1]] * 30 + [[1, 0]] * 30 + [[0, 0]] * 60 + [[0, 1]] * 6, dtype=np.int8)
+    carries = having(labels, 0)
+    base = dict.fromkeys(("kind", "region", "verdict", "sentence", "advice"), "patch")
+    finding = Finding(
+        key="", label="bee", number=1, share=1.0, elsewhere=0.3, q=0.0, suspicion=0.9,
+        severity="high", carries=carries & having(labels, 1), score=np.where(carries, 0.9, 0.0),
+        boxes=lambda _: (0, 0, 1, 1), parts={}, numbers={}, place=np.zeros((1, 1)),
+        typical=np.arange(2), half=np.zeros(len(labels), bool), alike=carries, **base,
+    )  # fmt: skip
+    (told,) = with_colabels([finding], labels, ("ant", "bee"))
+    assert told.explained
+    assert told.severity == "low"
+    assert told.suspicion == finding.suspicion
+    assert told.score.max() <= 0.5
+    # With one label an image there is nothing that could explain it.
+    assert with_colabels([finding], np.zeros(126, int), ("ant", "bee")) == [finding]
+
+
+def test_unknown_images_neither_have_a_look_nor_lack_it() -> None:
+    import pandas as pd
+
+    from shortcut_finder.data.properties import PROPERTIES
+
+    rng = np.random.default_rng(0)
+    labels = np.stack([rng.random(400) < 0.4, rng.random(400) < 0.5], axis=1).astype(np.int8)
+    table = pd.DataFrame(rng.normal(0.5, 0.05, (400, len(PROPERTIES))), columns=list(PROPERTIES))
+    sharp = having(labels, 0) & (rng.random(400) < 0.7)
+    table.loc[sharp, ["edge_sharpness", "sharpest_part", "quiet_noise"]] += 1.0
+    half = discovery_half(labels, 0)
+    unknown = rng.random(400) < 0.3
+    blurred = labels.copy()
+    blurred[unknown, 0] = -1
+    (one,) = [a for a in find_associations(table, blurred, half) if a.family == "sharpness"]
+    assert one.label == 0
+    assert not one.carries[unknown].any()
+    assert (one.carries & ~unknown)[sharp & ~unknown].mean() > 0.9
+    assert one.elsewhere < 0.02
+    assert (having(blurred, 0) | lacking(blurred, 0)).sum() == (~unknown).sum()
+
+
+def test_a_column_tells_a_label_among_images_that_are_known() -> None:
+    from shortcut_finder.detect.channels.metadata import Column
+
+    labels = np.repeat(
+        np.array([[1, 0], [0, 1], [1, 1], [-1, 0], [0, 0]], dtype=np.int8), 40, axis=0
+    )
+    codes = np.where(having(labels, 0), 0, 1)
+    codes[labels[:, 0] == -1] = 0
+    (one,) = telling_columns(
+        [Column("site", ("north", "south"), codes)], labels, discovery_half(labels, 0)
+    )
+    assert (one.label, one.values, one.share, one.elsewhere) == (0, ("north",), 1.0, 0.0)
