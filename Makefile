@@ -5,7 +5,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 INSTALLED := $(VENV)/installed
 
-.PHONY: demo test test-slow check bench-plantings bench-watermark bench-clean bench-compare bench-scale bench-looks bench-backgrounds bench-photographs bench-sweep bench-decode bench-whole screenshots bench-detect bench-calibration golden clean
+.PHONY: demo test test-slow check bench-plantings bench-watermark bench-clean bench-compare bench-scale bench-looks bench-backgrounds bench-photographs bench-sweep bench-decode bench-whole screenshots bench-detect bench-calibration bench-labels golden clean
 
 demo: $(INSTALLED)
 	$(BIN)/shortcut-finder demo --out demo-run
@@ -87,6 +87,11 @@ bench-detect: $(INSTALLED)
 # Labels drawn by lot, again and again: p must be uniform.
 bench-calibration: $(INSTALLED)
 	$(BIN)/python tests/benchmarks/calibration.py --out $(or $(OUT),bench-calibration)
+
+# Drawn sets with several labels an image: a quarter of an hour of one core; what is done is kept in
+# OUT. OPTIONS: see the head of the script.
+bench-labels: $(INSTALLED)
+	$(BIN)/python tests/benchmarks/several_labels.py --out $(or $(OUT),bench-labels) $(OPTIONS)
 
 # What five scans find, held against the digests in tests/golden; MODE=--write writes them anew. PHOTOS
 # is a folder of class folders, without it four are scanned; sets and networks are kept in OUT.
