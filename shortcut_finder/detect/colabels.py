@@ -23,6 +23,8 @@ MOST, ABOVE = 0.5, 0.25
 # Part of the difference to the others that may be left among images alike in another label, where
 # that one explains it; and the fewest images of either kind that have to be alike for saying so.
 LEFT, FEWEST = 1 / 3, 5
+# Part of the carriers that has to have such images.
+COMPARED = 0.5
 # Named with a finding.
 NAMED = 3
 
@@ -37,8 +39,8 @@ class Colabel:
         without_it: the same of the class's images without the finding.
         q: false discovery rate of the two being equal, over all findings and labels.
         difference: share of the class that carries the finding less that of the others.
-        adjusted: the same among images alike in the other label (Mantel and Haenszel's weights;
-            Greenland and Robins 1985); NaN where no images can be compared.
+        adjusted: the same among images alike in the other label, weighed as the class has them;
+            NaN where most of its carriers have no images to be compared with.
         explains: whether next to nothing of the difference is left then.
     """
 
@@ -52,16 +54,17 @@ class Colabel:
 
     def sentence(self, own: str) -> str:
         """The figures in words, for a finding of the label ``own``."""
+        what = self.label if self.with_it >= self.without_it else f"images without {self.label}"
         said = (
-            f"It goes with {self.label}: {percent(self.with_it)} of the {own} images with it are "
-            f"{self.label}, too, {percent(self.without_it)} of those without it."
+            f"It goes with {what}: {percent(self.with_it)} of the {own} images with it are "
+            f"{self.label}, {percent(self.without_it)} of those without it."
         )
         if not self.explains:
             return said
         return (
-            f"{said} Among images alike in {self.label} it is in {percent(self.adjusted)} more of "
-            f"{own} than of the others ({percent(self.difference)} over all), so it is a thing of "
-            f"{self.label} rather than of {own}."
+            f"{said} Among images alike in {self.label} it is in {percent(max(self.adjusted, 0))} more of "
+            f"{own} than of the others ({percent(self.difference)} over all), so {self.label} "
+            "explains it."
         )
 
 
@@ -120,16 +123,19 @@ def _share(carries: np.ndarray, images: np.ndarray) -> float:
 
 
 def _adjusted(carries: np.ndarray, own: np.ndarray, rest: np.ndarray, has: np.ndarray) -> float:
-    """Difference of the shares within images that have a label and within those that have not."""
-    total, weights = 0.0, 0.0
+    """Difference of the shares within images that have a label and within those that have not.
+
+    Standardised to the class: each part counts by how many of its images are there.
+    """
+    total, images, compared = 0.0, 0, 0
     for stratum in (has, ~has):
         inside, outside = own & stratum, rest & stratum
-        sizes = int(inside.sum()), int(outside.sum())
-        if min(sizes) >= FEWEST:
-            weight = sizes[0] * sizes[1] / sum(sizes)
-            total += weight * (_share(carries, inside) - _share(carries, outside))
-            weights += weight
-    return total / weights if weights else np.nan
+        if min(int(inside.sum()), int(outside.sum())) >= FEWEST:
+            size = int(inside.sum())
+            total += size * (_share(carries, inside) - _share(carries, outside))
+            images, compared = images + size, compared + int(carries[inside].sum())
+    enough = compared >= COMPARED * max(int(carries[own].sum()), 1)
+    return total / images if enough else np.nan
 
 
 def _clearest(found: Sequence[Colabel]) -> tuple[Colabel, ...]:

@@ -88,10 +88,22 @@ def test_what_a_label_brings_along_is_said_to_be_the_others(tmp_path: Path) -> N
     assert abs(of_bee[0].adjusted) < 0.05
     assert of_bee[0].with_it == 1.0
     sentence = of_bee[0].sentence("bee")
-    assert "100% of the bee images with it are ant, too" in sentence
-    assert "a thing of ant rather than of bee" in sentence
+    assert "It goes with ant: 100% of the bee images with it are ant," in sentence
+    assert sentence.endswith("so ant explains it.")
     (of_ant,) = colabels([carries], [0], labels, NAMES)
     assert not any(one.explains for one in of_ant)
+
+
+def test_what_cannot_be_compared_explains_nothing() -> None:
+    # Half of the ants carry it, and all of these are cats; no other image is a cat.
+    labels = np.array([[1, 1]] * 40 + [[1, 0]] * 40 + [[0, 0]] * 80, dtype=np.int8)
+    carries = np.arange(160) < 40
+    (found,) = colabels([carries], [0], labels, ("ant", "cat"))
+    assert np.isnan(found[0].adjusted)
+    assert not found[0].explains
+    assert found[0].sentence("ant").startswith("It goes with cat: 100%")
+    turned = replace(found[0], with_it=0.0, without_it=0.4)
+    assert turned.sentence("ant").startswith("It goes with images without cat: 0% of the ant")
 
 
 def test_a_cue_of_a_pair_says_that_it_goes_with_the_other_and_is_not_explained(
