@@ -182,6 +182,12 @@ def is_several(target: Any) -> bool:
     return len(getattr(target, "shape", ())) == 1 and tuple(target.shape) != (1,)
 
 
+def _is_vector(cell: Any) -> bool:
+    """Whether a cell holds numbers, and not names."""
+    numbers = cell.tolist() if isinstance(cell, np.ndarray) else cell
+    return isinstance(numbers, (list, tuple)) and any(not isinstance(one, str) for one in numbers)
+
+
 def from_targets(targets: Sequence[Any], classes: tuple[str, ...] | None, name: str) -> Membership:
     """Labels of a Python dataset that gives vectors of 1, 0 and -1, or sets of names or numbers.
 
@@ -285,8 +291,11 @@ def take_labels(
     if columns:
         found, gone = from_columns(table, columns, name), list(columns)
     elif LISTS in table.columns and "label" not in table.columns:
-        cells = table[LISTS].tolist()
-        found, gone = from_lists(cells, name, lambda row: f"{name}: row {row + 1}"), [LISTS]
+        cells, gone = table[LISTS].tolist(), [LISTS]
+        if any(map(_is_vector, cells)):
+            found = from_targets(cells, None, name)
+        else:
+            found = from_lists(cells, name, lambda row: f"{name}: row {row + 1}")
     else:
         return table, None
     table = table.drop(columns=[*gone, "label"], errors="ignore")

@@ -61,10 +61,10 @@ class Colabel:
         )
         if not self.explains:
             return said
+        left = percent(max(self.adjusted, 0.0))
         return (
-            f"{said} Among images alike in {self.label} it is in {percent(max(self.adjusted, 0))} more of "
-            f"{own} than of the others ({percent(self.difference)} over all), so {self.label} "
-            "explains it."
+            f"{said} Among images alike in {self.label} it is in {left} more of {own} than of the "
+            f"others ({percent(self.difference)} over all), so {self.label} explains it."
         )
 
 

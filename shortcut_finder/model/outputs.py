@@ -23,12 +23,10 @@ class Outputs:
         sigmoid: whether each output says by itself whether the image has its class, and not the
             classes share one softmax.
         positive: the class that a single logit speaks for; ``None`` with an output for each class.
-        notes: what a reader should know, a sentence each.
     """
 
     sigmoid: bool = False
     positive: str | None = None
-    notes: tuple[str, ...] = ()
 
     def probabilities(self, logits: Tensor) -> Tensor:
         """Probability of each class, from logits (..., class)."""

@@ -81,6 +81,9 @@ def test_frames_and_parquet_hold_lists_sets_and_missing_values(folder: Path) -> 
     check(load_dataset(pd.DataFrame({"image": images, "labels": lists})))
     sets = [None if one is None else set(one) for one in lists]
     check(load_dataset(pd.DataFrame({"image": images, "labels": sets})))
+    vectors = load_dataset(pd.DataFrame({"image": images, "labels": list(np.array(STATES))}))
+    assert vectors.labels.tolist() == STATES
+    assert vectors.classes == ("0", "1", "2")
     path = folder / "list.parquet"
     pd.DataFrame({"image": IMAGES, "labels": lists}).to_parquet(path)
     check(load_dataset(path))
