@@ -646,35 +646,35 @@ def test_padding_heat_is_no_evidence_for_the_frame(tmp_path: Path) -> None:
 
 
 class OneLogit(TinyNet):
-    """A network with one logit, or the softmax network with the same probabilities."""
+    """A network with one logit, or with two, each a part of it."""
 
-    def __init__(self, outputs: int) -> None:
+    def __init__(self, part: float | None = None) -> None:
         super().__init__(1)
-        if outputs == 2:
+        if part is not None:
             one, self.head = self.head, nn.Linear(32, 2)
             with torch.no_grad():
-                self.head.weight.copy_(torch.cat([-one.weight, one.weight]) / 2)
-                self.head.bias.copy_(torch.cat([-one.bias, one.bias]) / 2)
+                self.head.weight.copy_(torch.cat([-one.weight, one.weight]) * part)
+                self.head.bias.copy_(torch.cat([-one.bias, one.bias]) * part)
 
 
-def test_one_logit_finds_what_the_equal_softmax_network_finds(tmp_path: Path) -> None:
+def test_one_logit_finds_what_the_equal_softmax_and_sigmoid_networks_find(tmp_path: Path) -> None:
     make_images(tmp_path / "data", {"ant": 50, "bee": 50}, ["bee"])
-    one, two = (
-        scan(
-            tmp_path / "data", OneLogit(n), out=tmp_path / f"{n}", settings=SETTINGS, progress=False
-        )
-        for n in (1, 2)
-    )
+
+    def run(name: str, network: nn.Module, **options: str) -> Run:
+        settings = replace(SETTINGS, **options)  # type: ignore[arg-type]
+        out = tmp_path / name
+        return scan(tmp_path / "data", network, out=out, settings=settings, progress=False)
+
+    one = run("one", OneLogit())
     assert one.card["model"]["positive"] == "bee"
     assert one.card["maps"]["tier"] == "linear"
     assert len(one.findings)
-    for first, second in ((one.findings, two.findings), (one.offenders, two.offenders)):
-        pd.testing.assert_frame_equal(first, second, rtol=1e-3, atol=1e-4)
+    # A softmax takes the difference of two logits, a sigmoid each of them.
+    softmax = run("softmax", OneLogit(0.5))
+    for other in (softmax, run("sigmoid", OneLogit(1.0), outputs="sigmoid")):
+        pd.testing.assert_frame_equal(one.findings, other.findings, rtol=1e-3, atol=1e-4)
+        pd.testing.assert_frame_equal(one.offenders, other.offenders, rtol=1e-3, atol=1e-4)
+    for image, heat in one.label_maps.items():
+        assert np.abs(heat - softmax.label_maps[image]).max() < 1e-5
     with pytest.raises(RunError, match="another positive"):
-        scan(
-            tmp_path / "data",
-            OneLogit(1),
-            out=tmp_path / "1",
-            settings=replace(SETTINGS, positive="ant"),
-            progress=False,
-        )
+        run("one", OneLogit(), positive="ant")
