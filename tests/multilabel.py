@@ -130,7 +130,11 @@ def _picture(row: np.ndarray, rng: np.random.Generator) -> np.ndarray:
     for number in rng.permutation(np.flatnonzero(row)):
         size = rng.uniform(7, 10)
         cx, cy = rng.uniform(size, SIDE - size, 2)
-        inside = _shape(number, (x - cx) / size, (y - cy) / size)
+        # No two are copies of each other, as marks are.
+        angle, wide = rng.uniform(-0.4, 0.4), rng.uniform(0.8, 1.25)
+        across, down = (x - cx) / size / wide, (y - cy) / size * wide
+        turned = np.cos(angle) * across + np.sin(angle) * down
+        inside = _shape(number, turned, np.cos(angle) * down - np.sin(angle) * across)
         colour = rng.uniform(20, 235, 3)
         picture[inside] = (colour + rng.normal(0, 8, (SIDE, SIDE, 3)))[inside]
     return picture

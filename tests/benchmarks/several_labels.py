@@ -26,8 +26,8 @@ import shortcut_finder as sf
 from shortcut_finder.stats.evidence import phi
 
 NAMES = ("ash", "birch", "cedar", "elm", "fir", "oak")
-# A cedar often brings a birch, so what birches have is in cedars, too.
-TOGETHER = {2: 1}
+# A cedar often brings a birch, so what birches have is in cedars, too; an elm brings a fir.
+TOGETHER = {2: 1, 3: 4}
 CUES = {"one label": (1,), "pair": (3, 4), "none": (), "clean": None}
 SHARE = 0.5
 SETTINGS = sf.Settings(input_size=SIDE, workers=0)
