@@ -3,7 +3,8 @@
 Each draw has 1 to 3 of 6 labels an image, of which one in twenty is unknown, and one label that
 often brings another. A cue is tied to one label (the one that is brought along), to a pair, or to
 none, or there is no cue. A small network learns the labels, and is scanned. Loud findings, above
-low severity or confirmed, are right where they are of a label of the cue and in its images.
+low severity or confirmed, are right where they are of a label of the cue and in its images; cues
+are *listed* with such a finding of any severity.
 
 Usage: python tests/benchmarks/several_labels.py --out NEW_FOLDER [--draws 5] [--clean 20]
 The same command goes on where it was stopped.
@@ -49,10 +50,12 @@ def measured(kind: str, seed: int, folder: Path, images: int) -> dict[str, int]:
         (run.findings["severity"] != "low") | (run.findings["verdict"] == "confirmed")
     ]
     right = [row.label for row in loud.itertuples() if _right(row, run, drawn, labels)]
+    listed = [row.label for row in run.findings.itertuples() if _right(row, run, drawn, labels)]
     cedar = int((loud["label"] == "cedar").sum())
     planted = len(labels or ())
     return {
         "planted": planted,
+        "listed": len(set(listed)),
         "found": len(set(right)),
         "loud": len(loud),
         "right": len(right),
@@ -100,7 +103,8 @@ def main() -> None:
             results.append(json.loads(done.read_text()))
         total = {name: sum(one[name] for one in results) for name in results[0]}
         print(
-            f"{kind}: {len(results)} draws, recall {wilson(total['found'], total['planted'])}, "
+            f"{kind}: {len(results)} draws, listed {wilson(total['listed'], total['planted'])}, "
+            f"recall {wilson(total['found'], total['planted'])}, "
             f"precision {wilson(total['right'], total['loud'])}, loud {total['loud']}, of them "
             f"{total['in the label that brings it']} in the label that brings the cue's",
             flush=True,
