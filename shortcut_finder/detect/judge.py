@@ -7,6 +7,7 @@ from dataclasses import replace
 
 import numpy as np
 
+from shortcut_finder.data.groups import first_of_each
 from shortcut_finder.data.regions import CORNERS, EDGES, cell_centres
 from shortcut_finder.detect.channels.border import LAID_ON, NATURAL
 from shortcut_finder.detect.channels.cells import Study, Thing
@@ -114,7 +115,9 @@ def _finding(
     place = _place(thing, carriers, without, study, grid)
     rest = records.labels != thing.label
     centres = cell_centres(thing.best, grid)
-    looks = exactness_of(carriers, without, centres, scene)
+    # Ten copies of a picture are alike whatever it shows.
+    alone, others = (first_of_each(images, records.groups) for images in (carriers, without))
+    looks = exactness_of(alone, others, centres, scene)
     likeness = Likeness(
         thing.gain * max(thing.agreement, 0.0),
         shift_of(score[without], score[rest]),
