@@ -20,6 +20,10 @@ FRAMES = ("first", "all")
 # What `clean` does with images, and how those that stay get into the new folder.
 ACTIONS = ("drop", "mask", "reweight")
 FILES = ("none", "hardlink", "symlink", "copy")
+# What `export` writes for.
+EXPORTS = ("coco", "cvat", "label-studio", "fiftyone", "csv")
+# What `log_run` logs to.
+TRACKERS = ("mlflow", "wandb")
 # How surely an image carries what was found.
 SURE, LIKELY = TIERS = ("sure", "likely")
 SEVERITIES = ("high", "medium", "low")
