@@ -1,6 +1,6 @@
 """Scan DICOM files: the device that took them names the shortcut, and no patient is named.
 
-Draws chest-like pictures of 12 bits as DICOM files: half of the ill ones come from an emergency room
+Draws chest-like pictures of 12 bits as DICOM files: half of the ill come from an emergency room
 whose device burns a marker into a corner. A small network with one grey channel learns them, and
 the scan says what it learned. Needs `pip install 'shortcut-finder[dicom]'`.
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -183,15 +184,60 @@ def test_a_network_of_one_channel_sees_the_grey_of_colours() -> None:
     assert torch.allclose(*answers, atol=1e-5)
 
 
-def test_masked_scans_become_pictures_without_a_patient(run: sf.Run, tmp_path: Path) -> None:
-    decided = dict.fromkeys(run.findings["finding"], "accept")
-    if not decided:
-        pytest.skip("nothing was found that could be masked")
-    decisions = {
-        "schema_version": 1, "run": run.fingerprint, "findings": decided, "images": {},
+def test_masked_scans_become_pictures_without_a_patient(tmp_path: Path) -> None:
+    folder = tmp_path / "images"
+    rng = np.random.default_rng(0)
+    for label in ("ill", "well"):
+        for number in range(6):
+            frames = np.stack([lung(rng, False) for _ in range(2)])
+            write_scan(
+                folder / label / f"{number}.dcm",
+                scan_of(frames, WindowWidth=4096, WindowCenter=2048),
+            )
+    how = sf.Settings(**{**SMALL.as_dict(), "frames": "all"})
+    run = sf.scan(folder, grey_network(), out=tmp_path / "run", settings=how, progress=False)
+    assert len(run.images) == 24
+    assert run.card["groups"]["largest"] == 2
+    run = with_finding(run, ["ill/0.dcm#1", "ill/0.dcm#2", "ill/3.dcm#2"])
+    plans = {"mask": "copy", "drop": "hardlink"}
+    for action, files in plans.items():
+        out = tmp_path / action
+        sf.clean(run, action, out=out, files=files)
+        table = pd.read_csv(out / "manifest.csv")
+        again = sf.load_dataset(out / "manifest.csv")
+        assert len(again) == (24 if action == "mask" else 21)
+        pictures = [again.read(n).picture.size for n in range(len(again))]
+        assert set(pictures) == {(SIDE, SIDE)}
+        if action == "mask":
+            filled = table["image"][table["image"].str.endswith(".png")]
+            assert len(filled) == 3
+            for name in filled:
+                data = (out / name).read_bytes().decode("latin-1")
+                assert [one for one in SECRETS if one in data] == []
+
+
+def with_finding(run: sf.Run, images: list[str]) -> sf.Run:
+    """The run with a confirmed thing in these images."""
+    row = {
+        "finding": "F1", "label": "ill", "kind": "corner", "region": "top left corner",
+        "images": len(images), "share": 0.25, "elsewhere": 0.0, "reliance": 0.5,
+        "reliance_low": 0.4, "reliance_high": 0.6, "q": 0.0, "suspicion": 0.9,
+        "verdict": "confirmed", "severity": "high", "sentence": "A mark.", "artifact": 0.9,
+        "share_low": 0.1, "share_high": 0.4,
     }  # fmt: skip
-    (tmp_path / "decisions.json").write_text(json.dumps(decisions), encoding="utf-8")
-    sf.clean(run, "drop", out=tmp_path / "clean", decisions=tmp_path / "decisions.json")
-    manifest = pd.read_csv(tmp_path / "clean" / "manifest.csv")
-    assert manifest["image"].str.endswith(".dcm").all()
-    assert [one for one in SECRETS if one in everything_in(tmp_path / "clean")] == []
+    facts = run.images.set_index("image")
+    offenders = [
+        {
+            "rank": rank, "image": image, "label": "ill", "predicted": facts["predicted"][image],
+            "confidence": 0.9, "score": 0.9, "finding": "F1", "kind": "corner",
+            "region": "top left corner", "x0": 2, "y0": 2, "x1": 22, "y1": 14, "reason": "a mark",
+            "tier": "sure",
+        }
+        for rank, image in enumerate(images, start=1)
+    ]  # fmt: skip
+    return replace(
+        run,
+        findings=pd.DataFrame([row]),
+        details=[{**row, "advice": "", "verification": None}],
+        offenders=pd.DataFrame(offenders),
+    )

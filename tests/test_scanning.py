@@ -157,10 +157,10 @@ def test_the_card_says_what_each_stage_took(
         nonlocal passed
         passed += len(inputs[0])
 
-    def count_file(path: Path) -> ReadImage:
+    def count_file(path: Path, window: tuple[float, float] | None = None) -> ReadImage:
         nonlocal read
         read += 1
-        return read_file(path)
+        return read_file(path, window)
 
     network.register_forward_pre_hook(count_pass)
     monkeypatch.setattr(dataset, "read_file", count_file)
