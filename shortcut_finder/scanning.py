@@ -124,11 +124,10 @@ def scan(
     records = read_records(
         folder / "shards", images.labels, tuple(swept.plan.get("cell_grid", (1, 1)))
     )
-    together = kept_together(
-        records, images.groups, settings.group, folder / "shards", settings.seed
-    )
-    records = together.records
     scene = _scene(records, images, classifier)
+    together = kept_together(scene, images.groups, settings.group, folder / "shards", settings.seed)
+    records = together.records
+    scene = replace(scene, records=records)
     half = discovery_half(records.labels, settings.seed, records.groups)
     columns = metadata_columns(images.metadata.iloc[records.table["index"].to_numpy()])
     with (

@@ -135,8 +135,9 @@ def test_the_command_takes_window_frames_and_group(scans: Path, tmp_path: Path) 
     words = [
         "scan", str(scans / "images"), "--model", f"{tmp_path / 'net.py'}:build", "--out",
         str(tmp_path / "run"), "--input-size", "32", "--window", "-100,4000", "--frames", "all",
-        "--group", "StationName", "--no-verify", "--workers", "0", "--quiet", "--mean", "0.5",
-        "--std", "0.25",
+        "--group", "StationName", "--no-verify", "--workers", "0", "--quiet",
+        "--mean", "0.5,0.5,0.5",
+        "--std", "0.25,0.25,0.25",
     ]  # fmt: skip
     result = CliRunner().invoke(cli.app, words)
     assert result.exit_code == 0, result.output

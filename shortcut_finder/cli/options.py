@@ -85,26 +85,26 @@ Window = Annotated[
 
 
 def three_numbers(name: str, text: str | None) -> tuple[float, float, float] | None:
-    """The numbers of ``R,G,B``, or one for all; none where the option was left out."""
+    """The numbers of ``R,G,B``; none where the option was left out."""
     if text is None:
         return None
-    numbers = _numbers(name, text, "three numbers such as 0.5,0.5,0.5", (1, 3))
-    return numbers[0], numbers[len(numbers) // 2], numbers[-1]
+    red, green, blue = _numbers(name, text, "three numbers such as 0.5,0.5,0.5", 3)
+    return red, green, blue
 
 
 def two_numbers(name: str, text: str | None) -> tuple[float, float] | None:
     """The numbers of ``LOW,HIGH``; none where the option was left out."""
     if text is None:
         return None
-    low, high = _numbers(name, text, "two numbers such as 0,4095", (2,))
+    low, high = _numbers(name, text, "two numbers such as 0,4095", 2)
     return low, high
 
 
-def _numbers(name: str, text: str, wanted: str, counts: tuple[int, ...]) -> list[float]:
+def _numbers(name: str, text: str, wanted: str, count: int) -> list[float]:
     try:
         numbers = [float(part) for part in text.split(",")]
     except ValueError:
         numbers = []
-    if len(numbers) not in counts:
+    if len(numbers) != count:
         raise typer.BadParameter(f"{text!r} is not {wanted}", param_hint=name)
     return numbers

@@ -1,15 +1,18 @@
 """Copies: near-duplicates among the images, which would be found by one half and tested on another.
 
 Two files of one picture, saved anew or scaled, agree in their colours and tones, and cell by cell
-in what they look like. Different pictures may agree in the one, hardly in both.
+in what they look like; and their edges lie at the same places, which tells them from pictures that
+a network of few channels cannot tell apart. Different pictures may agree in one, hardly in all.
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
+from PIL import Image
 from scipy.spatial import cKDTree
 
 from shortcut_finder.sweep.shards import read_shards, unit_cells
@@ -26,14 +29,20 @@ NEIGHBOURS = 8
 # tenth of random pairs passes to 1.
 SAME_CELLS, PART = 0.7, 0.6
 RANDOM_PAIRS, PASSED = 500, 0.9
+# Side of the copies whose edges are compared, in pixels, and their least correlation.
+SMALL, SAME_EDGES = 32, 0.9
+
+See = Callable[[int], np.ndarray | None]
 
 
-def near_duplicates(folder: Path, table: pd.DataFrame, seed: int) -> np.ndarray:
+def near_duplicates(folder: Path, table: pd.DataFrame, see: See, seed: int) -> np.ndarray:
     """Pairs of images that show one picture.
 
     Args:
         folder: the shards.
         table: of the records: content and properties, one row an image.
+        see: what the model sees of an image, uint8 (row, column, channel); None if it is unreadable
+            now. Asked only of images that agree in all else.
         seed: for the random pairs.
 
     Returns:
@@ -51,8 +60,25 @@ def near_duplicates(folder: Path, table: pd.DataFrame, seed: int) -> np.ndarray:
         cosines = _cosines(folder, np.concatenate([pairs, by_chance]))
         usual = np.quantile(cosines[len(pairs) :], PASSED) if len(by_chance) else 0.0
         least = max(SAME_CELLS, usual + PART * (1 - usual))
-        pairs = pairs[cosines[: len(pairs)] >= least]
+        pairs = _same_edges(pairs[cosines[: len(pairs)] >= least], see)
     return np.unique(np.concatenate([equal, pairs]), axis=0)
+
+
+def _same_edges(pairs: np.ndarray, see: See) -> np.ndarray:
+    """Those pairs of images whose edges lie at the same places, (pair, 2)."""
+    seen = {number: _edges(see(number)) for number in np.unique(pairs).tolist()}
+    same = [float(seen[one] @ seen[other]) >= SAME_EDGES for one, other in pairs.tolist()]
+    return pairs[np.array(same, dtype=bool)]
+
+
+def _edges(pixels: np.ndarray | None) -> np.ndarray:
+    """Steps of a small grey copy across and down, of length one; zeros where there are none."""
+    if pixels is None:
+        return np.zeros(2 * SMALL * (SMALL - 1))
+    small = Image.fromarray(pixels).convert("L").resize((SMALL, SMALL), Image.Resampling.BOX)
+    grey = np.asarray(small).astype(float)
+    steps = np.concatenate([np.diff(grey, axis=0).ravel(), np.diff(grey, axis=1).ravel()])
+    return np.asarray(steps / max(float(np.linalg.norm(steps)), 1e-9))
 
 
 def _alike_in_tones(table: pd.DataFrame) -> np.ndarray:

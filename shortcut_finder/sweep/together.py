@@ -12,6 +12,7 @@ import numpy as np
 from shortcut_finder.data.groups import joined
 from shortcut_finder.sweep.copies import near_duplicates
 from shortcut_finder.sweep.records import Records
+from shortcut_finder.sweep.scene import Scene
 from shortcut_finder.texts import count, shown
 
 
@@ -31,20 +32,21 @@ class Together:
 
 
 def kept_together(
-    records: Records, groups: np.ndarray | None, column: str | None, folder: Path, seed: int
+    scene: Scene, groups: np.ndarray | None, column: str | None, folder: Path, seed: int
 ) -> Together:
     """Records whose images stay together as the dataset says, and near-duplicates in any case.
 
     Args:
-        records: what the sweep kept.
+        scene: what the sweep kept, and the pictures behind it.
         groups: number of the group of each image of the dataset, (image,); None for none.
         column: what the user named the groups by.
         folder: the shards.
         seed: decides which image of a group counts.
     """
+    records = scene.records
     given = None if groups is None else groups[records.table["index"].to_numpy()]
     given = joined(given, np.empty((0, 2)), len(records.labels))
-    pairs = near_duplicates(folder, records.table, seed)
+    pairs = near_duplicates(folder, records.table, scene.pixels, seed)
     if given is not None:
         pairs = pairs[given[pairs[:, 0]] != given[pairs[:, 1]]]
     found = joined(given, pairs, len(records.labels))

@@ -17,13 +17,14 @@ from shortcut_finder.model.classifier import load_classifier
 from shortcut_finder.settings import Settings
 from shortcut_finder.sweep.batches import sweep
 from shortcut_finder.sweep.copies import near_duplicates
-from shortcut_finder.sweep.records import Records, read_records
+from shortcut_finder.sweep.records import read_records
+from shortcut_finder.sweep.scene import Scene
 from shortcut_finder.sweep.together import kept_together
 
 SMALL = Settings(input_size=96, workers=0)
 
 
-def swept(root: Path, out: Path) -> tuple[Path, Records]:
+def swept(root: Path, out: Path) -> tuple[Path, Scene]:
     dataset = load_dataset(root)
     torch.manual_seed(0)
     network = torchvision.models.resnet18(num_classes=len(dataset.classes))
@@ -32,7 +33,12 @@ def swept(root: Path, out: Path) -> tuple[Path, Records]:
     )
     done = sweep(dataset, classifier, SMALL, out / "shards", progress=False)
     grid = tuple(done.plan["cell_grid"])
-    return done.folder, read_records(done.folder, dataset.labels, grid)
+    records = read_records(done.folder, dataset.labels, grid)
+    index = records.table["index"].to_numpy()
+    scene = Scene(
+        records, lambda number: dataset.read(int(index[number])).picture, classifier.preprocessing
+    )
+    return done.folder, scene
 
 
 @pytest.fixture(scope="module")
@@ -43,7 +49,7 @@ def photos(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="module")
-def copied(photos: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Records]:
+def copied(photos: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Scene]:
     root = tmp_path_factory.mktemp("copied")
     shutil.copytree(photos, root / "images")
     for label in sorted(root.glob("images/*")):
@@ -62,26 +68,29 @@ def originals(names: np.ndarray) -> list[str]:
 
 
 def test_pictures_that_only_look_alike_are_no_copies(photos: Path, tmp_path: Path) -> None:
-    folder, records = swept(photos, tmp_path)
-    assert near_duplicates(folder, records.table, 0).tolist() == []
-    together = kept_together(records, None, None, folder, 0)
+    folder, scene = swept(photos, tmp_path)
+    records = scene.records
+    assert near_duplicates(folder, records.table, scene.pixels, 0).tolist() == []
+    together = kept_together(scene, None, None, folder, 0)
     assert together.records is records
     assert (together.notes, dict(together.card)) == ((), {})
     assert records.counted.all()
 
 
-def test_a_picture_saved_again_or_scaled_is_found(copied: tuple[Path, Records]) -> None:
-    folder, records = copied
+def test_a_picture_saved_again_or_scaled_is_found(copied: tuple[Path, Scene]) -> None:
+    folder, scene = copied
+    records = scene.records
     names = records.table["image"].to_numpy()
-    pairs = near_duplicates(folder, records.table, 0)
+    pairs = near_duplicates(folder, records.table, scene.pixels, 0)
     found = {tuple(sorted(originals(names[pair]))) for pair in pairs}
     assert all(one == other for one, other in found)
     assert len(pairs) == sum("~" in name for name in names)
 
 
-def test_copies_are_kept_together_without_being_asked(copied: tuple[Path, Records]) -> None:
-    folder, records = copied
-    together = kept_together(records, None, None, folder, 0)
+def test_copies_are_kept_together_without_being_asked(copied: tuple[Path, Scene]) -> None:
+    folder, scene = copied
+    records = scene.records
+    together = kept_together(scene, None, None, folder, 0)
     groups = together.records.groups
     assert groups is not None
     names = np.array(originals(records.table["image"].to_numpy()))
@@ -93,8 +102,9 @@ def test_copies_are_kept_together_without_being_asked(copied: tuple[Path, Record
     assert "~" in line
 
 
-def test_what_the_user_says_and_what_is_alike_are_joined(copied: tuple[Path, Records]) -> None:
-    folder, records = copied
+def test_what_the_user_says_and_what_is_alike_are_joined(copied: tuple[Path, Scene]) -> None:
+    folder, scene = copied
+    records = scene.records
     names = records.table["image"].to_numpy()
     said = np.arange(len(names) + 100)
     first = int(np.flatnonzero(["~same" in name for name in names])[0])
@@ -105,7 +115,7 @@ def test_what_the_user_says_and_what_is_alike_are_joined(copied: tuple[Path, Rec
     stranger = next(n for n in range(len(names)) if n not in (first, twin))
     index = records.table["index"].to_numpy()
     said[index[first]] = said[index[stranger]]
-    together = kept_together(records, said, "video", folder, 0)
+    together = kept_together(scene, said, "video", folder, 0)
     groups = together.records.groups
     assert groups is not None
     assert len({groups[first], groups[twin], groups[stranger]}) == 1
