@@ -84,6 +84,8 @@ def _edges(pixels: np.ndarray | None) -> np.ndarray:
 def _alike_in_tones(table: pd.DataFrame) -> np.ndarray:
     """Pairs of images whose tones agree, the lower number first, (pair, 2)."""
     tones = table[list(TONES)].to_numpy(dtype=float)
+    # Where all are the same, such as black ones, a search would end nowhere.
+    tones = tones + np.random.default_rng(0).uniform(0, APART / 100, tones.shape)
     most = min(NEIGHBOURS + 1, len(tones))
     # By the largest difference of any tone; what is too far has the number of no image.
     _, found = cKDTree(tones).query(
