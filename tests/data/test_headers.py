@@ -138,9 +138,15 @@ def test_the_window_reaches_files_and_items(tmp_path: Path) -> None:
     for label in ("a", "b"):
         (tmp_path / label).mkdir()
         values = np.array([[0, 1000], [2000, 4000]], dtype=np.uint16)
-        Image.fromarray(values).save(tmp_path / label / "deep.png")
+        for name in ("deep.png", "deep.tiff"):
+            Image.fromarray(values).save(tmp_path / label / name)
+        Image.fromarray((values // 16).astype(np.uint8)).save(tmp_path / label / "usual.png")
     dataset = open_dataset(tmp_path, window=(1000.0, 2000.0))
-    assert np.asarray(dataset.read(0).picture)[:, :, 0].tolist() == [[0, 0], [255, 255]]
+    for number in (0, 1):
+        seen = np.asarray(dataset.read(number).picture)[:, :, 0]
+        assert seen.tolist() == [[0, 0], [255, 255]]
+    # Of 8 bits there is nothing to choose from.
+    assert np.asarray(dataset.read(2).picture)[:, :, 0].tolist() == (values // 16).tolist()
 
     items = [(values, 0), (values, 1)]
     dataset = open_dataset(items, window=(0.0, 4000.0))
