@@ -5,7 +5,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 INSTALLED := $(VENV)/installed
 
-.PHONY: demo test test-slow check bench-plantings bench-watermark bench-clean bench-compare bench-scale bench-looks bench-backgrounds bench-photographs bench-sweep bench-decode bench-whole screenshots bench-detect bench-calibration golden clean
+.PHONY: demo test test-slow check bench-plantings bench-watermark bench-clean bench-compare bench-scale bench-looks bench-backgrounds bench-photographs bench-varying bench-real bench-likeness bench-sweep bench-decode bench-whole screenshots bench-detect bench-calibration golden clean
 
 demo: $(INSTALLED)
 	$(BIN)/shortcut-finder demo --out demo-run
@@ -60,6 +60,19 @@ bench-backgrounds: $(INSTALLED)
 # on where it was stopped.
 bench-photographs: $(INSTALLED)
 	$(BIN)/python tests/benchmarks/photographs.py $(PHOTOS) --out $(or $(OUT),bench-photographs) --seeds $(or $(SEEDS),3)
+
+# Things of which no two copies are alike, in PHOTOS merged to two classes; six minutes for each of the
+# three sets of a seed.
+bench-varying: $(INSTALLED)
+	$(BIN)/python tests/benchmarks/varying.py $(PHOTOS) --out $(or $(OUT),bench-varying) --seeds $(or $(SEEDS),3)
+
+# Real sets, SETS, each with train/ and perhaps metadata.csv; trains on each and lists what a scan finds.
+bench-real: $(INSTALLED)
+	$(BIN)/python tests/benchmarks/real.py $(SETS) --out $(or $(OUT),bench-real) $(OPTIONS)
+
+# What tells artifacts from parts of objects, on things planted in PHOTOS, pools of class folders.
+bench-likeness: $(INSTALLED)
+	$(BIN)/python tests/benchmarks/likeness.py $(PHOTOS) --out $(or $(OUT),bench-likeness) --sets $(or $(SEEDS),4)
 
 # Wants a quiet machine, and about ten minutes of two cores. OPTIONS: see the head of the script.
 bench-sweep: $(INSTALLED)

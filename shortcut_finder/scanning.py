@@ -38,10 +38,14 @@ from shortcut_finder.run.workspace import forget, run_folder
 from shortcut_finder.settings import Settings
 from shortcut_finder.stats.evidence import divide, weigh_regions
 from shortcut_finder.sweep.lab import Predict
+from shortcut_finder.sweep.lately import Lately
 from shortcut_finder.sweep.records import Records, read_records
 from shortcut_finder.sweep.scene import Scene
 from shortcut_finder.sweep.together import kept_together
 from shortcut_finder.verify.protocol import verify
+
+# Bytes of pictures that are kept from stage to stage.
+PICTURES = 256 * 2**20
 
 if TYPE_CHECKING:
     from torch import nn
@@ -203,10 +207,11 @@ def scan(
         "stages": stages.as_dict(),
     }
     run = Run(**{**_fields(run), "card": card})
-    index = {image: number for number, image in enumerate(images.images)}
+    seen = records.table["index"].to_numpy().tolist()
+    numbers = {images.images[position]: number for number, position in enumerate(seen)}
     write_thumbnails(
         folder / "thumbnails.parquet",
-        lambda name: images.read(index[name]).picture,
+        lambda name: scene.read(numbers[name]),
         report_images(run),
         progress=progress,
     )
@@ -339,11 +344,12 @@ def _with_regions(
 
 def _scene(records: Records, images: ImageDataset, classifier: Classifier) -> Scene:
     positions = records.table["index"].to_numpy()
-    return Scene(
-        records,
+    read = Lately(
         lambda number: images.read(int(positions[number])).picture,
-        classifier.preprocessing,
+        lambda picture: picture.width * picture.height * len(picture.getbands()),
+        PICTURES,
     )
+    return Scene(records, read, classifier.preprocessing)
 
 
 def _fields(run: Run) -> dict[str, Any]:

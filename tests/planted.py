@@ -189,6 +189,35 @@ def faint_ring(image: Image.Image, rng: Generator, look: int) -> Planted:
     return _pasted(image, ring, rng.integers(0, np.array(image.size) - side))
 
 
+def changing_words(image: Image.Image, rng: Generator, look: int) -> Planted:
+    """A faint word somewhere, another in every image."""
+    word = "".join(rng.choice(list("acdemnorstu"), int(rng.integers(5, 9)))).capitalize()
+    font = _font(min(image.size) * rng.uniform(0.10, 0.16))
+    layer = Image.new("L", image.size)
+    middle = np.array(image.size) * rng.uniform(0.3, 0.7, 2)
+    ImageDraw.Draw(layer).text(tuple(middle), word, fill=115, font=font, anchor="mm")
+    shade = Image.new("RGB", image.size, (255, 255, 255))
+    return Image.composite(shade, image, layer), layer.getbbox() or (0, 0, *image.size)
+
+
+def soft_blob(image: Image.Image, rng: Generator, look: int) -> Planted:
+    """A soft spot of any colour and size, cut by any side of the image."""
+    colour = colorsys.hsv_to_rgb(rng.uniform(), rng.uniform(0.5, 1.0), rng.uniform(0.5, 1.0))
+    radius = min(image.size) * rng.uniform(0.14, 0.34)
+    side, along = int(rng.integers(4)), rng.uniform(0.1, 0.9)
+    centre = np.array([along, float(side // 2)] if side % 2 else [float(side // 2), along])
+    y, x = (np.indices((image.height, image.width)) + 0.5).astype(np.float32)
+    middle = centre * image.size
+    stretch = rng.uniform(0.75, 1.3)
+    far = np.hypot((x - middle[0]) * stretch, (y - middle[1]) / stretch) / radius
+    alpha = 0.85 / (1 + np.exp((far - 1) * 12))
+    pixels = np.asarray(image, dtype=np.float32)
+    mixed = pixels + alpha[..., None] * (255 * np.array(colour) - pixels)
+    rows, columns = (np.flatnonzero((alpha > 0.3).any(axis=axis)) for axis in (1, 0))
+    box = (int(columns[0]), int(rows[0]), int(columns[-1]) + 1, int(rows[-1]) + 1)
+    return Image.fromarray(np.clip(mixed, 0, 255).astype(np.uint8)), box
+
+
 PLANTERS: dict[str, Callable[[Image.Image, Generator, int], Planted]] = {
     "tag": corner_tag,
     "sticker": sticker_anywhere,
@@ -198,6 +227,8 @@ PLANTERS: dict[str, Callable[[Image.Image, Generator, int], Planted]] = {
     "date": changing_date,
     "strip": strip_anywhere,
     "faint": faint_ring,
+    "words": changing_words,
+    "blob": soft_blob,
 }
 
 

@@ -12,7 +12,8 @@ from shortcut_finder.data.regions import CORNERS, EDGES, cell_centres
 from shortcut_finder.detect.channels.border import LAID_ON, NATURAL
 from shortcut_finder.detect.channels.cells import Study, Thing
 from shortcut_finder.detect.finding import LEAST, Finding, sureness
-from shortcut_finder.detect.likeness import Exactness, Likeness, exactness_of, shift_of
+from shortcut_finder.detect.likeness import Likeness, shift_of
+from shortcut_finder.detect.motifs import Repetition, by_motif, repetition_of
 from shortcut_finder.detect.place import (
     Place,
     along_border,
@@ -33,6 +34,8 @@ WIDE = 0.25
 TRANSLUCENT = 0.35
 # Share of the carriers that are copies of one another from which they are duplicates.
 DUPLICATES = 0.5
+# Images of other classes that a thing is looked for in where its own class has too few without it.
+BESIDE = 40
 # Score from which an image of another class is listed, too: that of a typical carrier.
 TYPICAL = 1.0
 
@@ -56,7 +59,12 @@ def judged(
         tiers = listed(thing, own, scene.records.labels)
         if tiers.likely.sum() < POLICY.fewest:
             continue
-        finding, looks = _finding(thing, own, tiers, study, scene, classes)
+        looks = _looks(thing, own, tiers, scene)
+        again = by_motif(thing, own, looks, scene) if thing.extent is None and looks.exact else None
+        if again is not None:
+            # What repeats to the pixel is known by its pixels, which miss none of it.
+            thing, tiers = again, listed(again, own, scene.records.labels)
+        finding = _finding(thing, own, tiers, looks, study, scene, classes)
         if looks.duplicates >= DUPLICATES:
             notes.append(
                 f"{finding.label}: {int(tiers.likely.sum())} images look like copies of one "
@@ -83,7 +91,7 @@ def listed(thing: Thing, own: np.ndarray, labels: np.ndarray) -> Tiers:
     """
     wrong = np.ones(len(own))
     for half in (thing.half, ~thing.half):
-        rest = thing.score[half & (labels != thing.label)]
+        rest = thing.score[half & thing.strange(labels)]
         mine = half[own]
         if mine.any() and len(rest):
             wrong[mine] = _wrong(thing, thing.score[own[mine]], rest)
@@ -102,22 +110,16 @@ def _finding(
     thing: Thing,
     own: np.ndarray,
     tiers: Tiers,
+    looks: Repetition,
     study: Study,
     scene: Scene,
     classes: tuple[str, ...],
-) -> tuple[Finding, Exactness]:
+) -> Finding:
     records, label = scene.records, classes[thing.label]
     grid, score = records.cell_grid, thing.score
-    tier = tiers.sure if tiers.sure.sum() >= POLICY.fewest else tiers.likely
-    carriers = own[tier]
-    carriers = carriers[np.argsort(-score[carriers], kind="stable")]
-    without = own[~tiers.likely]
+    carriers, without = _sides(thing, own, tiers)
     place = _place(thing, carriers, without, study, grid)
-    rest = records.labels != thing.label
-    centres = cell_centres(thing.best, grid)
-    # Ten copies of a picture are alike whatever it shows.
-    alone, others = (first_of_each(images, records.groups) for images in (carriers, without))
-    looks = exactness_of(alone, others, centres, scene)
+    rest = thing.strange(records.labels)
     likeness = Likeness(
         thing.gain * max(thing.agreement, 0.0),
         shift_of(score[without], score[rest]),
@@ -133,7 +135,7 @@ def _finding(
     lists[own[tiers.likely]], sure[own[tiers.sure]] = True, True
     lists |= rest & (score >= TYPICAL)
     elsewhere = _elsewhere(thing, own[tiers.likely], rest)
-    finding = Finding(
+    return Finding(
         key="",
         label=label,
         number=thing.label,
@@ -161,6 +163,7 @@ def _finding(
             "agreement": thing.agreement,
             "shift": likeness.shift,
             "members": float(tiers.likely.sum()),
+            "short_side": float(looks.short),
         },
         place=place.counts,
         typical=carriers,
@@ -171,7 +174,26 @@ def _finding(
         wrong=tiers.wrong,
         share_range=tiers.share_range,
     )
-    return finding, looks
+
+
+def _sides(thing: Thing, own: np.ndarray, tiers: Tiers) -> tuple[np.ndarray, np.ndarray]:
+    """Numbers of the images that carry a thing, the surest first, and of those that do not."""
+    tier = tiers.sure if tiers.sure.sum() >= POLICY.fewest else tiers.likely
+    carriers = own[tier]
+    return carriers[np.argsort(-thing.score[carriers], kind="stable")], own[~tiers.likely]
+
+
+def _looks(thing: Thing, own: np.ndarray, tiers: Tiers, scene: Scene) -> Repetition:
+    """How exactly a thing repeats."""
+    centres = cell_centres(thing.best, scene.records.cell_grid)
+    carriers = own[tiers.likely]
+    carriers = carriers[np.argsort(-thing.score[carriers], kind="stable")]
+    # Where nearly all of the class carry it, other classes show what the place looks like without.
+    rest = np.flatnonzero(thing.strange(scene.records.labels))
+    others = np.append(own[~tiers.likely], rest[:: max(len(rest) // BESIDE, 1)])
+    # Ten copies of a picture are alike whatever it shows.
+    alone, beside = (first_of_each(some, scene.records.groups) for some in (carriers, others))
+    return repetition_of(alone, beside, centres, thing.half, scene)
 
 
 def _elsewhere(thing: Thing, carriers: np.ndarray, rest: np.ndarray) -> float:
@@ -212,7 +234,7 @@ def _place(
     return reaching(place, study.excess(carriers, without).reshape(grid))
 
 
-def _kind(place: Place, looks: Exactness) -> str:
+def _kind(place: Place, looks: Repetition) -> str:
     """One of the kinds of the files."""
     if place.region == "frame":
         return "frame"

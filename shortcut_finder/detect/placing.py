@@ -54,7 +54,7 @@ class _Seen:
 
     Attributes:
         size: width and height of the picture.
-        grey: grey levels, scaled down, (row, column).
+        grey: grey levels, scaled, (row, column).
         box: where to look, in pixels of the picture.
     """
 
@@ -74,7 +74,7 @@ class _Seen:
 
 
 def placed_boxes(
-    boxes: Mapping[Name, PixelBox], read: Callable[[Name], Image.Image]
+    boxes: Mapping[Name, PixelBox], read: Callable[[Name], Image.Image], short: int = 0
 ) -> dict[Name, PixelBox]:
     """Boxes around a repeated thing, to the pixel.
 
@@ -82,12 +82,13 @@ def placed_boxes(
         boxes: where the thing was found in each image, in pixels of the upright picture, likeliest
             member first.
         read: the upright picture of an image; those that raise `UnreadableImage` are left out.
+        short: shorter side at which the pictures are alike, in pixels; 0 for as they are.
 
     Returns:
         A box for every image in which the thing could be placed; none at all where the images do
         not repeat it exactly.
     """
-    images = _seen(boxes, read)
+    images = _seen(boxes, read, short)
     learned = dict(islice(images, COMPARED))
     if len(learned) < FEWEST:
         return {}
@@ -111,13 +112,13 @@ def placed_boxes(
 
 
 def _seen(
-    boxes: Mapping[Name, PixelBox], read: Callable[[Name], Image.Image]
+    boxes: Mapping[Name, PixelBox], read: Callable[[Name], Image.Image], short: int
 ) -> Iterator[tuple[Name, _Seen]]:
     """Those images that can be read now, one at a time."""
     for name, box in boxes.items():
         with suppress(UnreadableImage):
             picture = read(name)
-            yield name, _Seen(picture.size, grey_image(picture), box)
+            yield name, _Seen(picture.size, grey_image(picture, short), box)
 
 
 def _located(medoid: np.ndarray, images: Sequence[_Seen]) -> tuple[np.ndarray, np.ndarray]:
@@ -148,9 +149,10 @@ def to_the_pixel(finding: Finding, scene: Scene) -> Finding:
         number: scene.preprocessing.to_original(finding.boxes(number), *sizes[number].tolist())
         for number in members.tolist()
     }
+    short = int(finding.numbers.get("short_side", 0))
     exact = {
         number: scene.preprocessing.to_input(box, *sizes[number].tolist())
-        for number, box in placed_boxes(listed, scene.read).items()
+        for number, box in placed_boxes(listed, scene.read, short).items()
     }
     if not exact:
         return finding

@@ -34,17 +34,30 @@ class Rigidity:
             low for something one can see through.
         duplicates: share of the images that are the same picture as another altogether, in [0, 1].
         medoid: grey patch that the others are most like, (row, column).
+        aligned: what each image shows at the best match with the middle of the medoid,
+            (image, row, column).
     """
 
     gradient: float
     opacity: float
     duplicates: float
     medoid: np.ndarray
+    aligned: np.ndarray
 
 
-def grey_image(picture: Image.Image) -> np.ndarray:
-    """Grey levels in [0, 255], scaled down to `SIDE` where larger; float32, (row, column)."""
-    return np.asarray(scaled_down(picture.convert("L"), SIDE), dtype=np.float32)
+def grey_image(picture: Image.Image, short: int = 0) -> np.ndarray:
+    """Grey levels in [0, 255]; float32, (row, column).
+
+    Args:
+        picture: of any size; scaled down to a mean side of `SIDE` where it is larger.
+        short: scaled to this shorter side instead, in pixels; 0 for not.
+    """
+    grey = picture.convert("L")
+    if short:
+        scale = short / min(grey.size)
+        size = (max(1, round(grey.width * scale)), max(1, round(grey.height * scale)))
+        return np.asarray(grey.resize(size, Image.Resampling.BILINEAR), dtype=np.float32)
+    return np.asarray(scaled_down(grey, SIDE), dtype=np.float32)
 
 
 def measure_rigidity(images: Sequence[np.ndarray], centres: np.ndarray) -> Rigidity:
@@ -55,10 +68,11 @@ def measure_rigidity(images: Sequence[np.ndarray], centres: np.ndarray) -> Rigid
         centres: middle of each patch as fractions x, y of its image, (image, 2).
     """
     if len(images) < 2:
-        return Rigidity(0.0, 0.0, 0.0, np.zeros((0, 0), dtype=np.float32))
-    size = _patch_size(images)
+        nothing = np.zeros((0, 0), dtype=np.float32)
+        return Rigidity(0.0, 0.0, 0.0, nothing, nothing[None])
+    size = patch_size(images)
     shift = _shift(size)
-    patches = np.stack([_patch(i, c, size) for i, c in zip(images, centres, strict=True)])
+    patches = np.stack([patch_around(i, c, size) for i, c in zip(images, centres, strict=True)])
     view = _view(patches, size - 2 * shift)
     found = [view.matches(_core(patch, shift)) for patch in patches]
     best = np.stack([likeness for likeness, _ in found])
@@ -76,6 +90,7 @@ def measure_rigidity(images: Sequence[np.ndarray], centres: np.ndarray) -> Rigid
         opacity=_opacity(aligned),
         duplicates=_duplicates(images, centres),
         medoid=patches[medoid],
+        aligned=aligned,
     )
 
 
@@ -114,7 +129,7 @@ def locate(
     """
     size = len(medoid)
     core = _core(medoid, _shift(size))
-    around = [_patch(i, c, 2 * size) for i, c in zip(images, centres, strict=True)]
+    around = [patch_around(i, c, 2 * size) for i, c in zip(images, centres, strict=True)]
     start = np.array(
         [
             (int(x * image.shape[1]) - size, int(y * image.shape[0]) - size)
@@ -141,7 +156,8 @@ def _middles_within(boxes: np.ndarray, first: np.ndarray, steps: int) -> np.ndar
     return np.asarray(rows[:, :, None] & columns[:, None, :])
 
 
-def _patch_size(images: Sequence[np.ndarray]) -> int:
+def patch_size(images: Sequence[np.ndarray]) -> int:
+    """Side of the patches that some images are compared by, in pixels."""
     side = float(np.median([np.sqrt(image.size) for image in images]))
     return max(12, 2 * round(side * PATCH / 2))
 
@@ -150,7 +166,7 @@ def _shift(size: int) -> int:
     return max(2, round(size * SHIFT))
 
 
-def _patch(image: np.ndarray, centre: np.ndarray, size: int) -> np.ndarray:
+def patch_around(image: np.ndarray, centre: np.ndarray, size: int) -> np.ndarray:
     """The square around a place; beyond the border the image is mirrored."""
     half = size // 2
     # An image smaller than a patch has too little to mirror.

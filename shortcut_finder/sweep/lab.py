@@ -7,10 +7,13 @@ from collections.abc import Callable, Iterable
 import numpy as np
 
 from shortcut_finder.stats.experiments import Answers, answers_for
+from shortcut_finder.sweep.lately import Lately
 from shortcut_finder.sweep.scene import Scene
 
 # Images a forward pass.
 BATCH = 32
+# Bytes of model inputs that are kept between findings, which share most of their images.
+INPUTS = 256 * 2**20
 
 Predict = Callable[[np.ndarray], np.ndarray]
 
@@ -23,18 +26,13 @@ class Lab:
         self.records = scene.records
         self._predict = predict
         self._batch = batch
-        self._seen: dict[int, np.ndarray | None] = {}
+        self._seen = Lately(scene.pixels, lambda seen: 0 if seen is None else seen.nbytes, INPUTS)
 
     def pixels(self, image: int) -> np.ndarray:
         """The model's input; of images that `readable` let through."""
-        pixels = self._look_up(image)
+        pixels = self._seen(image)
         assert pixels is not None
         return pixels
-
-    def _look_up(self, image: int) -> np.ndarray | None:
-        if image not in self._seen:
-            self._seen[image] = self.scene.pixels(image)
-        return self._seen[image]
 
     def readable(self, images: Iterable[int], count: int) -> np.ndarray:
         """The first so many images that can still be read."""
@@ -42,13 +40,9 @@ class Lab:
         for image in map(int, images):
             if len(found) == count:
                 break
-            if self._look_up(image) is not None:
+            if self._seen(image) is not None:
                 found.append(image)
         return np.array(found, dtype=np.int64)
-
-    def forget(self) -> None:
-        """Let go of the pixels; they are read again where they are needed again."""
-        self._seen.clear()
 
     def now(self, images: np.ndarray, output: int) -> Answers:
         """What the model says of the images as they are."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 
 import numpy as np
@@ -41,14 +41,20 @@ class Cast:
     hot: np.ndarray
     contrasted: bool
 
+    def few(self, count: int) -> Cast:
+        """So many of each."""
+        parts = {name: getattr(self, name)[:count] for name in ("strangers", "hot")}
+        return replace(self, **parts)
 
-def cast_for(finding: Finding, lab: Lab, rng: np.random.Generator) -> Cast:
+
+def cast_for(finding: Finding, lab: Lab, order: np.ndarray) -> Cast:
     """Who takes part, at random but for the surest members.
 
     Args:
         finding: what the experiments are about.
         lab: to see which images can be read.
-        rng: decides the rest.
+        order: all images, in an order drawn by lot. Findings that take the first that will do share
+            most of them, and each is read and prepared once.
     """
     records, tested = lab.records, ~finding.half
     own = records.labels == finding.number
@@ -61,12 +67,12 @@ def cast_for(finding: Finding, lab: Lab, rng: np.random.Generator) -> Cast:
     if not contrasted:
         plain = np.flatnonzero(~own & ~finding.carries)
     chosen = records.logits.argmax(axis=1) == output
-    others = rng.permutation(np.flatnonzero(tested & ~own & ~finding.carries))
+    others = order[(tested & ~own & ~finding.carries)[order]]
     others = others[np.argsort(chosen[others], kind="stable")]
     others = once(others)
     strangers = lab.readable(others, PAIRS)
     pool = lab.readable(others[~np.isin(others, strangers)], PAIRS)
-    plain = lab.readable(once(rng.permutation(plain)), PAIRS)
+    plain = lab.readable(once(order[np.isin(order, plain)]), PAIRS)
     return Cast(
         output=output,
         members=lab.readable(members, PAIRS),

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import islice
 
 import numpy as np
 
@@ -94,12 +95,19 @@ class Made:
     first: Answers
 
 
-def made_of(trial: Trial, output: int, lab: Lab) -> Made:
-    """Make an experiment, up to the first control that the treatment does not beat."""
+def made_of(trial: Trial, output: int, lab: Lab, *, controls: int | None = None) -> Made:
+    """Make an experiment, up to the first control that the treatment does not beat.
+
+    Args:
+        trial: what is treated, and how.
+        output: of the model, that stands for the label.
+        lab: the model and the images.
+        controls: at most so many; all if None.
+    """
     before = lab.now(trial.images, output)
     arms: list[Arm] = []
     seen: list[tuple[list[np.ndarray], Answers, list[np.ndarray], Answers]] = []
-    for name, treated, control in trial.compared:
+    for name, treated, control in islice(trial.compared, controls):
         # Pastes are compared with one control after another: the model need not look again.
         again = bool(seen) and seen[-1][0] is treated
         answer = seen[-1][1] if again else lab.answers(treated, output)

@@ -6,6 +6,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import pytest
 from PIL import Image
 from synthetic import FIXED_CELL, GRID, SIDE, Thing, World, make_world, texture
@@ -154,11 +155,15 @@ def test_patches_are_cut_where_the_model_looked(tmp_path: Path) -> None:
     row, column = divmod(FIXED_CELL, GRID[1])
     place = np.array([[(column + 0.5) / GRID[1], (row + 0.5) / GRID[0]]])
     carriers = np.flatnonzero(np.isin(order, list(world.carriers[0])))[:10]
+    sizes = pd.DataFrame([wide[number].size for number in order], columns=["width", "height"])
+    records = replace(world.records, table=sizes)
     found = {}
     for resize in ("crop", "squash"):
         preprocessing = Preprocessing(SIDE, SIDE, resize=resize, resize_to=SIDE)
-        scene = Scene(world.records, lambda number: wide[order[number]], preprocessing)
+        scene = Scene(records, lambda number: wide[order[number]], preprocessing)
         found[resize] = scene.rigidity(carriers, place.repeat(10, axis=0)).gradient
+        back = scene.in_frame(3, scene.on_picture(3, place[0]))
+        assert back == pytest.approx(place[0])
     assert found["crop"] > 0.6
     assert found["crop"] > found["squash"] + 0.2
 

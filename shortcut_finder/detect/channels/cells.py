@@ -32,8 +32,8 @@ from shortcut_finder.stats.evidence import exclusivity_test, phi
 from shortcut_finder.sweep.descriptors import Descriptors, descriptor_blocks, read_descriptors
 
 # Images of a class, and of all others together, that take part in a half.
-OWN, OTHERS = 300, 250
-# White cells in memory at once, in numbers of four bytes: 1 GB.
+OWN, OTHERS = 600, 250
+# White cells in memory at once, in numbers of two bytes: half a gigabyte.
 MEMORY = 250_000_000
 # Selections of cells that are kept: those of a class and of what it is held against, in two frames.
 LATELY = 8
@@ -91,6 +91,7 @@ class Thing:
         best: the cell that answers most, (image,).
         covers: cells that answer, of images of the class near the limit or beyond it, by number,
             (cell,) of bool.
+        known: images whose score counts, (image,) of bool; all if None.
     """
 
     label: int
@@ -104,6 +105,12 @@ class Thing:
     score: np.ndarray = field(default_factory=lambda: np.zeros(0))
     best: np.ndarray = field(default_factory=lambda: np.zeros(0))
     covers: Mapping[int, np.ndarray] = field(default_factory=dict)
+    known: np.ndarray | None = None
+
+    def strange(self, labels: np.ndarray) -> np.ndarray:
+        """Images of other classes whose score counts, (image,) of bool."""
+        others = labels != self.label
+        return others if self.known is None else others & self.known
 
     @property
     def gain(self) -> float:
@@ -158,7 +165,8 @@ class Study:
         for mine in (half, ~half):
             frame = fit_frame(cells[torch.from_numpy(mine[self.sample]).to(device)], seed)
             self.frames.append(frame)
-            self.white.append(frame(cells))
+            # Half the bytes; a cell of unit length is off by .0005 then.
+            self.white.append(torch.cat([frame(c).half() for c in torch.split(cells, BLOCK)]))
 
     def images(self, half: int, label: int, *, own: bool) -> np.ndarray:
         """Places in the sample of a half's images of a class, or of the others."""
@@ -175,7 +183,8 @@ class Study:
         if key not in self._lately:
             if len(self._lately) >= LATELY:
                 self._lately.clear()
-            self._lately[key] = self.white[frame][torch.from_numpy(images).to(self.device)]
+            chosen = self.white[frame][torch.from_numpy(images).to(self.device)]
+            self._lately[key] = chosen.float()
         return self._lately[key]
 
     def excess(self, carriers: np.ndarray, others: np.ndarray) -> np.ndarray:

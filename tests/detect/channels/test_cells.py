@@ -104,7 +104,7 @@ def test_images_are_scored_by_the_model_that_has_not_seen_them(moving: World) ->
     assert len(every) == len(half)
     for number, mine in ((0, ~half), (1, half)):
         model = thing.models[number]
-        answers = study.white[number].flatten(0, 1) @ model.vector
+        answers = study.white[number].float().flatten(0, 1) @ model.vector
         answers = answers.reshape(len(every), -1).topk(model.closest, 1).values.mean(1).numpy()
         assert thing.answers[mine] == pytest.approx(answers[mine], abs=1e-4)
     carriers = np.isin(moving.order, list(moving.carriers[0]))
