@@ -13,7 +13,8 @@ import numpy as np
 import pandas as pd
 from tqdm import tqdm
 
-from shortcut_finder.data.dataset import ImageDataset, load_dataset
+from shortcut_finder.data.dataset import ImageDataset
+from shortcut_finder.data.loading import open_dataset
 from shortcut_finder.data.objects import Outlines, cover_cells, take_outlines
 from shortcut_finder.data.regions import OBJECT, OUTSIDE, frame_regions, region_shares
 from shortcut_finder.detect.channels.metadata import Column, metadata_columns
@@ -24,8 +25,10 @@ from shortcut_finder.detect.confusions import find_confusions
 from shortcut_finder.detect.detection import discovery_half, find_shortcuts
 from shortcut_finder.detect.finding import Judged, ranked, worth_listing
 from shortcut_finder.detect.placing import to_the_pixel
+from shortcut_finder.detect.wording import KINDS, with_words
 from shortcut_finder.errors import SettingsError
 from shortcut_finder.maps.blanks import SCRAMBLED, Explain, blank_notes, blank_pixels, standing_heat
+from shortcut_finder.pixels.words import reader
 from shortcut_finder.run.card import card_of
 from shortcut_finder.run.folder import Run, save_card, save_run
 from shortcut_finder.run.offenders import rank_offenders
@@ -38,6 +41,7 @@ from shortcut_finder.sweep.lab import Predict
 from shortcut_finder.sweep.lately import Lately
 from shortcut_finder.sweep.records import Records, read_records
 from shortcut_finder.sweep.scene import Scene
+from shortcut_finder.sweep.together import kept_together
 from shortcut_finder.verify.protocol import verify
 
 # Bytes of pictures that are kept from stage to stage.
@@ -92,7 +96,13 @@ def scan(
         raise SettingsError(f"--engine {settings.engine}: this version sweeps on one machine only")
     folder = run_folder(Path(out))
     images, outlines = take_outlines(
-        load_dataset(dataset, metadata=Path(metadata) if metadata else None)
+        open_dataset(
+            dataset,
+            metadata=Path(metadata) if metadata else None,
+            window=settings.window,
+            frames=settings.frames,
+            group=settings.group,
+        )
     )
     classifier = load_classifier(
         model,
@@ -118,7 +128,11 @@ def scan(
     records = read_records(
         folder / "shards", images.labels, tuple(swept.plan.get("cell_grid", (1, 1)))
     )
-    scene, half = _scene(records, images, classifier), discovery_half(records.labels, settings.seed)
+    scene = _scene(records, images, classifier)
+    together = kept_together(scene, images.groups, settings.group, folder / "shards", settings.seed)
+    records = together.records
+    scene = replace(scene, records=records)
+    half = discovery_half(records.labels, settings.seed, records.groups)
     columns = metadata_columns(images.metadata.iloc[records.table["index"].to_numpy()])
     with (
         stages.passes(classifier.module),
@@ -139,11 +153,13 @@ def scan(
             judged, where, scene, half, images.classes, columns, explain, settings.seed
         )
         exact = (to_the_pixel(one, scene) for one in judged.findings)
-        judged = replace(judged, findings=tuple(exact))
+        judged = replace(judged, findings=tuple(exact), notes=(*together.notes, *judged.notes))
         if settings.verify:
             stages.begin("experiments")
             around = find_surroundings(folder / "shards", records, half, images.classes)
-            around = with_companions(around, records.labels, images.classes, columns)
+            around = with_companions(
+                around, records.labels, images.classes, columns, records.counted
+            )
             found = verify(
                 ranked([*judged.findings, *around]),
                 scene,
@@ -154,7 +170,9 @@ def scan(
             )
             judged = replace(judged, findings=ranked(found))
     stages.begin("page")
-    judged = replace(judged, findings=worth_listing(judged.findings))
+    listed = worth_listing(judged.findings)
+    read = reader() if any(one.kind in KINDS for one in listed) else None
+    judged = replace(judged, findings=with_words(listed, scene, read))
     image_table = table_of_images(records, images, classifier, where.shares, judged.findings)
     run = Run(
         folder=folder,
@@ -175,7 +193,17 @@ def scan(
     }
     card = {
         "command": command,
-        **card_of(run, images, classifier, settings, swept, judged, time.perf_counter() - started),
+        **card_of(
+            run,
+            images,
+            classifier,
+            settings,
+            swept,
+            judged,
+            records.counted,
+            time.perf_counter() - started,
+        ),
+        **together.card,
         "stages": stages.as_dict(),
     }
     run = Run(**{**_fields(run), "card": card})
@@ -265,7 +293,7 @@ def _look_where(
             columns |= {OBJECT: objects.shares[:, 0], OUTSIDE: objects.shares[:, 1]}
     return _Where(
         columns,
-        weigh_regions(shares, records.labels, images.classes, regions, objects),
+        weigh_regions(shares, records.labels, images.classes, regions, objects, records.counted),
         spread_of(records, heat, cover),
         notes,
     )
@@ -305,7 +333,8 @@ def _with_regions(
 ) -> Judged:
     """What was judged, and what stands out in where evidence lies and is not explained by it."""
     found = find_regions(where.spread, judged.findings, scene, half, classes, explain, seed)
-    found = with_companions(found, scene.records.labels, classes, columns)
+    records = scene.records
+    found = with_companions(found, records.labels, classes, columns, records.counted)
     return replace(
         judged,
         findings=ranked([*judged.findings, *found]),

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import os
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
@@ -14,6 +15,7 @@ import numpy as np
 import pandas as pd
 
 from shortcut_finder.data import tables
+from shortcut_finder.data.dicom import framed, has_preamble
 from shortcut_finder.data.imports import is_function_name
 from shortcut_finder.data.items import (
     Items,
@@ -24,6 +26,7 @@ from shortcut_finder.data.items import (
     method_home,
     without_subset,
 )
+from shortcut_finder.data.levels import Window
 from shortcut_finder.data.reading import SUFFIXES, ReadImage, read_file, storable
 from shortcut_finder.errors import DatasetError
 
@@ -45,14 +48,20 @@ class Files:
     Attributes:
         root: folder that relative names start from.
         renamed: real paths of the names that had to be changed to be stored.
+        window: the numbers that become black and white, of grey deeper than 8 bits.
     """
 
     root: Path
     renamed: Mapping[str, str]
+    window: Window | None = None
+
+    def path(self, image: str) -> Path:
+        """Where an image lies; the frame of a DICOM file has its number at the end."""
+        return self.root / self.renamed.get(image, image)
 
     def read(self, image: str) -> ReadImage:
         """Read one image by its name."""
-        return read_file(self.root / self.renamed.get(image, image))
+        return read_file(self.path(image), self.window)
 
 
 @dataclass(frozen=True, eq=False)
@@ -71,6 +80,8 @@ class ImageDataset:
         metadata: one row an image, in the same order; it may have no columns.
         source: reads an image by its name.
         notes: what a user should know about how the dataset was taken.
+        groups: number of the group that each image must stay with, (image,); None where each may
+            stand for itself.
     """
 
     name: str
@@ -81,6 +92,7 @@ class ImageDataset:
     metadata: pd.DataFrame
     source: Source
     notes: tuple[str, ...] = ()
+    groups: np.ndarray | None = None
 
     def __post_init__(self) -> None:
         if not self.images:
@@ -89,7 +101,8 @@ class ImageDataset:
             raise DatasetError(f"{self.name}: images, labels and metadata differ in number")
         for what, names in (("images", self.images), ("classes", self.classes)):
             if len(set(names)) != len(names):
-                raise DatasetError(f"{self.name}: two {what} share the name {_twice(names)!r}")
+                twice = Counter(names).most_common(1)[0][0]
+                raise DatasetError(f"{self.name}: two {what} share the name {twice!r}")
 
     def __len__(self) -> int:
         return len(self.images)
@@ -119,16 +132,8 @@ class ImageDataset:
             images=tuple(self.images[index] for index in chosen),
             labels=self.labels[chosen],
             metadata=self.metadata.iloc[chosen].reset_index(drop=True),
+            groups=None if self.groups is None else self.groups[chosen],
         )
-
-
-def _twice(names: Sequence[str]) -> str:
-    seen: set[str] = set()
-    for name in names:
-        if name in seen:
-            return name
-        seen.add(name)
-    return ""
 
 
 def load_dataset(data: Any, *, metadata: Path | None = None) -> ImageDataset:
@@ -220,7 +225,9 @@ def _entries(folder: Path) -> list[os.DirEntry[str]]:
 
 
 def _is_image(entry: os.DirEntry[str]) -> bool:
-    return os.path.splitext(entry.name)[1].lower() in SUFFIXES  # noqa: PTH122 - ten times faster
+    suffix = os.path.splitext(entry.name)[1].lower()  # noqa: PTH122 - ten times faster
+    # Scanners name files by numbers.
+    return suffix in SUFFIXES or (not suffix[1:].isalpha() and has_preamble(Path(entry.path)))
 
 
 def _images_below(folder: Path) -> list[str]:
@@ -271,7 +278,7 @@ def _from_table(table: pd.DataFrame, name: str, place: str, root: Path) -> Image
 
 def _exists(path: Path) -> bool:
     try:
-        return path.exists()
+        return path.exists() or framed(path)[0].exists()
     # Before Python 3.12 a name that no file can have raises.
     except (ValueError, OSError):
         return False

@@ -21,6 +21,9 @@ from shortcut_finder.model.surgery import adapted, read_head
 from shortcut_finder.model.weights import fingerprint, one_line
 from shortcut_finder.settings import Settings
 
+# Rec. 601, as Pillow and torchvision turn colours grey.
+LUMA = (0.299, 0.587, 0.114)
+
 
 @dataclass(frozen=True, eq=False)
 class Classifier:
@@ -33,6 +36,7 @@ class Classifier:
         preprocessing: how an image becomes the network's input.
         device: where the network runs.
         fingerprint: hash of every parameter and buffer.
+        channels: of the network's input: 3, or 1 where it sees grey levels.
     """
 
     module: nn.Module
@@ -41,6 +45,7 @@ class Classifier:
     preprocessing: Preprocessing
     device: torch.device
     fingerprint: str
+    channels: int = 3
 
     def normalise(self, pixels: Tensor) -> Tensor:
         """The network's input from pixels.
@@ -57,12 +62,23 @@ class Classifier:
             pixels = pixels.pin_memory()
         images = pixels.to(self.device, non_blocking=True).permute(0, 3, 1, 2)
         images = images.to(torch.float32, memory_format=torch.channels_last)
+        if self.channels == 1:
+            # As the loaders that such networks are trained with turn colours grey.
+            images = (images * self._luma).sum(1, keepdim=True)
         return images.mul_(scale).sub_(shift)
 
     @cached_property
+    def _luma(self) -> Tensor:
+        return torch.tensor(LUMA, device=self.device)[:, None, None]
+
+    @cached_property
     def _scale_and_shift(self) -> tuple[Tensor, Tensor]:
-        mean = torch.tensor(self.preprocessing.mean, dtype=torch.float64)[:, None, None]
-        std = torch.tensor(self.preprocessing.std, dtype=torch.float64)[:, None, None]
+        mean, std = (
+            torch.tensor(values, dtype=torch.float64)[:, None, None]
+            for values in (self.preprocessing.mean, self.preprocessing.std)
+        )
+        if self.channels == 1:
+            mean, std = mean.mean(0, keepdim=True), std.mean(0, keepdim=True)
         scale, shift = 1 / (255 * std), mean / std
         return scale.to(self.device, torch.float32), shift.to(self.device, torch.float32)
 
@@ -119,13 +135,15 @@ def load_classifier(
     names = given or built.classes or tuple(labels)
     preprocessing = _override(built.preprocessing, settings)
     module = unwrapped(built.module).to(device).to(memory_format=torch.channels_last).eval()
-    outputs = _count_outputs(module, built.name, preprocessing, device)
+    outputs, channels = _count_outputs(module, built.name, preprocessing, device)
     if outputs != len(names):
         raise ModelError(
             f"{built.name}: the model has {outputs} outputs but there are {len(names)} class names "
             f"({_few(names)}); pass the outputs' names with --classes FILE"
         )
-    return Classifier(module, built.name, names, preprocessing, device, fingerprint(module))
+    return Classifier(
+        module, built.name, names, preprocessing, device, fingerprint(module), channels
+    )
 
 
 def logits_of(output: Any) -> Tensor | None:
@@ -170,23 +188,29 @@ def _override(preset: Preprocessing, settings: Settings) -> Preprocessing:
 
 def _count_outputs(
     module: nn.Module, name: str, preprocessing: Preprocessing, device: torch.device
-) -> int:
-    """How many classes the network tells apart, from one blank image."""
-    size = (1, 3, preprocessing.height, preprocessing.width)
-    try:
-        with torch.no_grad():
-            output = module(torch.zeros(size, device=device))
-    # Whatever a network raises on an input it cannot take.
-    except Exception as error:
+) -> tuple[int, int]:
+    """How many classes the network tells apart, from one blank image, and of how many channels."""
+    height, width = preprocessing.height, preprocessing.width
+    failed: Exception | None = None
+    for channels in (3, 1):
+        try:
+            with torch.no_grad():
+                output = module(torch.zeros((1, channels, height, width), device=device))
+            break
+        # Whatever a network raises on an input it cannot take; what it says of colours is told.
+        except Exception as error:
+            failed = failed or error
+    else:
+        assert failed is not None
         raise ModelError(
-            f"{name}: fails on a {size[3]}x{size[2]} RGB image ({one_line(error)}); "
-            "set --input-size to what it was trained on"
-        ) from error
+            f"{name}: fails on a {width}x{height} RGB image ({one_line(failed)}), and on a grey "
+            "one; set --input-size to what it was trained on"
+        ) from failed
     logits = logits_of(output)
     if logits is None or logits.shape[0] != 1:
         shape = tuple(output.shape) if isinstance(output, Tensor) else type(output).__name__
         raise ModelError(f"{name}: returns {shape} for one image; expected logits (1, classes)")
-    return logits.shape[1]
+    return logits.shape[1], channels
 
 
 def _device(name: str) -> torch.device:

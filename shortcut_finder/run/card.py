@@ -29,9 +29,10 @@ def card_of(
     settings: Settings,
     swept: Sweep,
     judged: Judged,
+    counted: np.ndarray,
     seconds: float,
 ) -> Mapping[str, Any]:
-    """``run.json``."""
+    """``run.json``; ``counted`` are the images that count in tests, (image,) of bool."""
     table = run.images
     right = table["predicted"] == table["label"]
     visible = np.mean(
@@ -71,8 +72,8 @@ def card_of(
         "class_accuracy": right.groupby(table["label"]).mean().to_dict(),
         "visible": float(visible),
         "testable": {
-            name: testable_share(count, len(table) - count, judged.tested)
-            for name, count in table["label"]
+            name: testable_share(count, int(counted.sum()) - count, judged.tested)
+            for name, count in table["label"][counted]
             .value_counts()
             .reindex(images.classes, fill_value=0)
             .items()

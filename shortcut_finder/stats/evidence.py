@@ -47,6 +47,7 @@ def weigh_regions(
     classes: tuple[str, ...],
     regions: Regions,
     objects: ObjectShares | None = None,
+    counted: np.ndarray | None = None,
 ) -> pd.DataFrame:
     """The class x region table: each class against all others, region by region.
 
@@ -56,6 +57,8 @@ def weigh_regions(
         classes: class names.
         regions: the parts of the frame, in the order of ``shares``.
         objects: the evidence on objects and outside, where objects are known.
+        counted: images that count, one of each group that stays together, (image,) of bool; all
+            where it is None.
 
     Returns:
         One row a class and region: ``images`` (of the class whose share there is at least twice
@@ -79,7 +82,7 @@ def weigh_regions(
     rows = []
     for number, name in enumerate(classes):
         for region, share, compared, least in weighed:
-            known = np.isfinite(compared)
+            known = np.isfinite(compared) & (True if counted is None else counted)
             own, rest = known & (labels == number), known & (labels != number)
             if own.any() and rest.any():
                 row = _row(share, compared, own, rest, least)

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 
+from shortcut_finder.data.groups import one_of_each
 from shortcut_finder.errors import RunError
 from shortcut_finder.sweep.shards import read_shards
 
@@ -25,6 +26,9 @@ class Records:
         rivals: class maps of the top 3, (image, 3, row, column).
         logits: (image, output).
         cell_grid: rows and columns of cells.
+        groups: number of the group that each image must stay with, (image,); None where each stands
+            for itself.
+        counted: images that count in tests, one of each group, (image,) of bool.
     """
 
     table: pd.DataFrame
@@ -35,6 +39,23 @@ class Records:
     rivals: np.ndarray
     logits: np.ndarray
     cell_grid: tuple[int, int]
+    groups: np.ndarray | None = None
+    counted: np.ndarray = field(default_factory=lambda: np.empty(0, dtype=bool))
+
+    def __post_init__(self) -> None:
+        if self.groups is None:
+            object.__setattr__(self, "counted", np.ones(len(self.labels), dtype=bool))
+
+    def grouped(self, groups: np.ndarray | None, seed: int) -> Records:
+        """The same records, of images that must stay together.
+
+        Args:
+            groups: number of each image's group, (image,); None where each stands for itself.
+            seed: decides which image of a group counts.
+        """
+        if groups is None:
+            return self
+        return replace(self, groups=groups, counted=one_of_each(groups, self.labels, seed))
 
     @property
     def probabilities(self) -> np.ndarray:

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from functools import partial
 
 import numpy as np
 
+from shortcut_finder.data.groups import first_of_each
 from shortcut_finder.detect.finding import Finding
 from shortcut_finder.sweep.lab import Lab
 
@@ -56,9 +58,10 @@ def cast_for(finding: Finding, lab: Lab, order: np.ndarray) -> Cast:
     """
     records, tested = lab.records, ~finding.half
     own = records.labels == finding.number
+    once = partial(first_of_each, groups=records.groups)
     output = int(records.outputs[own][0])
     members = np.flatnonzero(tested & own & finding.carries)
-    members = members[np.argsort(-finding.score[members], kind="stable")]
+    members = once(members[np.argsort(-finding.score[members], kind="stable")])
     plain = np.flatnonzero(own & ~finding.carries)
     contrasted = len(plain) >= FEWEST_DONORS
     if not contrasted:
@@ -66,9 +69,10 @@ def cast_for(finding: Finding, lab: Lab, order: np.ndarray) -> Cast:
     chosen = records.logits.argmax(axis=1) == output
     others = order[(tested & ~own & ~finding.carries)[order]]
     others = others[np.argsort(chosen[others], kind="stable")]
+    others = once(others)
     strangers = lab.readable(others, PAIRS)
     pool = lab.readable(others[~np.isin(others, strangers)], PAIRS)
-    plain = lab.readable(order[np.isin(order, plain)], PAIRS)
+    plain = lab.readable(once(order[np.isin(order, plain)]), PAIRS)
     return Cast(
         output=output,
         members=lab.readable(members, PAIRS),

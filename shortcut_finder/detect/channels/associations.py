@@ -125,8 +125,26 @@ class Association:
         return FAMILIES[self.family].made
 
 
+@dataclass(frozen=True, eq=False)
+class _Halves:
+    """Images by half, each (image,) of bool.
+
+    Attributes:
+        first: all images of the half that looks are learned on.
+        learned: those of it that count, one of each group that stays together.
+        tested: those of the other half that count.
+    """
+
+    first: np.ndarray
+    learned: np.ndarray
+    tested: np.ndarray
+
+
 def find_associations(
-    table: pd.DataFrame, labels: np.ndarray, half: np.ndarray
+    table: pd.DataFrame,
+    labels: np.ndarray,
+    half: np.ndarray,
+    counted: np.ndarray | None = None,
 ) -> list[Association]:
     """Families of traits that tell a class beyond what natural classes do.
 
@@ -134,6 +152,8 @@ def find_associations(
         table: the properties, one row an image.
         labels: class of each image, (image,).
         half: images that looks are learned on, (image,) of bool.
+        counted: images that count, one of each group that stays together, (image,) of bool; all
+            where it is None.
 
     Returns:
         Those with q of at most 0.01, three times as common in the class as elsewhere, and beyond
@@ -143,13 +163,15 @@ def find_associations(
     classes = np.unique(labels)
     if len(classes) < 2:
         return []
+    counted = np.ones(len(labels), dtype=bool) if counted is None else counted
+    halves = _Halves(half, half & counted, ~half & counted)
     tried: list[Association] = []
     for name, family in FAMILIES.items():
         traits = _columns(table, family)
         for label in classes.tolist():
-            tried += _cuts(traits, labels, half, label, name)
+            tried += _cuts(traits, labels, halves, label, name)
             if family.made:
-                tried += _gap(traits, labels, half, label, name)
+                tried += _gap(traits, labels, halves, label, name)
     q = false_discovery_rate(np.array([one.p for one in tried]))
     sure: dict[tuple[int, str], list[Association]] = {}
     near: dict[int, Association] = {}
@@ -190,31 +212,35 @@ def _columns(table: pd.DataFrame, family: Family) -> np.ndarray:
 
 
 def _cuts(
-    traits: np.ndarray, labels: np.ndarray, half: np.ndarray, label: int, family: str
+    traits: np.ndarray, labels: np.ndarray, halves: _Halves, label: int, family: str
 ) -> list[Association]:
     """What a class has beyond each of the cut-offs."""
-    own = labels == label
+    own, tested = labels == label, halves.tested
     # Each half is scored by what the other one taught.
-    scores = np.where(half, look_alike(traits, own, ~half), look_alike(traits, own, half))
+    scores = np.where(
+        halves.first,
+        look_alike(traits, own, tested),
+        look_alike(traits, own, halves.learned),
+    )
     apart = _apart(family, labels)
     found = []
     for strangers in STRANGERS:
         beyond = np.empty(len(labels))
-        for part in (half, ~half):
-            outside = np.sort(scores[part & ~own])[::-1]
+        for part, some in ((halves.first, halves.learned), (~halves.first, tested)):
+            outside = np.sort(scores[some & ~own])[::-1]
             if not len(outside):
                 return []
             beyond[part] = scores[part] - outside[_place(strangers, len(outside)) - 1]
         carries = beyond > 0
-        size, rest = int((~half & own).sum()), int((~half & ~own).sum())
-        members = int(carries[~half & own].sum())
+        size, rest = int((tested & own).sum()), int((tested & ~own).sum())
+        members = int(carries[tested & own].sum())
         place = _place(strangers, rest)
         found.append(
             Association(
                 label=label,
                 family=family,
                 share=members / max(size, 1),
-                elsewhere=float(carries[~half & ~own].mean()),
+                elsewhere=float(carries[tested & ~own].mean()),
                 excess=float(_excess(members, size, _doubted(place - 1, rest), apart)),
                 p=precedence_p(members, size, place, rest),
                 q=1.0,
@@ -313,7 +339,7 @@ def _doubted(count: ArrayLike, images: int) -> np.ndarray:
 
 
 def _gap(
-    traits: np.ndarray, labels: np.ndarray, half: np.ndarray, label: int, family: str
+    traits: np.ndarray, labels: np.ndarray, halves: _Halves, label: int, family: str
 ) -> list[Association]:
     """What a class has beyond cut-offs in one trait, chosen on one half and tested on the other.
 
@@ -321,9 +347,9 @@ def _gap(
     lies for a long way before the cut-off, next to none of the other images would.
     """
     own, apart = labels == label, _apart(family, labels)
-    others = np.flatnonzero(half & ~own)
+    others = np.flatnonzero(halves.learned & ~own)
     others = others[:: max(1, len(others) // HELD_AGAINST)]
-    inside, outside = traits[half & own], traits[others]
+    inside, outside = traits[halves.learned & own], traits[others]
     if min(len(inside), len(outside)) < FEWEST:
         return []
     best, chosen, limits = 0.0, (0, 1), np.empty(0)
@@ -335,7 +361,8 @@ def _gap(
             # The strictest, and one that leaves out fewer.
             limits = np.unique([tried[excess.argmax()], tried[excess >= best / 2].min()])
     trait, sign = chosen
-    return [_beyond(sign * traits[:, trait], at, labels, half, label, family) for at in limits]
+    values = sign * traits[:, trait]
+    return [_beyond(values, at, labels, halves.tested, label, family) for at in limits]
 
 
 def _cut_offs(
@@ -358,11 +385,16 @@ def _cut_offs(
 
 
 def _beyond(
-    values: np.ndarray, limit: float, labels: np.ndarray, half: np.ndarray, label: int, family: str
+    values: np.ndarray,
+    limit: float,
+    labels: np.ndarray,
+    tested: np.ndarray,
+    label: int,
+    family: str,
 ) -> Association:
     """What the tested half says of a cut-off in one trait."""
     own = labels == label
-    inside, outside = values[~half & own], values[~half & ~own]
+    inside, outside = values[tested & own], values[tested & ~own]
     members, strangers = int((inside > limit).sum()), int((outside > limit).sum())
     table = (len(inside) + len(outside), members + strangers, len(inside))
     (most,) = share_beyond(outside, np.array([limit]))

@@ -75,10 +75,11 @@ def find_surroundings(
     outer, inner = _means(folder, around, middle)
     chances: list[float] = []
     clear: dict[int, _Around] = {}
+    counted = records.counted
     for images in (half, ~half):
-        everyone = outer[images].sum(axis=0)
+        everyone = outer[images & counted].sum(axis=0)
         for number in np.unique(records.labels).tolist():
-            one = _around(number, outer, inner, everyone, records.labels, images)
+            one = _around(number, outer, inner, everyone, records.labels, images, counted)
             # All are tested, few are kept: each has an entry for every image.
             if _stands_out(one):
                 clear[len(chances)] = one
@@ -109,6 +110,7 @@ def _around(
     everyone: np.ndarray,
     labels: np.ndarray,
     half: np.ndarray,
+    counted: np.ndarray,
 ) -> _Around:
     """What one half says of a class's surroundings, tested on the other.
 
@@ -121,11 +123,12 @@ def _around(
         everyone: sum of ``outer`` over the discovery half, (width,).
         labels: class of each image, (image,).
         half: the discovery half, (image,) of bool.
+        counted: images that count, one of each group that stays together, (image,) of bool.
     """
-    own, tested = labels == label, ~half
-    found = outer[own & half]
+    own, learned, tested = labels == label, half & counted, ~half & counted
+    found = outer[own & learned]
     usual = found.sum(axis=0) / max(len(found), 1)
-    others = (everyone - found.sum(axis=0)) / max(int(half.sum()) - len(found), 1)
+    others = (everyone - found.sum(axis=0)) / max(int(learned.sum()) - len(found), 1)
     vector = usual - others
     limit, reach = (usual + others) @ vector / 2, max(vector @ vector / 2, 1e-9)
     said = (outer @ vector - limit) / reach
