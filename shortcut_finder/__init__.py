@@ -26,6 +26,8 @@ if TYPE_CHECKING:
         UnreadableImage,
     )
     from shortcut_finder.explanation import explain
+    from shortcut_finder.exporting.export import export
+    from shortcut_finder.exporting.tracking import log_run
     from shortcut_finder.run.folder import Run, load_run
     from shortcut_finder.scanning import scan
     from shortcut_finder.settings import Settings
@@ -45,8 +47,10 @@ __all__ = [
     "clean",
     "compare",
     "explain",
+    "export",
     "load_dataset",
     "load_run",
+    "log_run",
     "scan",
 ]
 
@@ -62,8 +66,10 @@ _HOMES = {
     "clean": "cleaning.folder",
     "compare": "comparison.folder",
     "explain": "explanation",
+    "export": "exporting.export",
     "load_dataset": "data.dataset",
     "load_run": "run.folder",
+    "log_run": "exporting.tracking",
     "scan": "scanning",
 }
 

@@ -21,7 +21,8 @@ from sklearn.model_selection import train_test_split
 from torch import nn
 from tqdm import tqdm
 
-from shortcut_finder.data.dataset import ImageDataset, load_dataset
+from shortcut_finder.data.dataset import ImageDataset
+from shortcut_finder.data.loading import open_dataset
 from shortcut_finder.errors import DatasetError, ModelError
 from shortcut_finder.maps.engine import MapEngine
 from shortcut_finder.model.classifier import Classifier, load_classifier
@@ -84,7 +85,7 @@ def adapt(
         ModelError: the head is linear already, or the model cannot be used.
     """
     settings = settings or Settings()
-    data = load_dataset(dataset)
+    data = open_dataset(dataset, window=settings.window)
     if data.several:
         raise DatasetError(
             f"{data.name}: images have several labels, and adapt fits one class an image; "

@@ -17,6 +17,7 @@ from matplotlib.colors import Normalize
 from matplotlib.figure import Figure
 from PIL import Image
 
+from shortcut_finder.data.levels import Window
 from shortcut_finder.data.preprocessing import Box
 from shortcut_finder.data.reading import read_file, read_item
 from shortcut_finder.errors import DatasetError, SettingsError, UnreadableImage
@@ -112,8 +113,9 @@ def explain(
         ModelError: the model, its weights or its class names cannot be used.
         SettingsError: ``top`` is out of range.
     """
-    picture = _read(image)
-    with _explaining(model, weights, classes, top, settings or Settings()) as explained:
+    settings = settings or Settings()
+    picture = _read(image, settings.window)
+    with _explaining(model, weights, classes, top, settings) as explained:
         return explained(picture)
 
 
@@ -156,7 +158,7 @@ def explain_images(
     with _explaining(model, weights, classes, top, settings) as explained:
         for image, path in zip(images, paths, strict=True):
             try:
-                picture = _read(image)
+                picture = _read(image, settings.window)
             except UnreadableImage as error:
                 unreadable.append(str(error))
                 continue
@@ -207,11 +209,11 @@ def _explaining(
         yield explained
 
 
-def _read(image: Any) -> Image.Image:
+def _read(image: Any, window: Window | None) -> Image.Image:
     if not isinstance(image, (str, Path)):
-        return read_item(image).picture
+        return read_item(image, window).picture
     try:
-        return read_file(Path(image)).picture
+        return read_file(Path(image), window).picture
     except UnreadableImage as error:
         raise UnreadableImage(f"{image}: {error}") from error
 

@@ -13,7 +13,8 @@ import numpy as np
 import pandas as pd
 from tqdm import tqdm
 
-from shortcut_finder.data.dataset import ImageDataset, load_dataset, with_outputs
+from shortcut_finder.data.dataset import ImageDataset
+from shortcut_finder.data.loading import open_dataset, with_outputs
 from shortcut_finder.data.membership import occurring
 from shortcut_finder.data.objects import Outlines, cover_cells, take_outlines
 from shortcut_finder.data.regions import OBJECT, OUTSIDE, Regions, frame_regions, region_shares
@@ -32,8 +33,10 @@ from shortcut_finder.detect.confusions import find_confusions
 from shortcut_finder.detect.detection import discovery_half, find_shortcuts
 from shortcut_finder.detect.finding import Judged, ranked, with_colabels, worth_listing
 from shortcut_finder.detect.placing import to_the_pixel
+from shortcut_finder.detect.wording import KINDS, with_words
 from shortcut_finder.errors import SettingsError
 from shortcut_finder.maps.blanks import SCRAMBLED, Explain, blank_notes, blank_pixels, standing_heat
+from shortcut_finder.pixels.words import reader
 from shortcut_finder.run.card import card_of
 from shortcut_finder.run.folder import Run, save_card, save_run
 from shortcut_finder.run.offenders import rank_offenders
@@ -46,6 +49,7 @@ from shortcut_finder.sweep.lab import Predict
 from shortcut_finder.sweep.lately import Lately
 from shortcut_finder.sweep.records import Records, read_records
 from shortcut_finder.sweep.scene import Scene
+from shortcut_finder.sweep.together import kept_together
 from shortcut_finder.verify.protocol import verify
 
 # Bytes of pictures that are kept from stage to stage.
@@ -100,10 +104,13 @@ def scan(
         raise SettingsError(f"--engine {settings.engine}: this version sweeps on one machine only")
     folder = run_folder(Path(out))
     images, outlines = take_outlines(
-        load_dataset(
+        open_dataset(
             dataset,
             metadata=Path(metadata) if metadata else None,
             label_columns=settings.label_columns,
+            window=settings.window,
+            frames=settings.frames,
+            group=settings.group,
         )
     )
     classifier = load_classifier(
@@ -135,7 +142,11 @@ def scan(
         tuple(swept.plan.get("cell_grid", (1, 1))),
         sigmoid=classifier.outputs.sigmoid,
     )
-    scene, half = _scene(records, images, classifier), discovery_half(records.labels, settings.seed)
+    scene = _scene(records, images, classifier)
+    together = kept_together(scene, images.groups, settings.group, folder / "shards", settings.seed)
+    records = together.records
+    scene = replace(scene, records=records)
+    half = discovery_half(records.labels, settings.seed, records.groups)
     columns = metadata_columns(images.metadata.iloc[records.table["index"].to_numpy()])
     with (
         stages.passes(classifier.module),
@@ -157,11 +168,17 @@ def scan(
         )
         exact = [to_the_pixel(one, scene) for one in judged.findings]
         exact = with_colabels(exact, records.labels, images.classes)
-        judged = replace(judged, findings=ranked(exact) if images.several else tuple(exact))
+        judged = replace(
+            judged,
+            findings=ranked(exact) if images.several else tuple(exact),
+            notes=(*together.notes, *judged.notes),
+        )
         if settings.verify:
             stages.begin("experiments")
             around = find_surroundings(folder / "shards", records, half, images.classes)
-            around = with_companions(around, records.labels, images.classes, columns)
+            around = with_companions(
+                around, records.labels, images.classes, columns, records.counted
+            )
             around = with_colabels(around, records.labels, images.classes)
             found = verify(
                 ranked([*judged.findings, *around]),
@@ -173,7 +190,9 @@ def scan(
             )
             judged = replace(judged, findings=ranked(found))
     stages.begin("page")
-    judged = replace(judged, findings=worth_listing(judged.findings))
+    listed = worth_listing(judged.findings)
+    read = reader() if any(one.kind in KINDS for one in listed) else None
+    judged = replace(judged, findings=with_words(listed, scene, read))
     image_table = table_of_images(records, images, classifier, where.shares, judged.findings)
     run = Run(
         folder=folder,
@@ -194,7 +213,17 @@ def scan(
     }
     card = {
         "command": command,
-        **card_of(run, images, classifier, settings, swept, judged, time.perf_counter() - started),
+        **card_of(
+            run,
+            images,
+            classifier,
+            settings,
+            swept,
+            judged,
+            records.counted,
+            time.perf_counter() - started,
+        ),
+        **together.card,
         "stages": stages.as_dict(),
     }
     run = Run(**{**_fields(run), "card": card})
@@ -290,7 +319,8 @@ def _look_where(
             images.classes,
             regions,
             objects,
-            _by_label(records, heat, regions, cover),
+            counted=records.counted,
+            own=_by_label(records, heat, regions, cover),
         ),
         spread_of(records, heat, cover),
         notes,
@@ -345,7 +375,8 @@ def _with_regions(
 ) -> Judged:
     """What was judged, and what stands out in where evidence lies and is not explained by it."""
     found = find_regions(where.spread, judged.findings, scene, half, classes, explain, seed)
-    found = with_companions(found, scene.records.labels, classes, columns)
+    records = scene.records
+    found = with_companions(found, records.labels, classes, columns, records.counted)
     return replace(
         judged,
         findings=ranked([*judged.findings, *found]),

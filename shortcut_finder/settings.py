@@ -18,9 +18,14 @@ PRECISIONS = ("auto", "fp32", "bf16")
 # How the outputs of a model are read; auto by the labels.
 OUTPUTS = ("auto", "softmax", "sigmoid")
 ENGINES = ("local", "ray")
+FRAMES = ("first", "all")
 # What `clean` does with images, and how those that stay get into the new folder.
 ACTIONS = ("drop", "mask", "reweight")
 FILES = ("none", "hardlink", "symlink", "copy")
+# What `export` writes for.
+EXPORTS = ("coco", "cvat", "label-studio", "fiftyone", "csv")
+# What `log_run` logs to.
+TRACKERS = ("mlflow", "wandb")
 # How surely an image carries what was found.
 SURE, LIKELY = TIERS = ("sure", "likely")
 SEVERITIES = ("high", "medium", "low")
@@ -52,6 +57,10 @@ class Settings:
         engine: where the sweep runs.
         verify: whether candidates are tested by intervention.
         seed: the one source of randomness.
+        window: the numbers that become black and white, of grey deeper than 8 bits; for DICOM in
+            the place of the window that a file states.
+        frames: of DICOM files with several: the ``first``, or ``all`` as images of their own.
+        group: column, or element of DICOM headers, whose images must stay on one half.
     """
 
     method: str = "auto"
@@ -71,12 +80,16 @@ class Settings:
     engine: str = "local"
     verify: bool = True
     seed: int = 0
+    window: tuple[float, float] | None = None
+    frames: str = "first"
+    group: str | None = None
 
     def __post_init__(self) -> None:
         _one_of("method", self.method, METHODS)
         _one_of("precision", self.precision, PRECISIONS)
         _one_of("engine", self.engine, ENGINES)
         _one_of("outputs", self.outputs, OUTPUTS)
+        _one_of("frames", self.frames, FRAMES)
         if self.resize is not None:
             _one_of("resize", self.resize, RESIZES)
         for name in ("input_size", "batch_size", "limit"):
@@ -92,6 +105,10 @@ class Settings:
             raise SettingsError(f"--mean {self.mean}: of pixels in [0, 1]; divide by 255")
         if self.std is not None and not all(0 < value < math.inf for value in self.std):
             raise SettingsError(f"--std {self.std}: every value must be above 0")
+
+        if self.window is not None and not -math.inf < self.window[0] < self.window[1] < math.inf:
+            low, high = self.window
+            raise SettingsError(f"--window {low:g},{high:g}: the first must be below the second")
 
     def as_dict(self) -> dict[str, Any]:
         """The settings as plain values, ready for JSON."""

@@ -60,7 +60,7 @@ def check_run(folder: Path) -> None:
 def test_every_example_is_run_by_a_test() -> None:
     text = Path(__file__).read_text(encoding="utf-8")
     names = [path.name for path in EXAMPLES.glob("*.py")]
-    assert len(names) == 6
+    assert len(names) == 8
     assert [name for name in names if f'EXAMPLES / "{name}"' not in text] == []
 
 
@@ -158,6 +158,28 @@ def test_the_loop_of_cleaning_ends_in_one_line_where_there_is_nothing_to_clean(
     with pytest.raises(AssertionError, match=r"error: .*nothing was accepted"):
         python(script, photos, "--test", photos, *options, cwd=tmp_path)
     assert not (tmp_path / "again").exists()
+
+
+def test_scans_of_which_the_device_names_the_shortcut(tmp_path: Path) -> None:
+    pytest.importorskip("pydicom", reason="pydicom is not installed")
+    options = ("--out", "scans", "--each", 24, "--epochs", 1)
+    printed = python(EXAMPLES / "dicom.py", *options, cwd=tmp_path)
+    run = load_run(tmp_path / "scans" / "run")
+    assert len(run.images) == 48
+    assert run.card["groups"] == {
+        "column": "patient", "groups": 24, "largest": 2, "near_duplicates": 0,
+    }  # fmt: skip
+    assert "look at scans/run/report.html" in printed
+    page = (run.folder / "report.html").read_text(encoding="utf-8")
+    assert not re.findall(r"Somebody\^|ill-0\d\d", printed + page)
+
+
+def test_a_watch_over_training_scans_when_it_is_its_turn(tmp_path: Path) -> None:
+    options = ("--out", "watch", "--per-class", 6, "--epochs", 2, "--every", 2)
+    printed = python(EXAMPLES / "training_callback.py", *options, cwd=tmp_path)
+    assert len(re.findall(r"loss \d", printed)) == 2
+    assert re.findall(r"epoch (\d).*loud findings", printed) == ["2"]
+    assert load_run(tmp_path / "watch" / "scans" / "epoch-2").card["counts"]["scanned"] == 36
 
 
 def test_the_loop_of_cleaning_looks_at_the_test_images_before_it_trains(

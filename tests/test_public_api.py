@@ -27,8 +27,10 @@ NAMES = (
     "clean",
     "compare",
     "explain",
+    "export",
     "load_dataset",
     "load_run",
+    "log_run",
     "scan",
 )
 

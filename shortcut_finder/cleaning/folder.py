@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import hashlib
+import io
 import os
 import shutil
 from collections.abc import Iterator
@@ -15,6 +16,7 @@ from shortcut_finder.cleaning.exports import tags_of, write_manifest, write_numb
 from shortcut_finder.cleaning.originals import Originals, absolute
 from shortcut_finder.cleaning.plan import CleaningPlan, plan_cleaning
 from shortcut_finder.cleaning.retouching import retouched
+from shortcut_finder.data.dicom import SUFFIXES, is_dicom
 from shortcut_finder.data.reading import storable
 from shortcut_finder.errors import DatasetError, RunError, SettingsError, UnreadableImage
 from shortcut_finder.run.decisions import read_decisions
@@ -164,12 +166,19 @@ def _place_images(
         elif row.change == "mask":
             places.append(_filled_copy(image, plan, originals, part))
         elif files == "none":
-            places.append(_listable(originals.path(image), image))
+            places.append(_listable(originals.path(image), image) + _frame(originals, image))
         else:
-            name = destination(image)
+            frame = _frame(originals, image)
+            name = destination(image.removesuffix(frame))
             _bring(originals, image, part / name, files)
-            places.append(name)
+            places.append(name + frame)
     return places
+
+
+def _frame(originals: Originals, image: str) -> str:
+    """What follows the name of the file where an image is a frame of it: ``#3``."""
+    number = originals.frame(image)
+    return f"#{number}" if number else ""
 
 
 def destination(image: str) -> str:
@@ -201,6 +210,11 @@ def _filled_copy(image: str, plan: CleaningPlan, originals: Originals, part: Pat
     name = destination(image)
     data = originals.bytes(image)
     try:
+        if is_dicom(data) or originals.path(image).suffix.lower() in SUFFIXES:
+            # As it was seen, and without what the file says of whom.
+            name, seen = f"{name}.png", io.BytesIO()
+            originals.picture(image).save(seen, "PNG")
+            data = seen.getvalue()
         filled = retouched(data, plan.boxes.get(image, ()), plan.frames.get(image, 0.0))
     except UnreadableImage:
         return ""
@@ -211,6 +225,9 @@ def _filled_copy(image: str, plan: CleaningPlan, originals: Originals, part: Pat
 
 
 def _bring(originals: Originals, image: str, target: Path, files: str) -> None:
+    if os.path.lexists(target):
+        # Another frame of the file has brought it.
+        return
     target.parent.mkdir(parents=True, exist_ok=True)
     source = originals.path(image)
     if files == "copy":

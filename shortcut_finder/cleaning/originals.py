@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import hashlib
 import os
 from pathlib import Path, PurePosixPath
 
 from PIL import Image
 
-from shortcut_finder.data.reading import decode, file_bytes, storable
+from shortcut_finder.data.dicom import SUFFIXES, framed, is_file
+from shortcut_finder.data.reading import content_hash, file_bytes, read_bytes, storable
 from shortcut_finder.errors import DatasetError, UnreadableImage
 from shortcut_finder.run.folder import Run
 
@@ -18,12 +18,15 @@ class Originals:
 
     Attributes:
         root: where their names start; None for a Python dataset.
+        window: of grey deeper than 8 bits, as in the scan.
     """
 
     def __init__(self, run: Run) -> None:
         self.folder = run.folder
         root = run.card["dataset"]["root"]
         self.root = None if root is None else Path(root)
+        window = run.card["settings"].get("window")
+        self.window = None if window is None else (float(window[0]), float(window[1]))
         self._content = dict(zip(run.images["image"], run.images["content"], strict=True))
         self._listings: dict[Path, dict[str, str]] = {}
 
@@ -35,15 +38,19 @@ class Originals:
         """
         if self.root is None:
             raise DatasetError(f"{self.folder}: scanned from a Python dataset, which has no files")
-        path = self.root / image
-        if not _is_file(path):
-            path = self._spelled_out(self.root, image)
-        if not _is_file(path):
+        path, _ = framed(self.root / image)
+        if not is_file(path):
+            path, _ = framed(self._spelled_out(self.root, image))
+        if not is_file(path):
             raise DatasetError(
                 f"{self.root}: {image!r} of {self.folder} is not there any more; put it back or "
                 "scan again"
             )
         return path
+
+    def frame(self, image: str) -> int:
+        """The frame of a DICOM file that an image is; 0 for all others."""
+        return 0 if self.root is None else framed(self.root / image)[1]
 
     def bytes(self, image: str) -> bytes:
         """The bytes of an image, the same as when it was scanned.
@@ -56,7 +63,7 @@ class Originals:
             data = file_bytes(path)
         except UnreadableImage as error:
             raise DatasetError(f"{path}: {error}; scan again") from error
-        if hashlib.sha256(data).hexdigest()[:32] != self._content[image]:
+        if content_hash(data, self.frame(image)) != self._content[image]:
             raise DatasetError(f"{path}: has changed since the scan; scan again")
         return data
 
@@ -67,7 +74,12 @@ class Originals:
             UnreadableImage: it cannot be decoded, or is not there.
         """
         try:
-            return decode(self.bytes(image))[0]
+            return read_bytes(
+                self.bytes(image),
+                self.frame(image),
+                self.window,
+                without_preamble=self.path(image).suffix.lower() in SUFFIXES,
+            ).picture
         except DatasetError as error:
             raise UnreadableImage(str(error)) from error
 
@@ -79,14 +91,6 @@ class Originals:
                 self._listings[path] = {storable(name): name for name in names}
             path = path / self._listings[path].get(part, part)
         return path
-
-
-def _is_file(path: Path) -> bool:
-    try:
-        return path.is_file()
-    # Before Python 3.12 a name that no file can have raises.
-    except (ValueError, OSError):
-        return False
 
 
 def absolute(path: Path) -> Path:

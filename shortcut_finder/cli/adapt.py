@@ -21,7 +21,9 @@ from shortcut_finder.cli.options import (
     Resize,
     Std,
     Weights,
+    Window,
     three_numbers,
+    two_numbers,
 )
 from shortcut_finder.cli.output import printable
 from shortcut_finder.settings import Settings
@@ -39,6 +41,7 @@ def adapt(
     resize: Resize = None,
     mean: Mean = None,
     std: Std = None,
+    window: Window = None,
     layer: Layer = None,
     device: Device = "auto",
     precision: Precision = "auto",
@@ -62,6 +65,7 @@ def adapt(
             resize=resize,
             mean=three_numbers("--mean", mean),
             std=three_numbers("--std", std),
+            window=two_numbers("--window", window),
             device=device,
             precision=precision,
             seed=seed,

@@ -15,6 +15,7 @@ from shortcut_finder.cli.clean import clean
 from shortcut_finder.cli.compare import compare
 from shortcut_finder.cli.demo import demo
 from shortcut_finder.cli.explain import explain
+from shortcut_finder.cli.export import export
 from shortcut_finder.cli.report import report
 from shortcut_finder.cli.scan import scan
 
@@ -27,7 +28,7 @@ app = typer.Typer(
     rich_markup_mode=None,
 )
 
-for command in (scan, report, explain, adapt, clean, compare, demo):
+for command in (scan, report, explain, adapt, clean, compare, export, demo):
     app.command()(command)
 
 

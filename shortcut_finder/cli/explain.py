@@ -22,7 +22,9 @@ from shortcut_finder.cli.options import (
     Resize,
     Std,
     Weights,
+    Window,
     three_numbers,
+    two_numbers,
 )
 from shortcut_finder.cli.output import printable
 from shortcut_finder.settings import Settings
@@ -43,6 +45,7 @@ def explain(
     resize: Resize = None,
     mean: Mean = None,
     std: Std = None,
+    window: Window = None,
     method: Method = "auto",
     layer: Layer = None,
     device: Device = "auto",
@@ -64,6 +67,7 @@ def explain(
             resize=resize,
             mean=three_numbers("--mean", mean),
             std=three_numbers("--std", std),
+            window=two_numbers("--window", window),
             device=device,
             precision=precision,
         )

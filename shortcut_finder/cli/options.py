@@ -91,6 +91,16 @@ Precision = Annotated[
 ]
 
 
+Window = Annotated[
+    str | None,
+    typer.Option(
+        "--window",
+        metavar="LOW,HIGH",
+        help="Numbers that become black and white in 16-bit grey and DICOM.",
+    ),
+]
+
+
 def names_of(text: str | None) -> tuple[str, ...]:
     """The names of ``A,B,C``; none where the option was left out."""
     return tuple(name.strip() for name in (text or "").split(",") if name.strip())
@@ -100,10 +110,23 @@ def three_numbers(name: str, text: str | None) -> tuple[float, float, float] | N
     """The numbers of ``R,G,B``; none where the option was left out."""
     if text is None:
         return None
-    try:
-        red, green, blue = (float(part) for part in text.split(","))
-    except ValueError as error:
-        raise typer.BadParameter(
-            f"{text!r} is not three numbers such as 0.5,0.5,0.5", param_hint=name
-        ) from error
+    red, green, blue = _numbers(name, text, "three numbers such as 0.5,0.5,0.5", 3)
     return red, green, blue
+
+
+def two_numbers(name: str, text: str | None) -> tuple[float, float] | None:
+    """The numbers of ``LOW,HIGH``; none where the option was left out."""
+    if text is None:
+        return None
+    low, high = _numbers(name, text, "two numbers such as 0,4095", 2)
+    return low, high
+
+
+def _numbers(name: str, text: str, wanted: str, count: int) -> list[float]:
+    try:
+        numbers = [float(part) for part in text.split(",")]
+    except ValueError:
+        numbers = []
+    if len(numbers) != count:
+        raise typer.BadParameter(f"{text!r} is not {wanted}", param_hint=name)
+    return numbers

@@ -24,13 +24,15 @@ from shortcut_finder.cli.options import (
     Resize,
     Std,
     Weights,
+    Window,
     names_of,
     one_of,
     three_numbers,
+    two_numbers,
 )
 from shortcut_finder.cli.output import findings_json, findings_table, log
 from shortcut_finder.errors import SettingsError
-from shortcut_finder.settings import ENGINES, SEVERITIES, Settings
+from shortcut_finder.settings import ENGINES, FRAMES, SEVERITIES, Settings
 
 
 def scan(
@@ -50,8 +52,21 @@ def scan(
     resize: Resize = None,
     mean: Mean = None,
     std: Std = None,
+    window: Window = None,
     method: Method = "auto",
     layer: Layer = None,
+    frames: Annotated[
+        str, one_of("--frames", FRAMES, "Frames of DICOM files with several: the first, or all.")
+    ] = "first",
+    group: Annotated[
+        str | None,
+        typer.Option(
+            "--group",
+            metavar="COLUMN",
+            help="Images with one value of it stay together; of DICOM files also patient, study "
+            "or series.",
+        ),
+    ] = None,
     batch_size: Annotated[
         int | None, typer.Option("--batch-size", metavar="N", help="Images a forward pass.")
     ] = None,
@@ -99,6 +114,9 @@ def scan(
             resize=resize,
             mean=three_numbers("--mean", mean),
             std=three_numbers("--std", std),
+            window=two_numbers("--window", window),
+            frames=frames,
+            group=group,
             batch_size=batch_size,
             device=device,
             precision=precision,

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import os
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,6 +15,7 @@ import numpy as np
 import pandas as pd
 
 from shortcut_finder.data import tables
+from shortcut_finder.data.dicom import framed, has_preamble
 from shortcut_finder.data.imports import is_function_name
 from shortcut_finder.data.items import (
     Items,
@@ -25,7 +27,7 @@ from shortcut_finder.data.items import (
 )
 from shortcut_finder.data.joining import joined_columns
 from shortcut_finder.data.labels import class_order, take_labels
-from shortcut_finder.data.membership import HAS, LACKS
+from shortcut_finder.data.levels import Window
 from shortcut_finder.data.reading import SUFFIXES, ReadImage, read_file, storable
 from shortcut_finder.errors import DatasetError
 
@@ -47,14 +49,20 @@ class Files:
     Attributes:
         root: folder that relative names start from.
         renamed: real paths of the names that had to be changed to be stored.
+        window: the numbers that become black and white, of grey deeper than 8 bits.
     """
 
     root: Path
     renamed: Mapping[str, str]
+    window: Window | None = None
+
+    def path(self, image: str) -> Path:
+        """Where an image lies; the frame of a DICOM file has its number at the end."""
+        return self.root / self.renamed.get(image, image)
 
     def read(self, image: str) -> ReadImage:
         """Read one image by its name."""
-        return read_file(self.root / self.renamed.get(image, image))
+        return read_file(self.path(image), self.window)
 
 
 @dataclass(frozen=True, eq=False)
@@ -74,6 +82,8 @@ class ImageDataset:
         metadata: one row an image, in the same order; it may have no columns.
         source: reads an image by its name.
         notes: what a user should know about how the dataset was taken.
+        groups: number of the group that each image must stay with, (image,); None where each may
+            stand for itself.
     """
 
     name: str
@@ -84,6 +94,7 @@ class ImageDataset:
     metadata: pd.DataFrame
     source: Source
     notes: tuple[str, ...] = ()
+    groups: np.ndarray | None = None
 
     def __post_init__(self) -> None:
         if not self.images:
@@ -92,7 +103,8 @@ class ImageDataset:
             raise DatasetError(f"{self.name}: images, labels and metadata differ in number")
         for what, names in (("images", self.images), ("classes", self.classes)):
             if len(set(names)) != len(names):
-                raise DatasetError(f"{self.name}: two {what} share the name {_twice(names)!r}")
+                twice = Counter(names).most_common(1)[0][0]
+                raise DatasetError(f"{self.name}: two {what} share the name {twice!r}")
 
     def __len__(self) -> int:
         return len(self.images)
@@ -128,16 +140,8 @@ class ImageDataset:
             images=tuple(self.images[index] for index in chosen),
             labels=self.labels[chosen],
             metadata=self.metadata.iloc[chosen].reset_index(drop=True),
+            groups=None if self.groups is None else self.groups[chosen],
         )
-
-
-def _twice(names: Sequence[str]) -> str:
-    seen: set[str] = set()
-    for name in names:
-        if name in seen:
-            return name
-        seen.add(name)
-    return ""
 
 
 def load_dataset(
@@ -172,43 +176,6 @@ def load_dataset(
         dataset,
         metadata=pd.concat([kept, columns], axis=1),
         notes=(*dataset.notes, *notes),
-    )
-
-
-def with_outputs(dataset: ImageDataset, outputs: Sequence[str]) -> ImageDataset:
-    """The dataset with those of several labels an image that a model tells, if there are any.
-
-    The others become columns of the metadata, so that findings can be held against them.
-
-    Args:
-        dataset: with one label an image it stays as it is.
-        outputs: names of the model's outputs.
-    """
-    told = [number for number, name in enumerate(dataset.classes) if name in outputs]
-    if not dataset.several or not told or len(told) == len(dataset.classes):
-        return dataset
-    labels = dataset.labels[:, told]
-    if not (labels == HAS).any():
-        raise DatasetError(f"{dataset.name}: no image has a label that the model tells")
-    words = {HAS: "yes", LACKS: "no"}
-    strange = pd.DataFrame(
-        {
-            name: [words.get(int(state)) for state in dataset.labels[:, number]]
-            for number, name in enumerate(dataset.classes)
-            if number not in told
-        }
-    )
-    kept = dataset.metadata.drop(columns=strange.columns, errors="ignore")
-    return dataclasses.replace(
-        dataset,
-        labels=labels,
-        classes=tuple(dataset.classes[number] for number in told),
-        metadata=pd.concat([kept, strange], axis=1),
-        notes=(
-            *dataset.notes,
-            f"{dataset.name}: the model has no output for {', '.join(map(str, strange))}; "
-            "taken as metadata",
-        ),
     )
 
 
@@ -286,7 +253,9 @@ def _entries(folder: Path) -> list[os.DirEntry[str]]:
 
 
 def _is_image(entry: os.DirEntry[str]) -> bool:
-    return os.path.splitext(entry.name)[1].lower() in SUFFIXES  # noqa: PTH122 - ten times faster
+    suffix = os.path.splitext(entry.name)[1].lower()  # noqa: PTH122 - ten times faster
+    # Scanners name files by numbers.
+    return suffix in SUFFIXES or (not suffix[1:].isalpha() and has_preamble(Path(entry.path)))
 
 
 def _images_below(folder: Path) -> list[str]:
@@ -331,7 +300,7 @@ def _from_table(
     metadata, left_out = tables.metadata_columns(table.drop(columns=["image", "label"]), place)
     paths, labels = table["image"].tolist(), table["label"].tolist()
     # One missing file is listed by the sweep, but all of them missing is a wrong folder.
-    if not any(tables.exists(root / path) for path in paths):
+    if not any(_exists(root / path) for path in paths):
         raise DatasetError(
             f"{place}: none of its {len(paths)} files exists, such as {paths[0]!r}; paths are "
             f"taken from {root}"
@@ -339,6 +308,11 @@ def _from_table(
     notes = (*repeated, *left_out)
     classes = class_order(labels) if several is None else several.classes
     return _from_files(root, name, paths, labels, classes, metadata, notes, states=states)
+
+
+def _exists(path: Path) -> bool:
+    # A frame of a DICOM file has its number at the end.
+    return tables.exists(path) or tables.exists(framed(path)[0])
 
 
 def _from_image_folder(dataset: Any, name: str) -> ImageDataset | None:

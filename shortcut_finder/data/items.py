@@ -9,6 +9,7 @@ import numpy as np
 
 from shortcut_finder.data.imports import load_function
 from shortcut_finder.data.labels import class_order, from_targets, is_several
+from shortcut_finder.data.levels import Window
 from shortcut_finder.data.reading import ReadImage, read_item, storable
 from shortcut_finder.errors import DatasetError, UnreadableImage
 
@@ -22,17 +23,20 @@ class Items:
     Attributes:
         items: a dataset of (image, label) pairs.
         spec: the function that made it, where there is one.
+        window: the numbers that become black and white, of pixels deeper than 8 bits.
     """
 
-    def __init__(self, items: Any, spec: str | None = None) -> None:
+    def __init__(self, items: Any, spec: str | None = None, window: Window | None = None) -> None:
         self.items = items
         self.spec = spec
+        self.window = window
 
     def __getstate__(self) -> dict[str, Any]:
-        return {"items": None if self.spec else self.items, "spec": self.spec}
+        items = None if self.spec else self.items
+        return {"items": items, "spec": self.spec, "window": self.window}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
-        self.items, self.spec = state["items"], state["spec"]
+        self.items, self.spec, self.window = state["items"], state["spec"], state["window"]
         if self.spec:
             self.items = without_subset(make_items(self.spec))[0]
 
@@ -41,7 +45,7 @@ class Items:
 
     def read(self, image: str) -> ReadImage:
         """Read one image by its name, ``item/0000012``."""
-        return read_item(self.item(int(image.rpartition("/")[2]))[0])
+        return read_item(self.item(int(image.rpartition("/")[2]))[0], self.window)
 
     def item(self, index: int) -> Any:
         """Item ``index``, a pair of image and label.
@@ -124,7 +128,7 @@ def _check_images(items: Items, name: str) -> None:
     reasons = []
     for index in range(min(3, len(items))):
         try:
-            read_item(items.item(index)[0])
+            read_item(items.item(index)[0], items.window)
         except UnreadableImage as error:
             reasons.append(str(error))
         else:

@@ -18,13 +18,15 @@ from typing import Any, TypeVar
 import numpy as np
 from PIL import Image, ImageFile, UnidentifiedImageError
 
+from shortcut_finder.data import dicom
+from shortcut_finder.data.levels import Window, eight_bit_picture, eight_bit_values
 from shortcut_finder.errors import UnreadableImage
 
 # Files taken for images. HEIF is among them so that such files are listed with the reason they
 # cannot be read, rather than passed over in silence.
 SUFFIXES = frozenset(
     (".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".bmp", ".gif", ".webp", ".tif", ".tiff", ".avif",
-     ".ppm", ".pgm", ".pbm", ".pnm", ".jp2", ".j2k", ".heic", ".heif")
+     ".ppm", ".pgm", ".pbm", ".pnm", ".jp2", ".j2k", ".heic", ".heif", *dicom.SUFFIXES)
 )  # fmt: skip
 # Decoders that may meet hostile bytes. EPS is left out because it would start Ghostscript, and the
 # formats without a signature because any bytes can pass for them.
@@ -40,9 +42,9 @@ _SIGNATURES = (
     (re.compile(rb".{4}ftyp", re.S), "a video or an image of a kind that cannot be read"),
     (re.compile(rb"%PDF"), "a PDF document"),
     (re.compile(rb"PK\x03\x04"), "a ZIP archive"),
-    (re.compile(rb".{128}DICM", re.S), "a DICOM file; export it to PNG"),
     (re.compile(rb"version https://git-lfs"), "a Git LFS pointer; run `git lfs pull`"),
 )
+_UNKNOWN = "not an image in a format that can be read"
 
 Result = TypeVar("Result")
 
@@ -86,17 +88,47 @@ class ReadImage:
     mode: str
 
 
-def read_file(path: Path) -> ReadImage:
+def read_file(path: Path, window: Window | None = None) -> ReadImage:
     """Read one image file: its bytes once, its first frame, turned upright.
 
     Transparency is dropped and colour profiles are ignored, as the loaders that models are trained
-    with do, so that the picture is what a model saw. 16-bit grey is divided by 257.
+    with do, so that the picture is what a model saw. 16-bit grey is divided by 257, unless there is
+    a window.
+
+    Args:
+        path: of the file; ``scan.dcm#3`` is the third frame of a DICOM file.
+        window: the numbers that become black and white, of grey deeper than 8 bits.
 
     Raises:
         UnreadableImage: with a reason in plain words.
     """
-    data = file_bytes(path)
-    picture, kind, mode = decode(data)
+    file, frame = dicom.framed(path)
+    old = file.suffix.lower() in dicom.SUFFIXES
+    return read_bytes(file_bytes(file), frame, window, without_preamble=old)
+
+
+def read_bytes(
+    data: bytes, frame: int = 0, window: Window | None = None, *, without_preamble: bool = False
+) -> ReadImage:
+    """Read the bytes of one image file.
+
+    Args:
+        data: of the file.
+        frame: of a DICOM file; 0 where none is named, which is the first.
+        window: the numbers that become black and white, of grey deeper than 8 bits.
+        without_preamble: whether bytes of no known kind may be an old DICOM file.
+
+    Raises:
+        UnreadableImage: with a reason in plain words.
+    """
+    if dicom.is_dicom(data) or frame:
+        return _read_dicom(data, frame, window)
+    try:
+        picture, kind, mode = decode(data, window)
+    except UnreadableImage as error:
+        if without_preamble and str(error) == _UNKNOWN:
+            return _read_dicom(data, frame, window)
+        raise
     return ReadImage(
         picture=picture,
         content=content_hash(data),
@@ -108,9 +140,28 @@ def read_file(path: Path) -> ReadImage:
     )
 
 
-def content_hash(data: bytes) -> str:
-    """Hash of a file's bytes, 32 hex digits."""
-    return hashlib.sha256(data).hexdigest()[:32]
+def _read_dicom(data: bytes, frame: int, window: Window | None) -> ReadImage:
+    file = dicom.open_dicom(data)
+    _check_pixels(file.width, file.height)
+    pixels = dicom.pixels_of(file, frame or 1, window)
+    return ReadImage(
+        picture=Image.fromarray(pixels).convert("RGB"),
+        content=content_hash(data, frame),
+        width=file.width,
+        height=file.height,
+        format="DICOM",
+        # Of the one frame: a film of fifty is not a picture of little compression.
+        bytes=len(data) // file.frames,
+        mode=file.mode,
+    )
+
+
+def content_hash(data: bytes, frame: int = 0) -> str:
+    """Hash of a file's bytes, and of the frame that is meant where one is, 32 hex digits."""
+    digest = hashlib.sha256(data)
+    if frame:
+        digest.update(f"#{frame}".encode())
+    return digest.hexdigest()[:32]
 
 
 def file_bytes(path: Path) -> bytes:
@@ -145,13 +196,17 @@ def file_bytes(path: Path) -> bytes:
     return data
 
 
-def decode(data: bytes) -> tuple[Image.Image, str, str]:
+def decode(data: bytes, window: Window | None = None) -> tuple[Image.Image, str, str]:
     """The picture in an image file's bytes (RGB, upright), its format and its original mode.
+
+    Args:
+        data: of any kind but DICOM.
+        window: the numbers that become black and white, of grey deeper than 8 bits.
 
     Raises:
         UnreadableImage: with a reason in plain words.
     """
-    return _decoded(data, _as_seen)
+    return _decoded(data, lambda image: _as_seen(image, window))
 
 
 def stored_image(data: bytes) -> tuple[Image.Image, int]:
@@ -163,9 +218,9 @@ def stored_image(data: bytes) -> tuple[Image.Image, int]:
     return _decoded(data, lambda image: (image, orientation(image)))
 
 
-def _as_seen(image: Image.Image) -> tuple[Image.Image, str, str]:
+def _as_seen(image: Image.Image, window: Window | None) -> tuple[Image.Image, str, str]:
     picture = upright(image, orientation(image))
-    return _rgb(picture, image.format), image.format or "", image.mode
+    return eight_bit_picture(picture, image.format, window), image.format or "", image.mode
 
 
 def _decoded(data: bytes, take: Callable[[Image.Image], Result]) -> Result:
@@ -225,7 +280,7 @@ def _what(data: bytes) -> str:
             return f"not an image file but {words}" if "image" not in words else words
     if _IMAGE_SIGNATURE.match(data):
         return "damaged: its header cannot be read"
-    return "not an image in a format that can be read"
+    return _UNKNOWN
 
 
 def _damage(error: Exception) -> str:
@@ -251,43 +306,13 @@ def upright(image: Image.Image, turn: int) -> Image.Image:
     return image.transpose(_UPRIGHT[turn]) if turn in _UPRIGHT else image
 
 
-def _rgb(image: Image.Image, kind: str | None) -> Image.Image:
-    if image.mode == "RGB":
-        return image
-    if image.mode.startswith("I;16"):
-        return _grey(np.asarray(image).astype(np.float32) / 257)
-    if image.mode in ("I", "F"):
-        values = np.asarray(image).astype(np.float32)
-        # These two decoders deliver 16 bits in 32-bit numbers.
-        sixteen = image.mode == "I" and kind in ("PNG", "PPM")
-        return _grey(values / 257 if sixteen else _to_bytes(values))
-    return image.convert("RGB")
-
-
-def _to_bytes(values: np.ndarray) -> np.ndarray:
-    """Numbers of unknown range on [0, 255].
-
-    The smallest usual range that holds them (1, 255, 65535), else their own.
-    """
-    values = np.nan_to_num(values, nan=0.0, posinf=0.0, neginf=0.0)
-    low, high = float(values.min()), float(values.max())
-    if low >= 0:
-        for top in (1.0, 255.0, 65535.0):
-            if high <= top:
-                return values * (255 / top)
-    return (values - low) * (255 / (high - low)) if high > low else np.zeros_like(values)
-
-
-def _grey(values: np.ndarray) -> Image.Image:
-    return Image.fromarray(np.rint(values).clip(0, 255).astype(np.uint8)).convert("RGB")
-
-
-def read_item(image: Any) -> ReadImage:
+def read_item(image: Any, window: Window | None = None) -> ReadImage:
     """The image of one dataset item: a PIL image, an array or a tensor.
 
     Args:
         image: PIL image; or array or tensor, (H, W), (H, W, C) or (C, H, W) with 1, 3 or 4
             channels, of uint8 or of floats in [0, 1].
+        window: the numbers that become black and white, of all that is not 8 bit.
 
     Raises:
         UnreadableImage: it is none of these, for example a normalised tensor.
@@ -298,14 +323,16 @@ def read_item(image: Any) -> ReadImage:
         try:
             with _strict():
                 image.load()
-                picture = _rgb(upright(image, orientation(image)), image.format)
+                picture = eight_bit_picture(
+                    upright(image, orientation(image)), image.format, window
+                )
         except UnreadableImage:
             raise
         # As for files: a lazily opened image is decoded here.
         except Exception as error:
             raise UnreadableImage(_damage(error)) from error
     else:
-        values = _array(image)
+        values = _array(image, window)
         mode, kind = str(values.dtype), "pixels"
         picture = Image.fromarray(values)
     return ReadImage(
@@ -325,7 +352,7 @@ def _pixel_hash(picture: Image.Image) -> str:
     return digest.hexdigest()[:32]
 
 
-def _array(image: Any) -> np.ndarray:
+def _array(image: Any, window: Window | None) -> np.ndarray:
     """Arrays and tensors as uint8, (H, W, 3)."""
     tensor = hasattr(image, "detach")
     if tensor:
@@ -349,31 +376,8 @@ def _array(image: Any) -> np.ndarray:
     elif not last:
         raise UnreadableImage(f"an image of shape {shape}; expected 1, 3 or 4 channels")
     _check_pixels(image.shape[1], image.shape[0])
-    values = _eight_bit(image)[:, :, :3]
+    values = eight_bit_values(image, window)[:, :, :3]
     return np.ascontiguousarray(np.broadcast_to(values, (*values.shape[:2], 3)))
-
-
-def _eight_bit(values: np.ndarray) -> np.ndarray:
-    if values.dtype == np.uint8:
-        return values
-    if values.dtype == np.bool_:
-        return values.astype(np.uint8) * np.uint8(255)
-    if values.dtype == np.uint16:
-        return np.rint(values / np.float32(257)).astype(np.uint8)
-    if values.dtype.kind not in "iuf":
-        raise UnreadableImage(f"pixels of type {values.dtype}; expected uint8 or floats in [0, 1]")
-    low, high = float(values.min()), float(values.max())
-    if values.dtype.kind in "iu" and low >= 0 and high <= 255:
-        return values.astype(np.uint8)
-    if values.dtype.kind == "f":
-        # Resizing in floats overshoots by rounding errors.
-        if low >= -1e-3 and high <= 1 + 1e-3:
-            return np.rint(values.clip(0, 1) * 255).astype(np.uint8)
-        raise UnreadableImage(
-            f"float pixels from {low:.3g} to {high:.3g}; return images before normalisation, "
-            "in [0, 1] or as uint8"
-        )
-    raise UnreadableImage(f"pixels from {low:.0f} to {high:.0f}; expected uint8")
 
 
 def storable(name: str) -> str:

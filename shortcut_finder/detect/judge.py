@@ -7,6 +7,7 @@ from dataclasses import replace
 
 import numpy as np
 
+from shortcut_finder.data.groups import first_of_each
 from shortcut_finder.data.membership import having, lacking
 from shortcut_finder.data.regions import CORNERS, EDGES, cell_centres
 from shortcut_finder.detect.channels.border import LAID_ON, NATURAL
@@ -193,7 +194,9 @@ def _looks(thing: Thing, own: np.ndarray, tiers: Tiers, scene: Scene) -> Repetit
     # Where nearly all of the class carry it, other classes show what the place looks like without.
     rest = np.flatnonzero(thing.strange(scene.records.labels))
     others = np.append(own[~tiers.likely], rest[:: max(len(rest) // BESIDE, 1)])
-    return repetition_of(carriers, others, centres, thing.half, scene)
+    # Ten copies of a picture are alike whatever it shows.
+    alone, beside = (first_of_each(some, scene.records.groups) for some in (carriers, others))
+    return repetition_of(alone, beside, centres, thing.half, scene)
 
 
 def _alike(thing: Thing, carriers: np.ndarray) -> np.ndarray:

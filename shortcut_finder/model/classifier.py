@@ -29,6 +29,9 @@ from shortcut_finder.model.surgery import adapted, read_head
 from shortcut_finder.model.weights import fingerprint, one_line
 from shortcut_finder.settings import Settings
 
+# Rec. 601, as Pillow and torchvision turn colours grey.
+LUMA = (0.299, 0.587, 0.114)
+
 
 @dataclass(frozen=True, eq=False)
 class Classifier:
@@ -41,6 +44,7 @@ class Classifier:
         preprocessing: how an image becomes the network's input.
         device: where the network runs.
         fingerprint: hash of every parameter and buffer.
+        channels: of the network's input: 3, or 1 where it sees grey levels.
         outputs: how the outputs are read.
     """
 
@@ -50,6 +54,7 @@ class Classifier:
     preprocessing: Preprocessing
     device: torch.device
     fingerprint: str
+    channels: int = 3
     outputs: Outputs = field(default_factory=Outputs)
 
     def normalise(self, pixels: Tensor) -> Tensor:
@@ -67,12 +72,23 @@ class Classifier:
             pixels = pixels.pin_memory()
         images = pixels.to(self.device, non_blocking=True).permute(0, 3, 1, 2)
         images = images.to(torch.float32, memory_format=torch.channels_last)
+        if self.channels == 1:
+            # As the loaders that such networks are trained with turn colours grey.
+            images = (images * self._luma).sum(1, keepdim=True)
         return images.mul_(scale).sub_(shift)
 
     @cached_property
+    def _luma(self) -> Tensor:
+        return torch.tensor(LUMA, device=self.device)[:, None, None]
+
+    @cached_property
     def _scale_and_shift(self) -> tuple[Tensor, Tensor]:
-        mean = torch.tensor(self.preprocessing.mean, dtype=torch.float64)[:, None, None]
-        std = torch.tensor(self.preprocessing.std, dtype=torch.float64)[:, None, None]
+        mean, std = (
+            torch.tensor(values, dtype=torch.float64)[:, None, None]
+            for values in (self.preprocessing.mean, self.preprocessing.std)
+        )
+        if self.channels == 1:
+            mean, std = mean.mean(0, keepdim=True), std.mean(0, keepdim=True)
         scale, shift = 1 / (255 * std), mean / std
         return scale.to(self.device, torch.float32), shift.to(self.device, torch.float32)
 
@@ -131,7 +147,7 @@ def load_classifier(
     built = _adapted(built_from(model, weights, len(given or labels)), weights)
     preprocessing = _override(built.preprocessing, settings)
     module = unwrapped(built.module).to(device).to(memory_format=torch.channels_last).eval()
-    count, sigmoid = _try_outputs(module, built.name, preprocessing, device)
+    count, channels, sigmoid = _try_outputs(module, built.name, preprocessing, device)
     # A network with one output has no name for the class that it does not speak for.
     names = given or (None if count == 1 else built.classes) or tuple(labels)
     both = count == 1 and len(names) == 2 and not several
@@ -150,7 +166,7 @@ def load_classifier(
         positive=tell_both(module, names, settings.positive) if both else None,
     )
     return Classifier(
-        module, built.name, names, preprocessing, device, fingerprint(module), outputs
+        module, built.name, names, preprocessing, device, fingerprint(module), channels, outputs
     )
 
 
@@ -186,22 +202,28 @@ def _override(preset: Preprocessing, settings: Settings) -> Preprocessing:
 
 def _try_outputs(
     module: nn.Module, name: str, preprocessing: Preprocessing, device: torch.device
-) -> tuple[int, bool]:
-    """How many classes the network tells apart, from one blank image, and if by a last sigmoid.
+) -> tuple[int, int, bool]:
+    """How many classes the network tells apart, of how many channels, and if by a last sigmoid.
 
-    What it returns are logits from now on, (image, class).
+    What it returns of one blank image says so; from now on it returns logits, (image, class).
     """
-    size = (1, 3, preprocessing.height, preprocessing.width)
-    blank = torch.zeros(size, device=device)
-    try:
-        with torch.no_grad():
-            output = module(blank)
-    # Whatever a network raises on an input it cannot take.
-    except Exception as error:
+    height, width = preprocessing.height, preprocessing.width
+    failed: Exception | None = None
+    for channels in (3, 1):
+        blank = torch.zeros((1, channels, height, width), device=device)
+        try:
+            with torch.no_grad():
+                output = module(blank)
+            break
+        # Whatever a network raises on an input it cannot take; what it says of colours is told.
+        except Exception as error:
+            failed = failed or error
+    else:
+        assert failed is not None
         raise ModelError(
-            f"{name}: fails on a {size[3]}x{size[2]} RGB image ({one_line(error)}); "
-            "set --input-size to what it was trained on"
-        ) from error
+            f"{name}: fails on a {width}x{height} RGB image ({one_line(failed)}), and on a grey "
+            "one; set --input-size to what it was trained on"
+        ) from failed
     logits = listed_logits(output)
     if logits is None or logits.shape[0] != 1:
         shape = tuple(output.shape) if isinstance(output, Tensor) else type(output).__name__
@@ -210,7 +232,7 @@ def _try_outputs(
     sigmoid = probable and leave_sigmoid_out(module, blank, name)
     if logits_of(output) is None:
         give_columns(module)
-    return logits.shape[1], sigmoid
+    return logits.shape[1], channels, sigmoid
 
 
 def _device(name: str) -> torch.device:

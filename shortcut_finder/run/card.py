@@ -31,9 +31,10 @@ def card_of(
     settings: Settings,
     swept: Sweep,
     judged: Judged,
+    counted: np.ndarray,
     seconds: float,
 ) -> Mapping[str, Any]:
-    """``run.json``."""
+    """``run.json``; ``counted`` are the images that count in tests, (image,) of bool."""
     table = run.images
     accuracy, by_class = _accuracy(table, images)
     number = {image: place for place, image in enumerate(images.images)}
@@ -78,7 +79,9 @@ def card_of(
         "visible": float(visible),
         "testable": {
             name: testable_share(
-                int(having(labels, n).sum()), int(lacking(labels, n).sum()), judged.tested
+                int((having(labels, n) & counted).sum()),
+                int((lacking(labels, n) & counted).sum()),
+                judged.tested,
             )
             for n, name in enumerate(images.classes)
         },

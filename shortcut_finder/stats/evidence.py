@@ -49,6 +49,7 @@ def weigh_regions(
     classes: tuple[str, ...],
     regions: Regions,
     objects: ObjectShares | None = None,
+    counted: np.ndarray | None = None,
     own: Mapping[int, tuple[np.ndarray, ObjectShares | None]] | None = None,
 ) -> pd.DataFrame:
     """The class x region table: each class against all others, region by region.
@@ -59,6 +60,8 @@ def weigh_regions(
         classes: class names.
         regions: the parts of the frame, in the order of ``shares``.
         objects: the evidence on objects and outside, where objects are known.
+        counted: images that count, one of each group that stays together, (image,) of bool; all
+            where it is None.
         own: both by class, where images have several: of the map of that class in images that have
             it.
 
@@ -85,7 +88,7 @@ def weigh_regions(
                 for n, region in enumerate((OBJECT, OUTSIDE))
             ]
         for region, share, compared, least in weighed:
-            known = np.isfinite(compared)
+            known = np.isfinite(compared) & (True if counted is None else counted)
             inside, rest = known & having(labels, number), known & lacking(labels, number)
             if inside.any() and rest.any():
                 row = _row(share, compared, inside, rest, least)

@@ -367,6 +367,7 @@ def _claim(
         "precision": settings.precision,
         "limit": settings.limit,
         "seed": settings.seed,
+        "window": settings.window,
         # Shards of an earlier version may lack some.
         "list of properties": list(PROPERTIES),
     }

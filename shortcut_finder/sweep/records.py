@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 
@@ -10,6 +10,7 @@ import numpy as np
 import pandas as pd
 from scipy.special import expit
 
+from shortcut_finder.data.groups import one_of_each
 from shortcut_finder.data.membership import HAS, having
 from shortcut_finder.errors import RunError
 from shortcut_finder.sweep.shards import read_shards
@@ -32,6 +33,9 @@ class Records:
         rivals: class maps of the top 3, (image, 3, row, column).
         logits: (image, output).
         cell_grid: rows and columns of cells.
+        groups: number of the group that each image must stay with, (image,); None where each stands
+            for itself.
+        counted: images that count in tests, one of each group, (image,) of bool.
         held: outputs of all labels of each image in the order of the classes, then anything,
             (image, label); ``None`` with one label an image.
         held_maps: their class maps, (image, label, row, column).
@@ -46,9 +50,26 @@ class Records:
     rivals: np.ndarray
     logits: np.ndarray
     cell_grid: tuple[int, int]
+    groups: np.ndarray | None = None
+    counted: np.ndarray = field(default_factory=lambda: np.empty(0, dtype=bool))
     held: np.ndarray | None = None
     held_maps: np.ndarray | None = None
     sigmoid: bool = False
+
+    def __post_init__(self) -> None:
+        if self.groups is None:
+            object.__setattr__(self, "counted", np.ones(len(self.labels), dtype=bool))
+
+    def grouped(self, groups: np.ndarray | None, seed: int) -> Records:
+        """The same records, of images that must stay together.
+
+        Args:
+            groups: number of each image's group, (image,); None where each stands for itself.
+            seed: decides which image of a group counts.
+        """
+        if groups is None:
+            return self
+        return replace(self, groups=groups, counted=one_of_each(groups, self.labels, seed))
 
     @property
     def probabilities(self) -> np.ndarray:

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from functools import partial
 
 import numpy as np
 
+from shortcut_finder.data.groups import first_of_each
 from shortcut_finder.data.membership import having, lacking
 from shortcut_finder.detect.finding import Finding
 from shortcut_finder.stats.experiments import answers_for
@@ -58,9 +60,10 @@ def cast_for(finding: Finding, lab: Lab, order: np.ndarray) -> Cast:
     """
     records, tested = lab.records, ~finding.half
     own, rest = having(records.labels, finding.number), lacking(records.labels, finding.number)
+    once = partial(first_of_each, groups=records.groups)
     output = records.output_of(finding.number)
     members = np.flatnonzero(tested & own & finding.carries)
-    members = members[np.argsort(-finding.score[members], kind="stable")]
+    members = once(members[np.argsort(-finding.score[members], kind="stable")])
     plain = np.flatnonzero(own & ~finding.carries)
     contrasted = len(plain) >= FEWEST_DONORS
     if not contrasted:
@@ -68,9 +71,10 @@ def cast_for(finding: Finding, lab: Lab, order: np.ndarray) -> Cast:
     chosen = answers_for(records.logits, output, sigmoid=records.sigmoid).chosen
     others = order[(tested & rest & ~finding.carries)[order]]
     others = others[np.argsort(chosen[others], kind="stable")]
+    others = once(others)
     strangers = lab.readable(others, PAIRS)
     pool = lab.readable(others[~np.isin(others, strangers)], PAIRS)
-    plain = lab.readable(order[np.isin(order, plain)], PAIRS)
+    plain = lab.readable(once(order[np.isin(order, plain)]), PAIRS)
     return Cast(
         output=output,
         members=lab.readable(members, PAIRS),

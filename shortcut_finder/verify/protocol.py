@@ -40,6 +40,7 @@ from shortcut_finder.verify.trials import (
     place_trials,
     surroundings_trials,
     without_it,
+    worth_exchanging,
 )
 from shortcut_finder.verify.verdicts import decided
 
@@ -128,10 +129,8 @@ def _verified(
     masked: tuple[np.ndarray, Answers] | None = None
     natural = finding.severity == "low" and not diffuse
     stands_out = _rivals_own if around else _stands_out
-    if natural and not around and len(cast.strangers) >= FEWEST_PAIRS:
-        (pilot, _) = place_trials(finding, cast.few(PILOT), lab, rng)
-        if made_of(pilot, cast.output, lab, controls=1).experiment.p > IDLE:
-            return Verification(f"pasted onto {PILOT} images it does not raise the label")
+    if natural and len(cast.strangers) >= FEWEST_PAIRS and _idle(finding, cast, lab, rng):
+        return Verification(f"pasted onto {PILOT} images it says too little")
     for trial in trials:
         # What looks natural is masked only where pasting sets it apart from parts of the class.
         idle = natural and any(not stands_out(one.experiment) for one in made)
@@ -152,6 +151,15 @@ def _verified(
         without,
         surplus,
     )
+
+
+def _idle(finding: Finding, cast: Cast, lab: Lab, rng: np.random.Generator) -> bool:
+    """Whether a pilot shows nothing that more images could make a reliance."""
+    few = cast.few(PILOT)
+    if finding.region == SURROUNDINGS:
+        return not worth_exchanging(finding, few, lab)
+    (pilot, _) = place_trials(finding, few, lab, rng)
+    return made_of(pilot, few.output, lab, controls=1).experiment.p > IDLE
 
 
 def _stands_out(made: Experiment) -> bool:

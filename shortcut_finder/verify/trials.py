@@ -292,6 +292,23 @@ def surroundings_trials(finding: Finding, cast: Cast, lab: Lab) -> list[Trial]:
     ]
 
 
+def worth_exchanging(finding: Finding, cast: Cast, lab: Lab) -> bool:
+    """Whether surroundings say half as much as they must, beside the middle; on a few images."""
+    around = mask_of(finding, int(cast.members[0]), lab)
+    donors = np.resize(cast.members, len(cast.strangers))
+    said, control, middle = (
+        lab.answers(
+            [
+                paste(lab.pixels(int(image)), lab.pixels(int(source)), region)
+                for image, source in zip(cast.strangers, sources, strict=True)
+            ],
+            cast.output,
+        ).log_odds
+        for sources, region in ((donors, around), (cast.hot, around), (donors, ~around))
+    )
+    return bool((said - control).mean() > MUCH / 2 * (middle - control).mean())
+
+
 def _halves(mask: np.ndarray) -> dict[str, np.ndarray]:
     """The parts of a region in each half of the frame, by name of the half."""
     height, width = mask.shape

@@ -132,8 +132,30 @@ class Association:
         return FAMILIES[self.family].made
 
 
+@dataclass(frozen=True, eq=False)
+class _Halves:
+    """Images by half, each (image,) of bool.
+
+    Attributes:
+        first: all images of the half that looks are learned on.
+        learned: those of it that count, one of each group that stays together.
+        tested: those of the other half that count.
+    """
+
+    first: np.ndarray
+    learned: np.ndarray
+    tested: np.ndarray
+
+    def of(self, images: np.ndarray) -> _Halves:
+        """The same of some images, (image,) of bool."""
+        return _Halves(self.first[images], self.learned[images], self.tested[images])
+
+
 def find_associations(
-    table: pd.DataFrame, labels: np.ndarray, half: np.ndarray
+    table: pd.DataFrame,
+    labels: np.ndarray,
+    half: np.ndarray,
+    counted: np.ndarray | None = None,
 ) -> list[Association]:
     """Families of traits that tell a class beyond what natural classes do.
 
@@ -141,6 +163,8 @@ def find_associations(
         table: the properties, one row an image.
         labels: class of each image, (image,), or membership.
         half: images that looks are learned on, (image,) of bool.
+        counted: images that count, one of each group that stays together, (image,) of bool; all
+            where it is None.
 
     Returns:
         Those with q of at most 0.01, three times as common in the class as elsewhere, and beyond
@@ -150,12 +174,14 @@ def find_associations(
     if not comparable(labels):
         return []
     classes, two = occurring(labels), two_classes(labels)
+    counted = np.ones(len(labels), dtype=bool) if counted is None else counted
+    halves = _Halves(half, half & counted, ~half & counted)
     tried: list[Association] = []
     for name, family in FAMILIES.items():
         traits = _columns(table, family)
         apart = _apart(name, alone=two or len(classes) == 1)
         for label in classes:
-            tried += _tried(traits, labels, half, label, name, apart)
+            tried += _tried(traits, labels, halves, label, name, apart)
     q = false_discovery_rate(np.array([one.p for one in tried]))
     sure: dict[tuple[int, str], list[Association]] = {}
     near: dict[int, Association] = {}
@@ -176,12 +202,17 @@ def find_associations(
 
 
 def _tried(
-    traits: np.ndarray, labels: np.ndarray, half: np.ndarray, label: int, family: str, apart: float
+    traits: np.ndarray,
+    labels: np.ndarray,
+    halves: _Halves,
+    label: int,
+    family: str,
+    apart: float,
 ) -> list[Association]:
     """What a class has beyond all cut-offs; images that may or may not have it take no part."""
     own, rest = having(labels, label), lacking(labels, label)
     known = own | rest
-    parts = (traits[known], own[known], half[known], label, family, apart)
+    parts = (traits[known], own[known], halves.of(known), label, family, apart)
     found = _cuts(*parts)
     if FAMILIES[family].made:
         found += _gap(*parts)
@@ -221,29 +252,39 @@ def _columns(table: pd.DataFrame, family: Family) -> np.ndarray:
 
 
 def _cuts(
-    traits: np.ndarray, own: np.ndarray, half: np.ndarray, label: int, family: str, apart: float
+    traits: np.ndarray,
+    own: np.ndarray,
+    halves: _Halves,
+    label: int,
+    family: str,
+    apart: float,
 ) -> list[Association]:
     """What a class, (image,) of bool, has beyond each of the cut-offs."""
+    tested = halves.tested
     # Each half is scored by what the other one taught.
-    scores = np.where(half, look_alike(traits, own, ~half), look_alike(traits, own, half))
+    scores = np.where(
+        halves.first,
+        look_alike(traits, own, tested),
+        look_alike(traits, own, halves.learned),
+    )
     found = []
     for strangers in STRANGERS:
         beyond = np.empty(len(own))
-        for part in (half, ~half):
-            outside = np.sort(scores[part & ~own])[::-1]
+        for part, some in ((halves.first, halves.learned), (~halves.first, tested)):
+            outside = np.sort(scores[some & ~own])[::-1]
             if not len(outside):
                 return []
             beyond[part] = scores[part] - outside[_place(strangers, len(outside)) - 1]
         carries = beyond > 0
-        size, rest = int((~half & own).sum()), int((~half & ~own).sum())
-        members = int(carries[~half & own].sum())
+        size, rest = int((tested & own).sum()), int((tested & ~own).sum())
+        members = int(carries[tested & own].sum())
         place = _place(strangers, rest)
         found.append(
             Association(
                 label=label,
                 family=family,
                 share=members / max(size, 1),
-                elsewhere=float(carries[~half & ~own].mean()),
+                elsewhere=float(carries[tested & ~own].mean()),
                 excess=float(_excess(members, size, _doubted(place - 1, rest), apart)),
                 p=precedence_p(members, size, place, rest),
                 q=1.0,
@@ -345,16 +386,21 @@ def _doubted(count: ArrayLike, images: int) -> np.ndarray:
 
 
 def _gap(
-    traits: np.ndarray, own: np.ndarray, half: np.ndarray, label: int, family: str, apart: float
+    traits: np.ndarray,
+    own: np.ndarray,
+    halves: _Halves,
+    label: int,
+    family: str,
+    apart: float,
 ) -> list[Association]:
     """What a class has beyond cut-offs in one trait, chosen on one half and tested on the other.
 
     Few images can lie beyond any cut-off by chance alone, however few they are. But where nothing
     lies for a long way before the cut-off, next to none of the other images would.
     """
-    others = np.flatnonzero(half & ~own)
+    others = np.flatnonzero(halves.learned & ~own)
     others = others[:: max(1, len(others) // HELD_AGAINST)]
-    inside, outside = traits[half & own], traits[others]
+    inside, outside = traits[halves.learned & own], traits[others]
     if min(len(inside), len(outside)) < FEWEST:
         return []
     best, chosen, limits = 0.0, (0, 1), np.empty(0)
@@ -367,7 +413,7 @@ def _gap(
             limits = np.unique([tried[excess.argmax()], tried[excess >= best / 2].min()])
     trait, sign = chosen
     values = sign * traits[:, trait]
-    return [_beyond(values, at, own, half, label, family, apart) for at in limits]
+    return [_beyond(values, at, own, halves.tested, label, family, apart) for at in limits]
 
 
 def _cut_offs(
@@ -393,13 +439,13 @@ def _beyond(
     values: np.ndarray,
     limit: float,
     own: np.ndarray,
-    half: np.ndarray,
+    tested: np.ndarray,
     label: int,
     family: str,
     apart: float,
 ) -> Association:
     """What the tested half says of a cut-off in one trait."""
-    inside, outside = values[~half & own], values[~half & ~own]
+    inside, outside = values[tested & own], values[tested & ~own]
     members, strangers = int((inside > limit).sum()), int((outside > limit).sum())
     table = (len(inside) + len(outside), members + strangers, len(inside))
     (most,) = share_beyond(outside, np.array([limit]))

@@ -148,11 +148,17 @@ class Study:
     """What is learned from some images of each half; they stay in memory."""
 
     def __init__(
-        self, folder: Path, labels: np.ndarray, half: np.ndarray, seed: int, device: torch.device
+        self,
+        folder: Path,
+        labels: np.ndarray,
+        half: np.ndarray,
+        seed: int,
+        device: torch.device,
+        counted: np.ndarray | None = None,
     ) -> None:
         self.labels, self.half, self.seed, self.device = labels, half, seed, device
         self.classes = occurring(labels)
-        self.sample = _sampled(folder, labels, half, seed)
+        self.sample = _sampled(folder, labels, half, seed, counted)
         descriptors = read_descriptors(folder, self.sample)
         cells = descriptors.of(self.sample).to(device)
         self.frames, self.white = [], []
@@ -284,8 +290,11 @@ def alike(cells: Tensor) -> np.ndarray:
     return np.asarray((together - images) / (images * (images - 1)))
 
 
-def _sampled(folder: Path, labels: np.ndarray, half: np.ndarray, seed: int) -> np.ndarray:
-    """Numbers of the images that are learned from and tested on, ascending."""
+def _sampled(
+    folder: Path, labels: np.ndarray, half: np.ndarray, seed: int, counted: np.ndarray | None
+) -> np.ndarray:
+    """Numbers of the images that are learned from and tested on, ascending: one of each group."""
+    counted = np.ones(len(labels), dtype=bool) if counted is None else counted
     block = next(iter(descriptor_blocks(folder)))
     numbers = block.cells.shape[1] * (block.cells.shape[2] + 4 * block.fine.shape[3])
     most = MEMORY // (2 * numbers)
@@ -297,7 +306,7 @@ def _sampled(folder: Path, labels: np.ndarray, half: np.ndarray, seed: int) -> n
     rng, found = np.random.default_rng([seed, 2]), []
     for of_class in classes:
         for mine in (half, ~half):
-            own = np.flatnonzero(mine & of_class)
+            own = np.flatnonzero(mine & counted & of_class)
             found.append(own if len(own) <= each else rng.choice(own, each, replace=False))
     return np.unique(np.concatenate(found))
 

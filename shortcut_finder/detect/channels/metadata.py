@@ -186,7 +186,10 @@ def _quartiles(numbers: pd.Series) -> pd.Series:
 
 
 def telling_columns(
-    columns: Sequence[Column], labels: np.ndarray, half: np.ndarray
+    columns: Sequence[Column],
+    labels: np.ndarray,
+    half: np.ndarray,
+    counted: np.ndarray | None = None,
 ) -> list[Telling]:
     """The columns that tell a label, the clearest first.
 
@@ -194,6 +197,8 @@ def telling_columns(
         columns: of the user's metadata.
         labels: class of each image, (image,).
         half: images that values are learned on, (image,) of bool.
+        counted: images that count, one of each group that stays together, (image,) of bool; all
+            where it is None.
 
     Returns:
         Those with q of at most 0.01, three times as common in the class as elsewhere, and an
@@ -203,7 +208,10 @@ def telling_columns(
     if not comparable(labels):
         return []
     classes, two = occurring(labels), two_classes(labels)
-    tried = [_telling(column, labels, half, label) for column in columns for label in classes]
+    counted = np.ones(len(labels), dtype=bool) if counted is None else counted
+    tried = [
+        _telling(column, labels, half, counted, label) for column in columns for label in classes
+    ]
     q = false_discovery_rate(np.array([one.p for one in tried]))
     held = [
         replace(one, q=float(value))
@@ -228,11 +236,13 @@ def _simpler(one: Telling) -> tuple[float, int]:
     return round(_excess(one), 2), -len(one.values)
 
 
-def _telling(column: Column, labels: np.ndarray, half: np.ndarray, label: int) -> Telling:
+def _telling(
+    column: Column, labels: np.ndarray, half: np.ndarray, counted: np.ndarray, label: int
+) -> Telling:
     """Learn on the discovery half which values the class has, and count on the other."""
     # That a cell is empty is bookkeeping, not something the pictures of a class share.
-    filled = column.codes >= 0
-    own, others = having(labels, label) & filled, lacking(labels, label) & filled
+    known = counted & (column.codes >= 0)
+    own, others = known & having(labels, label), known & lacking(labels, label)
     inside, outside = _counts(column, half & own), _counts(column, half & others)
     more = inside / max((half & own).sum(), 1) > outside / max((half & others).sum(), 1)
     chosen = np.flatnonzero(more & (inside >= FEWEST))
@@ -263,6 +273,7 @@ def companions(
     homes: Sequence[int],
     labels: np.ndarray,
     columns: Sequence[Column],
+    counted: np.ndarray | None = None,
 ) -> list[tuple[Companion, ...]]:
     """For each finding the values that its images have more often than others, clearest first.
 
@@ -274,6 +285,8 @@ def companions(
         homes: index of each finding's class.
         labels: class of each image, (image,).
         columns: of the user's metadata.
+        counted: images that count, one of each group that stays together, (image,) of bool; all
+            where it is None.
 
     Returns:
         Up to three a finding, of one value a column, with q of at most 0.01, in at least half of
@@ -281,9 +294,12 @@ def companions(
     """
     tried: list[list[Companion]] = []
     for carried, home in zip(carries, homes, strict=True):
-        own = having(labels, home)
-        members = own & carried
-        rests = {"the other images of the class": own & ~carried, "all other images": ~members}
+        own, all_counted = having(labels, home), True if counted is None else counted
+        members = own & carried & all_counted
+        rests = {
+            "the other images of the class": own & ~carried & all_counted,
+            "all other images": ~(own & carried) & all_counted,
+        }
         tried.append(
             [
                 one

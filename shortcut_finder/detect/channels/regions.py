@@ -207,7 +207,9 @@ def find_regions(
     clear: dict[int, _Held] = {}
     for number in occurring(labels):
         for place in range(len(spread.names)):
-            one, stands_out = _hold(number, place, spread.of(number), labels, half)
+            one, stands_out = _hold(
+                number, place, spread.of(number), labels, half, scene.records.counted
+            )
             # All are tested, few are kept: each has an entry for every image.
             if stands_out:
                 clear[len(chances)] = one
@@ -232,7 +234,12 @@ def find_regions(
 
 
 def _hold(
-    label: int, place: int, spread: Spread, labels: np.ndarray, half: np.ndarray
+    label: int,
+    place: int,
+    spread: Spread,
+    labels: np.ndarray,
+    half: np.ndarray,
+    counted: np.ndarray,
 ) -> tuple[_Held, bool]:
     """How many images of a class lie beyond what the others reach; the limit is of one half.
 
@@ -240,8 +247,8 @@ def _hold(
         The numbers, and whether they are beyond the floors in both halves.
     """
     even, own, rest = spread.even[:, place], having(labels, label), lacking(labels, label)
-    known = np.isfinite(even)
-    seen = np.where(known, even, 0.0)
+    seen = np.where(np.isfinite(even), even, 0.0)
+    known = np.isfinite(even) & counted
     others = seen[known & rest & half]
     reached = float(np.quantile(others, REACHED)) if len(others) else 1.0
     limit = np.fmax(spread.least[:, place], reached)

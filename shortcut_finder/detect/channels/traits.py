@@ -188,10 +188,12 @@ def with_companions(
     labels: np.ndarray,
     classes: tuple[str, ...],
     columns: Sequence[Column],
+    counted: np.ndarray | None = None,
 ) -> list[Finding]:
-    """The findings with what the user's columns say about their images."""
+    """The findings with what the user's columns say about their images, or those that count."""
     homes = [classes.index(finding.label) for finding in findings]
-    found = companions([finding.carries for finding in findings], homes, labels, columns)
+    carries = [finding.carries for finding in findings]
+    found = companions(carries, homes, labels, columns, counted)
     return [_explained(*pair) for pair in zip(findings, found, strict=True)]
 
 

@@ -1,0 +1,1 @@
+"""Exporting: what was found, in the formats of annotation tools and experiment trackers."""

@@ -1,0 +1,112 @@
+"""Wording: text that repeats is told, anything else stays as it is."""
+
+from __future__ import annotations
+
+import builtins
+from types import SimpleNamespace
+from typing import Any
+
+import numpy as np
+import pytest
+from PIL import Image, ImageDraw, ImageFont
+
+from shortcut_finder.data.preprocessing import Preprocessing
+from shortcut_finder.detect.finding import Finding
+from shortcut_finder.detect.wording import with_words
+from shortcut_finder.errors import UnreadableImage
+from shortcut_finder.pixels.words import common_words, reader
+
+SIDE = 224
+BOX = (0.55, 0.02, 0.98, 0.16)
+
+
+def picture(number: int, text: str) -> Image.Image:
+    """Noise with a tag in a corner that says something."""
+    rng = np.random.default_rng(number)
+    soft = Image.fromarray(rng.integers(60, 140, (28, 28, 3), dtype=np.uint8))
+    image = soft.resize((SIDE, SIDE), Image.Resampling.BICUBIC)
+    draw = ImageDraw.Draw(image)
+    corners = tuple(SIDE * side for side in BOX)
+    draw.rectangle(corners, fill=(250, 250, 240))
+    middle = ((corners[0] + corners[2]) / 2, (corners[1] + corners[3]) / 2)
+    draw.text(middle, text, fill=(20, 20, 30), font=ImageFont.load_default(size=16), anchor="mm")
+    return image
+
+
+def finding(kind: str = "corner", count: int = 6) -> Finding:
+    nothing = np.zeros(count)
+    return Finding(
+        key="F1", label="a", number=0, kind=kind, region="top right corner", share=0.5,
+        elsewhere=0.0, q=0.0, suspicion=0.9, severity="high", sentence="They carry a mark.",
+        advice="", carries=nothing == 0, score=nothing, boxes=lambda _: BOX, parts={}, numbers={},
+        place=nothing, typical=np.arange(count), half=nothing > 0,
+    )  # fmt: skip
+
+
+def scene(texts: list[str], groups: list[int] | None = None) -> Any:
+    records = SimpleNamespace(groups=None if groups is None else np.array(groups))
+    return SimpleNamespace(
+        records=records,
+        read=lambda number: picture(number, texts[number]),
+        preprocessing=Preprocessing(SIDE, SIDE),
+    )
+
+
+def said(texts: list[str], read: Any, **how: Any) -> str:
+    kind = how.pop("kind", "corner")
+    (one,) = with_words([finding(kind, len(texts))], scene(texts, **how), read)
+    return one.sentence
+
+
+@pytest.fixture(scope="module")
+def read() -> Any:
+    pytest.importorskip("rapidocr", reason="rapidocr is not installed")
+    return reader()
+
+
+def test_a_word_that_repeats_is_told(read: Any) -> None:
+    told = "They carry a mark. It is text and says “PORTABLE”."
+    assert said(["PORTABLE"] * 6, read) == told
+
+
+def test_what_differs_or_is_no_text_stays_unread(read: Any) -> None:
+    plain = "They carry a mark."
+    assert said(["A12", "K40", "X77", "B93", "Q51", "Z08"], read) == plain
+    assert said([""] * 6, read) == plain
+    assert said(["PORTABLE"] * 6, read, kind="property") == plain
+    assert said(["PORTABLE"] * 6, None) == plain
+
+
+def test_the_images_of_one_patient_are_no_repetition(read: Any) -> None:
+    assert said(["QUARTER"] * 6, read, groups=[0] * 6) == "They carry a mark."
+    assert "QUARTER" in said(["QUARTER"] * 6, read, groups=[0, 0, 1, 1, 2, 3])
+
+
+def test_images_that_are_gone_are_passed_over(read: Any) -> None:
+    def gone(_: int) -> Image.Image:
+        raise UnreadableImage("file not found")
+
+    land = scene(["PORTABLE"] * 6)
+    land.read = gone
+    (one,) = with_words([finding()], land, read)
+    assert one.sentence == "They carry a mark."
+
+
+def test_most_must_say_the_same() -> None:
+    assert common_words(["LEFT", "left", " Left"]) == "LEFT"
+    assert common_words(["LEFT", "LEFT"]) is None
+    assert common_words(["LEFT"] * 3 + ["A1", "B2", "C3", "D4"]) is None
+    assert common_words(["-", "-", "-", "I", "I", "I"]) is None
+    assert common_words([]) is None
+
+
+def test_without_the_package_nothing_is_read(monkeypatch: pytest.MonkeyPatch) -> None:
+    original = builtins.__import__
+
+    def none(name: str, *rest: Any) -> Any:
+        if name == "rapidocr":
+            raise ImportError(name)
+        return original(name, *rest)
+
+    monkeypatch.setattr(builtins, "__import__", none)
+    assert reader() is None
