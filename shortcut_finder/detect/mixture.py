@@ -27,6 +27,8 @@ SHARED = 1 / 3
 SEEDS = 3000
 # Directions that go into each round of growing, as parts of the seeds; a dozen at least.
 ROUNDS, LEAST = (1 / 5, 1 / 20, 1 / 50, 1 / 100), 12
+# Images of other classes that all seeds are held against; what goes on is held against all.
+SCREENED = 120
 # Cells of a member that a direction is averaged over, and cells of an image that answer to it: a
 # small thing covers one, others some. What is of more gain is kept.
 COVERS = ((1, 1), (3, 2))
@@ -229,7 +231,9 @@ def learn(own: Tensor, rest: Tensor, seeds: int, rng: np.random.Generator) -> Di
     # A seed says nothing of the image it is from, but that image is the first to be averaged.
     each = torch.arange(len(vectors), device=own.device)
     answers[each, source] = answers.median(1).values
-    splits = best_splits(answers, responses(rest, vectors, 1))
+    # Which fifth of the seeds goes on is seen on some of the others.
+    few = rest[:: max(len(rest) // SCREENED, 1)]
+    splits = best_splits(answers, responses(few, vectors, 1))
     answers[each, source] = torch.inf
     found = Directions(vectors, torch.ones_like(source), splits, answers)
     for number, part in enumerate(ROUNDS):
