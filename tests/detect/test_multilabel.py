@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 from synthetic import FIXED_CELL, SEEDS, Thing, World, make_world
 
+from shortcut_finder.data.groups import one_of_each
 from shortcut_finder.data.membership import having, lacking
 from shortcut_finder.detect.channels import cells
 from shortcut_finder.detect.channels.associations import find_associations
@@ -178,3 +179,16 @@ def test_a_column_tells_a_label_among_images_that_are_known() -> None:
         [Column("site", ("north", "south"), codes)], labels, discovery_half(labels, 0)
     )
     assert (one.label, one.values, one.share, one.elsewhere) == (0, ("north",), 1.0, 0.0)
+
+
+def test_groups_stay_on_one_half_and_one_image_of_each_counts() -> None:
+    rng = np.random.default_rng(2)
+    groups = np.repeat(np.arange(150), 3)
+    labels = rng.integers(-1, 2, (450, 3)).astype(np.int8)
+    half = discovery_half(labels, 0, groups)
+    assert all(len(set(half[groups == number])) == 1 for number in range(150))
+    for number in range(3):
+        own = having(labels, number)
+        assert abs(int((own & half).sum()) - int((own & ~half).sum())) <= 30
+    counted = one_of_each(groups, labels, 0)
+    assert (np.bincount(groups[counted]) == 1).all()
