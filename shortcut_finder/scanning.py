@@ -33,7 +33,7 @@ from shortcut_finder.detect.confusions import find_confusions
 from shortcut_finder.detect.detection import discovery_half, find_shortcuts
 from shortcut_finder.detect.finding import Judged, ranked, with_colabels, worth_listing
 from shortcut_finder.detect.placing import to_the_pixel
-from shortcut_finder.detect.wording import KINDS, with_words
+from shortcut_finder.detect.wording import readable, with_words
 from shortcut_finder.errors import SettingsError
 from shortcut_finder.maps.blanks import SCRAMBLED, Explain, blank_notes, blank_pixels, standing_heat
 from shortcut_finder.pixels.words import reader
@@ -191,7 +191,7 @@ def scan(
             judged = replace(judged, findings=ranked(found))
     stages.begin("page")
     listed = worth_listing(judged.findings)
-    read = reader() if any(one.kind in KINDS for one in listed) else None
+    read = reader() if any(readable(one) for one in listed) else None
     judged = replace(judged, findings=with_words(listed, scene, read))
     image_table = table_of_images(records, images, classifier, where.shares, judged.findings)
     run = Run(

@@ -29,7 +29,7 @@ ORDINARY, EXACT, HOPEFUL = 0.2, 0.4, 0.08
 # those of the carriers must differ for that.
 SHORT, VARIED = 192, 1.05
 # Images of a class in a half that are looked through, and of all other classes together.
-OWN, OTHERS = 300, 100
+OWN, OTHERS = 300, 60
 # Score from which an image is worth knowing where it shows the motif: 0 is the limit.
 NEAR = -0.5
 
@@ -173,13 +173,14 @@ def by_motif(thing: Thing, own: np.ndarray, repetition: Repetition, scene: Scene
         return None
     rng = np.random.default_rng([thing.label, len(own)])
     rest = np.flatnonzero(lacking(scene.records.labels, thing.label))
+    found: list[_Sought] = []
     # The motif of one half is looked for in the other.
-    found = [
-        _looked_through(motif, own[half[own]], rest[half[rest]], repetition.short, scene, rng)
-        for motif, half in zip(motifs, (~thing.half, thing.half), strict=True)
-    ]
-    gain = sum(one.gain for one in found) / 2
-    if min(one.gain for one in found) <= 0 or gain <= thing.gain:
+    for motif, half in zip(motifs, (~thing.half, thing.half), strict=True):
+        mine, others = own[half[own]], rest[half[rest]]
+        found.append(_looked_through(motif, mine, others, repetition.short, scene, rng))
+        if found[-1].gain <= 0:
+            return None
+    if sum(one.gain for one in found) / 2 <= thing.gain:
         return None
     return _known_by(thing, found, motifs, scene)
 

@@ -34,7 +34,12 @@ def with_words(findings: Sequence[Finding], scene: Scene, read: Read | None) -> 
     """
     if read is None:
         return tuple(findings)
-    return tuple(_worded(one, scene, read) if one.kind in KINDS else one for one in findings)
+    return tuple(_worded(one, scene, read) if readable(one) else one for one in findings)
+
+
+def readable(finding: Finding) -> bool:
+    """Whether a finding is worth reading: a thing at some place, above low severity."""
+    return finding.kind in KINDS and finding.severity != "low"
 
 
 def _worded(finding: Finding, scene: Scene, read: Read) -> Finding:

@@ -48,6 +48,8 @@ OWN = "hottest part of the class itself"
 OWN_MIDDLE = "two fifths of what the middle of the same images says"
 # Natural surroundings, such as grass behind flowers, say up to a third of what the middle does.
 MUCH = 0.4
+# Part of that from which a few images say that more are worth their price.
+HOPEFUL = 0.75
 
 Look = Callable[[np.ndarray, np.ndarray], np.ndarray]
 
@@ -293,7 +295,7 @@ def surroundings_trials(finding: Finding, cast: Cast, lab: Lab) -> list[Trial]:
 
 
 def worth_exchanging(finding: Finding, cast: Cast, lab: Lab) -> bool:
-    """Whether surroundings say half as much as they must, beside the middle; on a few images."""
+    """Whether surroundings say most of what they must, beside the middle; on a few images."""
     around = mask_of(finding, int(cast.members[0]), lab)
     donors = np.resize(cast.members, len(cast.strangers))
     said, control, middle = (
@@ -306,7 +308,7 @@ def worth_exchanging(finding: Finding, cast: Cast, lab: Lab) -> bool:
         ).log_odds
         for sources, region in ((donors, around), (cast.hot, around), (donors, ~around))
     )
-    return bool((said - control).mean() > MUCH / 2 * (middle - control).mean())
+    return bool((said - control).mean() > HOPEFUL * MUCH * (middle - control).mean())
 
 
 def _halves(mask: np.ndarray) -> dict[str, np.ndarray]:
