@@ -19,8 +19,8 @@ def windowed(values: np.ndarray, window: Window) -> np.ndarray:
         window: low and high, low below high.
 
     Example:
-        >>> windowed(np.array([-50.0, 100.0, 400.0]), (0.0, 200.0)).tolist()
-        [0, 128, 255]
+        >>> windowed(np.array([-50.0, 80.0, 400.0]), (0.0, 200.0)).tolist()
+        [0, 102, 255]
     """
     low, high = window
     values = np.nan_to_num(values.astype(np.float64), nan=low, posinf=high, neginf=low)
