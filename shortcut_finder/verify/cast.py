@@ -44,9 +44,9 @@ class Cast:
     contrasted: bool
 
     def few(self, count: int) -> Cast:
-        """So many of each."""
-        parts = {name: getattr(self, name)[:count] for name in ("strangers", "hot")}
-        return replace(self, **parts)
+        """So many of those that are treated, given or pasted."""
+        names = ("members", "plain", "strangers", "hot")
+        return replace(self, **{name: getattr(self, name)[:count] for name in names})
 
 
 def cast_for(finding: Finding, lab: Lab, order: np.ndarray) -> Cast:

@@ -132,14 +132,16 @@ def _verified(
     if natural and len(cast.strangers) >= FEWEST_PAIRS and _idle(finding, cast, lab, rng):
         return Verification(f"pasted onto {PILOT} images it says too little")
     for trial in trials:
+        if len(trial.images) < FEWEST_PAIRS:
+            continue
+        # A second experiment shows what the images lose, but decides no more.
+        sure = any(one.experiment.beats_all and one.experiment.p <= settled for one in made)
+        made.append(made_of(trial, cast.output, lab, controls=1 if sure else None))
+        if trial.name == "mask":
+            masked = trial.images, made[-1].first
         # What looks natural is masked only where pasting sets it apart from parts of the class.
-        idle = natural and any(not stands_out(one.experiment) for one in made)
-        if len(trial.images) >= FEWEST_PAIRS and not idle:
-            # A second experiment shows what the images lose, but decides no more.
-            sure = any(one.experiment.beats_all and one.experiment.p <= settled for one in made)
-            made.append(made_of(trial, cast.output, lab, controls=1 if sure else None))
-            if trial.name == "mask":
-                masked = trial.images, made[-1].first
+        if natural and not stands_out(made[-1].experiment):
+            break
     without: dict[int, float] = {}
     surplus: Surplus | None = None
     if not diffuse and any(stands_out(one.experiment) for one in made):
@@ -158,7 +160,7 @@ def _idle(finding: Finding, cast: Cast, lab: Lab, rng: np.random.Generator) -> b
     few = cast.few(PILOT)
     if finding.region == SURROUNDINGS:
         return not worth_exchanging(finding, few, lab)
-    (pilot, _) = place_trials(finding, few, lab, rng)
+    pilot = next(place_trials(finding, few, lab, rng))
     return made_of(pilot, few.output, lab, controls=1).experiment.p > IDLE
 
 

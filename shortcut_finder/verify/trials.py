@@ -149,14 +149,13 @@ def made_of(trial: Trial, output: int, lab: Lab, *, controls: int | None = None)
 # Things that stand somewhere: paste and mask
 
 
-def place_trials(finding: Finding, cast: Cast, lab: Lab, rng: np.random.Generator) -> list[Trial]:
-    """Paste and mask, for a thing that stands somewhere."""
+def place_trials(
+    finding: Finding, cast: Cast, lab: Lab, rng: np.random.Generator
+) -> Iterator[Trial]:
+    """Paste, then mask, for a thing that stands somewhere; each prepared when it is asked for."""
     masks = {int(image): mask_of(finding, int(image), lab) for image in cast.members}
-    fixed = finding.covers is not None
-    return [
-        _paste(cast, masks, fixed, finding.number, lab, rng),
-        _masking(cast, masks, lab),
-    ]
+    yield _paste(cast, masks, finding.covers is not None, finding.number, lab, rng)
+    yield _masking(cast, masks, lab)
 
 
 def mask_of(finding: Finding, image: int, lab: Lab) -> np.ndarray:
@@ -253,7 +252,7 @@ def _masking(cast: Cast, masks: Mapping[int, np.ndarray], lab: Lab) -> Trial:
 # Backgrounds: exchange what surrounds the middle of the frame
 
 
-def surroundings_trials(finding: Finding, cast: Cast, lab: Lab) -> list[Trial]:
+def surroundings_trials(finding: Finding, cast: Cast, lab: Lab) -> Iterator[Trial]:
     """Surroundings of members on strangers, and those of strangers on members.
 
     The first is held against a part of what the middle of the same members says beyond the first
@@ -262,22 +261,15 @@ def surroundings_trials(finding: Finding, cast: Cast, lab: Lab) -> list[Trial]:
     in a corner, one half of the surroundings holds nothing.
     """
     around = mask_of(finding, int(cast.members[0]), lab)
-    count = len(cast.strangers)
-    donors = np.resize(cast.members, count)
-
-    def given(images: np.ndarray, sources: np.ndarray, region: np.ndarray) -> list[np.ndarray]:
-        return [
-            paste(lab.pixels(int(image)), lab.pixels(int(source)), region)
-            for image, source in zip(images, sources, strict=True)
-        ]
+    donors = np.resize(cast.members, len(cast.strangers))
 
     def pasted(sources: np.ndarray, region: np.ndarray) -> list[np.ndarray]:
-        return given(cast.strangers, sources, region)
+        return _given(cast.strangers, sources, region, lab)
 
     def exchanged() -> Iterator[tuple[str, list[np.ndarray], list[np.ndarray]]]:
         others = np.resize(cast.strangers, len(cast.members))
-        treated = given(cast.members, others, around)
-        kept = given(cast.members, np.roll(cast.members, 1), around)
+        treated = _given(cast.members, others, around, lab)
+        kept = _given(cast.members, np.roll(cast.members, 1), around, lab)
         yield "surroundings of another member", treated, kept
 
     def compared() -> Iterator[tuple[str, list[np.ndarray], list[np.ndarray]]]:
@@ -288,9 +280,17 @@ def surroundings_trials(finding: Finding, cast: Cast, lab: Lab) -> list[Trial]:
             yield name, pasted(donors, half), pasted(cast.hot, half)
         yield OWN_MIDDLE, treated, pasted(donors, ~around)
 
+    yield Trial("paste", "same place", cast.strangers, pasted_arm, compared())
+    yield Trial("neutralise", "", cast.members, masked_arm, exchanged())
+
+
+def _given(
+    images: np.ndarray, sources: np.ndarray, region: np.ndarray, lab: Lab
+) -> list[np.ndarray]:
+    """Images with a region of others, one of these for each."""
     return [
-        Trial("paste", "same place", cast.strangers, pasted_arm, compared()),
-        Trial("neutralise", "", cast.members, masked_arm, exchanged()),
+        paste(lab.pixels(int(image)), lab.pixels(int(source)), region)
+        for image, source in zip(images, sources, strict=True)
     ]
 
 
@@ -299,13 +299,7 @@ def worth_exchanging(finding: Finding, cast: Cast, lab: Lab) -> bool:
     around = mask_of(finding, int(cast.members[0]), lab)
     donors = np.resize(cast.members, len(cast.strangers))
     said, control, middle = (
-        lab.answers(
-            [
-                paste(lab.pixels(int(image)), lab.pixels(int(source)), region)
-                for image, source in zip(cast.strangers, sources, strict=True)
-            ],
-            cast.output,
-        ).log_odds
+        lab.answers(_given(cast.strangers, sources, region, lab), cast.output).log_odds
         for sources, region in ((donors, around), (cast.hot, around), (donors, ~around))
     )
     return bool((said - control).mean() > HOPEFUL * MUCH * (middle - control).mean())
@@ -323,7 +317,7 @@ def _halves(mask: np.ndarray) -> dict[str, np.ndarray]:
 # Diffuse things: neutralise, and impose on others
 
 
-def look_trials(finding: Finding, cast: Cast, lab: Lab) -> list[Trial]:
+def look_trials(finding: Finding, cast: Cast, lab: Lab) -> Iterator[Trial]:
     """The property taken from members and given to strangers, against swaps that keep it."""
     look = LOOKS[finding.region]
 
@@ -342,7 +336,5 @@ def look_trials(finding: Finding, cast: Cast, lab: Lab) -> list[Trial]:
         yield "look of a non-member", treated, given(cast.strangers, cast.plain)
         yield "look of another class", treated, given(cast.strangers, cast.hot)
 
-    return [
-        Trial("paste", "", cast.strangers, pasted_arm, imposed()),
-        Trial("neutralise", "", cast.members, masked_arm, neutralised()),
-    ]
+    yield Trial("paste", "", cast.strangers, pasted_arm, imposed())
+    yield Trial("neutralise", "", cast.members, masked_arm, neutralised())
