@@ -19,10 +19,10 @@ DIR/sets keeps the images and what was swept; with ``--again`` only the analysis
 from __future__ import annotations
 
 import argparse
-import json
 import sys
 import time
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -30,6 +30,7 @@ import numpy as np
 import pandas as pd
 import torch
 from fine_tuning import LITE0, build, preprocessing
+from kept import kept
 from photographs import Plant
 from PIL import Image
 from sklearn.linear_model import LogisticRegression
@@ -269,12 +270,9 @@ def main() -> None:
             if not (out / "truth.csv").exists() and not options.table:
                 out.mkdir(parents=True)
                 drawn(options.pools, pool, number, out).to_csv(out / "truth.csv", index=False)
-            if not rows.exists() and not options.table:
-                rows.parent.mkdir(parents=True, exist_ok=True)
-                made = analysed(out) | {"pool": path.resolve().parent.name, "number": number}
-                rows.write_text(json.dumps(made, indent=1), encoding="utf-8")
-            if rows.exists():
-                sets.append(json.loads(rows.read_text(encoding="utf-8")))
+            one = kept(rows, partial(analysed, out), only_read=options.table)
+            if one is not None:
+                sets.append(one | {"pool": path.resolve().parent.name, "number": number})
     print(found_table(sets))
     if sum(t["right"] for one in sets for t in one["things"]) >= 2:
         print(fitted(sets, QUANTITIES))

@@ -17,10 +17,10 @@ DIR/rows has what was found for each seed; a seed that has its rows is not run a
 from __future__ import annotations
 
 import argparse
-import json
 import shutil
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -31,6 +31,7 @@ from artifacts import CHANGES, THINGS, stamp
 from cases import IGNORED, LEARNED, TAUGHT
 from drawings import Drawing
 from fine_tuning import LITE0, TrainingImages, fine_tuned, preprocessing
+from kept import kept
 from PIL import Image
 from scoring import bootstrap_interval, near, right_kind, share_of
 from sklearn.metrics import average_precision_score
@@ -285,13 +286,9 @@ def main() -> None:
     torch.set_num_threads(1)
     rows: list[dict[str, Any]] = []
     for seed in range(options.first, options.first + options.seeds):
+        make = partial(run_seed, options.photos, options.out, seed, keep=options.keep)
         file = options.out / "rows" / f"{seed}.json"
-        if not file.exists() and not options.table:
-            made = run_seed(options.photos, options.out, seed, keep=options.keep)
-            file.parent.mkdir(parents=True, exist_ok=True)
-            file.write_text(json.dumps(made, indent=1), encoding="utf-8")
-        if file.exists():
-            rows += json.loads(file.read_text(encoding="utf-8"))
+        rows += kept(file, make, only_read=options.table) or []
     print(table(rows))
 
 

@@ -16,10 +16,10 @@ DIR/rows has what was found; a set that has its rows is not run again.
 from __future__ import annotations
 
 import argparse
-import json
 import shutil
 import sys
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -27,6 +27,7 @@ import numpy as np
 import pandas as pd
 import torch
 from fine_tuning import LITE0, fine_tuned, preprocessing
+from kept import kept
 from sklearn.metrics import average_precision_score
 
 import shortcut_finder as sf
@@ -161,13 +162,9 @@ def main() -> None:
     rows: list[dict[str, Any]] = []
     for seed in range(options.first, options.first + options.seeds):
         for number in range(len(SETS)):
+            make = partial(run_set, options.photos, options.out, seed, number)
             file = options.out / "rows" / f"{seed}-{number}.json"
-            if not file.exists() and not options.table:
-                made = run_set(options.photos, options.out, seed, number)
-                file.parent.mkdir(parents=True, exist_ok=True)
-                file.write_text(json.dumps(made, indent=1), encoding="utf-8")
-            if file.exists():
-                rows += json.loads(file.read_text(encoding="utf-8"))
+            rows += kept(file, make, only_read=options.table) or []
     print(table(rows))
 
 
