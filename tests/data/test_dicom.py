@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import builtins
 import io
 import logging
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -240,13 +240,6 @@ def test_without_pydicom_the_reason_says_what_to_install(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     data = bytes_of(scan_of(ramp()))
-    original = builtins.__import__
-
-    def none(name: str, *rest: Any) -> Any:
-        if name.partition(".")[0] == "pydicom":
-            raise ImportError(name)
-        return original(name, *rest)
-
-    monkeypatch.setattr(builtins, "__import__", none)
+    monkeypatch.setitem(sys.modules, "pydicom", None)
     with pytest.raises(UnreadableImage, match=r"pip install 'shortcut-finder\[dicom\]'"):
         read(tmp_path, data)

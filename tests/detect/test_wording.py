@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import builtins
+import sys
 from types import SimpleNamespace
 from typing import Any
 
@@ -101,12 +101,5 @@ def test_most_must_say_the_same() -> None:
 
 
 def test_without_the_package_nothing_is_read(monkeypatch: pytest.MonkeyPatch) -> None:
-    original = builtins.__import__
-
-    def none(name: str, *rest: Any) -> Any:
-        if name == "rapidocr":
-            raise ImportError(name)
-        return original(name, *rest)
-
-    monkeypatch.setattr(builtins, "__import__", none)
+    monkeypatch.setitem(sys.modules, "rapidocr", None)
     assert reader() is None

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import builtins
 import json
+import sys
 from pathlib import Path
-from typing import Any
 
 import pytest
 from handmade import handmade_run
@@ -87,13 +86,6 @@ def test_wandb_gets_metrics_table_and_files_offline(
 def test_a_tracker_that_is_not_there_is_one_line(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
     with pytest.raises(SettingsError, match="choose one of mlflow, wandb"):
         sf.log_run(run, to="excel")
-    original = builtins.__import__
-
-    def none(name: str, *rest: Any) -> Any:
-        if name == "wandb":
-            raise ImportError(name)
-        return original(name, *rest)
-
-    monkeypatch.setattr(builtins, "__import__", none)
+    monkeypatch.setitem(sys.modules, "wandb", None)
     with pytest.raises(SettingsError, match=r"pip install 'shortcut-finder\[wandb\]'"):
         log_run(run, "wandb")
