@@ -182,15 +182,17 @@ def _finding(
 def _sides(thing: Thing, own: np.ndarray, tiers: Tiers) -> tuple[np.ndarray, np.ndarray]:
     """Numbers of the images that carry a thing, the surest first, and of those that do not."""
     tier = tiers.sure if tiers.sure.sum() >= POLICY.fewest else tiers.likely
-    carriers = own[tier]
-    return carriers[np.argsort(-thing.score[carriers], kind="stable")], own[~tiers.likely]
+    return _surest_first(thing, own[tier]), own[~tiers.likely]
+
+
+def _surest_first(thing: Thing, images: np.ndarray) -> np.ndarray:
+    return images[np.argsort(-thing.score[images], kind="stable")]
 
 
 def _looks(thing: Thing, own: np.ndarray, tiers: Tiers, scene: Scene) -> Repetition:
     """How exactly a thing repeats."""
     centres = cell_centres(thing.best, scene.records.cell_grid)
-    carriers = own[tiers.likely]
-    carriers = carriers[np.argsort(-thing.score[carriers], kind="stable")]
+    carriers = _surest_first(thing, own[tiers.likely])
     # Where nearly all of the class carry it, other classes show what the place looks like without.
     rest = np.flatnonzero(thing.strange(scene.records.labels))
     others = np.append(own[~tiers.likely], rest[:: max(len(rest) // BESIDE, 1)])

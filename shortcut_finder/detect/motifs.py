@@ -13,7 +13,7 @@ import numpy as np
 import torch
 
 from shortcut_finder.data.membership import lacking
-from shortcut_finder.detect.channels.cells import Thing
+from shortcut_finder.detect.channels.cells import Thing, in_terms_of
 from shortcut_finder.detect.mixture import FEWEST, Splits, best_splits
 from shortcut_finder.pixels.motif import Motif, motif_of, sought
 from shortcut_finder.sweep.scene import Scene
@@ -152,11 +152,9 @@ class _Sought:
 
     @property
     def score(self) -> np.ndarray:
-        """Likeness in terms of the split: 0 at its limit, 1 for a typical carrier, (image,)."""
+        """Likeness in terms of the split, (image,)."""
         limit = float(self.splits.limit[0])
-        beyond = self.likeness[: self.own][self.likeness[: self.own] >= limit]
-        typical = float(np.median(beyond)) if len(beyond) else limit
-        return np.asarray((self.likeness - limit) / max(typical - limit, 1e-3))
+        return in_terms_of(limit, self.likeness, self.likeness[: self.own])
 
 
 def by_motif(thing: Thing, own: np.ndarray, repetition: Repetition, scene: Scene) -> Thing | None:
@@ -247,17 +245,15 @@ def _covered(
         scene: the pictures.
         image: number of the image.
     """
+    rows, columns = (np.flatnonzero(motif.weight.sum(axis).numpy()) for axis in (1, 0))
+    # From the middle of the motif to the corners of what it shows, as fractions of the picture.
+    first, last = np.array([columns[0], rows[0]]), np.array([columns[-1], rows[-1]]) + 1
+    middle = np.array(motif.weight.shape[::-1]) / 2
     grid = np.array(scene.records.cell_grid[::-1])
-    ends = [
-        np.array([there[0] - side / 2, there[-1] + 1 - side / 2]) / length
-        for axis, side, length in zip((0, 1), reversed(motif.weight.shape), size, strict=True)
-        if len(there := np.flatnonzero(motif.weight.sum(axis).numpy()))
-    ]
-    (left, top), (right, bottom) = (
-        (scene.in_frame(image, place + np.array([end[n] for end in ends])) * grid).astype(int)
-        for n in (0, 1)
+    (left, top), (right, bottom), (column, row) = (
+        (scene.in_frame(image, place + offset / size) * grid).astype(int)
+        for offset in (first - middle, last - middle, np.zeros(2))
     )
-    column, row = (scene.in_frame(image, place) * grid).astype(int)
     cells = np.zeros(scene.records.cell_grid, dtype=bool)
     cells[top : bottom + 1, left : right + 1] = True
     return int(row * grid[0] + column), cells.ravel()

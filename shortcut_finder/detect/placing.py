@@ -144,7 +144,7 @@ def to_the_pixel(finding: Finding, scene: Scene) -> Finding:
         return finding
     members = np.flatnonzero(finding.carries)
     members = members[np.argsort(-finding.score[members], kind="stable")][:MOST]
-    sizes = scene.records.table[["width", "height"]].to_numpy(dtype=np.int64)
+    sizes = scene.sizes
     listed = {
         number: scene.preprocessing.to_original(finding.boxes(number), *sizes[number].tolist())
         for number in members.tolist()

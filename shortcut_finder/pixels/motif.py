@@ -17,9 +17,8 @@ from scipy import fft
 from torch import Tensor
 
 from shortcut_finder.pixels.gradients import gradients_of
+from shortcut_finder.pixels.rigidity import FAINT
 
-# Root mean square gradient, in grey levels a pixel, below which a place counts as flat.
-FAINT = 2.0
 # Part of the shared variance of gradients below which a pixel does not belong to the motif.
 SHARED = 0.2
 # Pictures that are looked through at once.

@@ -37,8 +37,8 @@ class Scene:
 
     @cached_property
     def sizes(self) -> np.ndarray:
-        """Width and height of every picture, in pixels, (image, 2)."""
-        return self.records.table[["width", "height"]].to_numpy(dtype=np.float64)
+        """Width and height of every picture, in pixels, (image, 2) of int."""
+        return self.records.table[["width", "height"]].to_numpy(dtype=np.int64)
 
     def pixels(self, number: int, *, squashed: bool = True) -> np.ndarray | None:
         """What the model sees of an image, or the same in the image's own shape.
@@ -107,4 +107,4 @@ class Scene:
     def _frame(self, number: int) -> tuple[np.ndarray, tuple[float, float, float, float]]:
         """Width and height of a picture, and the part of it that the model sees."""
         size = self.sizes[number]
-        return size, self.preprocessing.input_box(int(size[0]), int(size[1]))
+        return size, self.preprocessing.input_box(*size.tolist())

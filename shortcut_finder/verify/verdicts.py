@@ -87,12 +87,11 @@ def outdoes_object(finding: Finding, verification: Verification) -> bool:
     these were tried and it is not plainly an artifact.
     """
     inside = finding.parts.get("border", 1.0) < POLICY.border
-    if finding.artifact >= POLICY.plain:
+    if finding.kind in WHOLE or not inside or finding.artifact >= POLICY.plain:
         return True
-    matched = any(
-        made.own is not None and made.own.low < POLICY.outdo for made in verification.experiments
+    return all(
+        made.own is None or made.own.low >= POLICY.outdo for made in verification.experiments
     )
-    return finding.kind in WHOLE or not inside or not matched
 
 
 def _weight(suspicion: float, severity: str) -> float:

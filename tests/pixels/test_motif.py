@@ -6,7 +6,8 @@ import numpy as np
 from synthetic import SIDE, paste, stamp, texture
 
 from shortcut_finder.pixels.gradients import gradients_of
-from shortcut_finder.pixels.motif import FAINT, motif_of, sought
+from shortcut_finder.pixels.motif import motif_of, sought
+from shortcut_finder.pixels.rigidity import FAINT
 
 # Pixels of background around the stamp in each patch.
 RIM = 6

@@ -490,9 +490,19 @@ def _score(
 def _in_terms_of_models(thing: Thing, answers: np.ndarray, labels: np.ndarray) -> np.ndarray:
     score = np.zeros(len(answers))
     for number, mine in enumerate((~thing.half, thing.half)):
-        limit = thing.models[number].limit
-        beyond = answers[mine & having(labels, thing.label)]
-        beyond = beyond[beyond >= limit]
-        typical = float(np.median(beyond)) if len(beyond) else limit
-        score[mine] = (answers[mine] - limit) / max(typical - limit, 1e-3)
+        own = answers[mine & having(labels, thing.label)]
+        score[mine] = in_terms_of(thing.models[number].limit, answers[mine], own)
     return score
+
+
+def in_terms_of(limit: float, answers: np.ndarray, own: np.ndarray) -> np.ndarray:
+    """Answers as scores: 0 at the limit, 1 for a typical carrier of the class.
+
+    Args:
+        limit: answer from which an image carries the thing.
+        answers: of any images, (image,).
+        own: of the class's images among them.
+    """
+    beyond = own[own >= limit]
+    typical = float(np.median(beyond)) if len(beyond) else limit
+    return np.asarray((answers - limit) / max(typical - limit, 1e-3))
