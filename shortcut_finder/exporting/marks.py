@@ -4,11 +4,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from shortcut_finder.detect.finding import WHOLE
 from shortcut_finder.run.folder import Run
 from shortcut_finder.texts import shown
-
-# Kinds of findings that are of the whole image: tags, not boxes.
-WHOLE = ("property", "metadata")
 
 
 @dataclass(frozen=True)
@@ -89,6 +87,7 @@ def marked_images(run: Run) -> list[MarkedImage]:
                 kind=row["kind"],
                 score=float(row["score"]),
                 tier=row["tier"],
+                # What is of the whole image is a tag, not a box.
                 box=None
                 if row["kind"] in WHOLE
                 else (float(row["x0"]), float(row["y0"]), float(row["x1"]), float(row["y1"])),

@@ -36,9 +36,9 @@ def card_of(
 ) -> Mapping[str, Any]:
     """``run.json``; ``counted`` are the images that count in tests, (image,) of bool."""
     table = run.images
-    accuracy, by_class = _accuracy(table, images)
     number = {image: place for place, image in enumerate(images.images)}
     labels = images.labels[[number[image] for image in table["image"]]]
+    accuracy, by_class = _accuracy(table, labels, images.classes)
     visible = np.mean(
         [
             classifier.preprocessing.visible(width, height)
@@ -101,23 +101,28 @@ def card_of(
     }
 
 
-def _accuracy(table: pd.DataFrame, images: ImageDataset) -> tuple[float, dict[str, float]]:
+def _accuracy(
+    table: pd.DataFrame, labels: np.ndarray, classes: tuple[str, ...]
+) -> tuple[float, dict[str, float]]:
     """How often the model is right, over all and class by class.
 
     With several labels an image: how often it says rightly whether an image has a label, of those
     that are known.
+
+    Args:
+        table: ``images.parquet``.
+        labels: of its images: class of each, (image,), or membership, (image, class).
+        classes: names.
     """
-    if not images.several:
+    if labels.ndim == 1:
         right = table["predicted"] == table["label"]
         by_class = right.groupby(table["label"]).mean()
         return float(right.mean()), {str(name): float(share) for name, share in by_class.items()}
-    number = {image: place for place, image in enumerate(images.images)}
-    labels = images.labels[[number[image] for image in table["image"]]]
-    said = table[[f"probability: {name}" for name in images.classes]].to_numpy() > 0.5
+    said = table[[f"probability: {name}" for name in classes]].to_numpy() > 0.5
     known, agree = labels != UNKNOWN, said == (labels == HAS)
     return float(agree[known].mean()), {
         name: float(agree[known[:, n], n].mean())
-        for n, name in enumerate(images.classes)
+        for n, name in enumerate(classes)
         if known[:, n].any()
     }
 
