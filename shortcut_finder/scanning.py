@@ -1,41 +1,32 @@
-"""Analysis: a scan from the first image to the page; the story in one function."""
+"""Scanning: from the first image to the page; the story of a scan."""
 
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import pandas as pd
 from tqdm import tqdm
 
 from shortcut_finder.data.dataset import ImageDataset
 from shortcut_finder.data.loading import open_dataset, with_outputs
-from shortcut_finder.data.membership import occurring
-from shortcut_finder.data.objects import Outlines, cover_cells, take_outlines
-from shortcut_finder.data.regions import OBJECT, OUTSIDE, Regions, frame_regions, region_shares
-from shortcut_finder.detect.channels.metadata import Column, metadata_columns
-from shortcut_finder.detect.channels.regions import (
-    Spread,
-    evidence_for,
-    find_regions,
-    readable_pixels,
-    spread_of,
-    without,
-)
-from shortcut_finder.detect.channels.surroundings import find_surroundings
-from shortcut_finder.detect.channels.traits import with_companions
+from shortcut_finder.data.objects import Outlines, take_outlines
+from shortcut_finder.detect.columns import metadata_columns
 from shortcut_finder.detect.confusions import find_confusions
-from shortcut_finder.detect.detection import discovery_half, find_shortcuts
-from shortcut_finder.detect.finding import Judged, ranked, with_colabels, worth_listing
+from shortcut_finder.detect.detection import channels_of, detect
+from shortcut_finder.detect.finding import Finding, Judged, ranked, with_colabels, worth_listing
+from shortcut_finder.detect.halves import discovery_half
 from shortcut_finder.detect.placing import to_the_pixel
+from shortcut_finder.detect.proposals import Channel
+from shortcut_finder.detect.view import View
+from shortcut_finder.detect.weighing import Weighed, weighed
 from shortcut_finder.detect.wording import readable, with_words
 from shortcut_finder.errors import SettingsError
-from shortcut_finder.maps.blanks import SCRAMBLED, Explain, blank_notes, blank_pixels, standing_heat
+from shortcut_finder.maps.blanks import Explain
 from shortcut_finder.pixels.words import reader
 from shortcut_finder.run.card import card_of
 from shortcut_finder.run.folder import Run, save_card, save_run
@@ -44,12 +35,11 @@ from shortcut_finder.run.stages import Stages
 from shortcut_finder.run.tables import detail_of, finding_table, shots_of, table_of_images
 from shortcut_finder.run.workspace import forget, run_folder
 from shortcut_finder.settings import Settings
-from shortcut_finder.stats.evidence import ObjectShares, divide, weigh_regions
 from shortcut_finder.sweep.lab import Predict
 from shortcut_finder.sweep.lately import Lately
-from shortcut_finder.sweep.records import Records, read_records
+from shortcut_finder.sweep.records import read_records
 from shortcut_finder.sweep.scene import Scene
-from shortcut_finder.sweep.together import kept_together
+from shortcut_finder.sweep.together import Together, kept_together
 from shortcut_finder.verify.protocol import verify
 
 # Bytes of pictures that are kept from stage to stage.
@@ -94,15 +84,70 @@ def scan(
     Raises:
         ShortcutFinderError: the input cannot be used; one line says what, where and what to do.
     """
-    from shortcut_finder.model.classifier import load_classifier
-    from shortcut_finder.sweep.batches import batch_size, sweep
+    from shortcut_finder.sweep.batches import sweep
 
     stages = Stages()
     stages.begin("start")
     settings = settings or Settings()
     if settings.engine != "local":
         raise SettingsError(f"--engine {settings.engine}: this version sweeps on one machine only")
+    channels = channels_of(settings.channels)
     folder = run_folder(Path(out))
+    given = _opened(dataset, model, weights, classes, metadata, settings)
+    if fresh:
+        forget(folder)
+    stages.begin("sweep")
+    with stages.passes(given.classifier.module):
+        swept = sweep(
+            given.images, given.classifier, settings, folder / "shards", progress=progress
+        )
+    stages.decoded(swept.swept)
+    given = replace(given, images=stages.counted(given.images))
+    stages.begin("analysis")
+    started = time.perf_counter()
+    with stages.passes(given.classifier.module):
+        analysed = _analysed(given, swept, folder, channels, stages, progress=progress)
+    seconds = time.perf_counter() - started
+    stages.begin("page")
+    command = {
+        "data": given.images.name,
+        "model": given.classifier.name,
+        "weights": None if weights is None else str(weights),
+        "metadata": None if metadata is None else str(metadata),
+    }
+    run = _run_of(given, swept, analysed, folder, seconds)
+    card = {"command": command, **run.card, "stages": stages.as_dict()}
+    return _written(replace(run, card=card), given, analysed, stages, progress=progress)
+
+
+@dataclass(frozen=True, eq=False)
+class _Given:
+    """What is scanned.
+
+    Attributes:
+        images: the dataset.
+        outlines: boxes or masks of objects; ``None`` where there are none.
+        classifier: the model.
+        settings: the options of the scan.
+    """
+
+    images: ImageDataset
+    outlines: Outlines | None
+    classifier: Classifier
+    settings: Settings
+
+
+def _opened(
+    dataset: Any,
+    model: str | nn.Module,
+    weights: str | Path | None,
+    classes: str | Path | Sequence[str] | None,
+    metadata: str | Path | None,
+    settings: Settings,
+) -> _Given:
+    """The dataset and the model, fitted to each other."""
+    from shortcut_finder.model.classifier import load_classifier
+
     images, outlines = take_outlines(
         open_dataset(
             dataset,
@@ -121,270 +166,93 @@ def scan(
         settings=settings,
         several=images.several,
     )
-    images = with_outputs(images, classifier.classes)
-    if fresh:
-        forget(folder)
-    stages.begin("sweep")
-    with stages.passes(classifier.module):
-        swept = sweep(images, classifier, settings, folder / "shards", progress=progress)
-    stages.decoded(swept.swept)
-    images = stages.counted(images)
-    stages.begin("analysis")
-    # What only the page needs is loaded after the images were looked at, which people wait for.
-    from shortcut_finder.figures.pictures import write_shots, write_thumbnails
-    from shortcut_finder.report.page import write_report
-    from shortcut_finder.report.selection import report_images
-
-    started = time.perf_counter()
-    records = read_records(
-        folder / "shards",
-        images.labels,
-        tuple(swept.plan.get("cell_grid", (1, 1))),
-        sigmoid=classifier.outputs.sigmoid,
-    )
-    scene = _scene(records, images, classifier)
-    together = kept_together(scene, images.groups, settings.group, folder / "shards", settings.seed)
-    records = together.records
-    scene = replace(scene, records=records)
-    half = discovery_half(records.labels, settings.seed, records.groups)
-    columns = metadata_columns(images.metadata.iloc[records.table["index"].to_numpy()])
-    with (
-        stages.passes(classifier.module),
-        _asking(classifier, settings, swept) as (explain, predict),
-    ):
-        where = _look_where(scene, images, outlines, classifier, explain, settings.seed)
-        judged = find_shortcuts(
-            folder / "shards",
-            scene,
-            half,
-            images.classes,
-            columns,
-            seed=settings.seed,
-            device=classifier.device,
-            progress=progress,
-        )
-        judged = _with_regions(
-            judged, where, scene, half, images.classes, columns, explain, settings.seed
-        )
-        exact = [to_the_pixel(one, scene) for one in judged.findings]
-        exact = with_colabels(exact, records.labels, images.classes)
-        judged = replace(
-            judged,
-            findings=ranked(exact) if images.several else tuple(exact),
-            notes=(*together.notes, *judged.notes),
-        )
-        if settings.verify:
-            stages.begin("experiments")
-            around = find_surroundings(folder / "shards", records, half, images.classes)
-            around = with_companions(
-                around, records.labels, images.classes, columns, records.counted
-            )
-            around = with_colabels(around, records.labels, images.classes)
-            found = verify(
-                ranked([*judged.findings, *around]),
-                scene,
-                predict,
-                batch=batch_size(classifier, settings),
-                seed=settings.seed,
-                progress=progress,
-            )
-            judged = replace(judged, findings=ranked(found))
-    stages.begin("page")
-    listed = worth_listing(judged.findings)
-    read = reader() if any(readable(one) for one in listed) else None
-    judged = replace(judged, findings=with_words(listed, scene, read))
-    image_table = table_of_images(records, images, classifier, where.shares, judged.findings)
-    run = Run(
-        folder=folder,
-        card={},
-        images=image_table,
-        regions=where.table,
-        findings=finding_table(judged.findings, image_table),
-        details=[detail_of(f, records, image_table, classifier) for f in judged.findings],
-        offenders=rank_offenders(judged.findings, image_table, classifier.preprocessing),
-        confusions=find_confusions(records, classifier.classes),
-        unreadable=swept.unreadable,
-    )
-    command = {
-        "data": images.name,
-        "model": classifier.name,
-        "weights": None if weights is None else str(weights),
-        "metadata": None if metadata is None else str(metadata),
-    }
-    card = {
-        "command": command,
-        **card_of(
-            run,
-            images,
-            classifier,
-            settings,
-            swept,
-            judged,
-            records.counted,
-            time.perf_counter() - started,
-        ),
-        **together.card,
-        "stages": stages.as_dict(),
-    }
-    run = Run(**{**_fields(run), "card": card})
-    seen = records.table["index"].to_numpy().tolist()
-    numbers = {images.images[position]: number for number, position in enumerate(seen)}
-    write_thumbnails(
-        folder / "thumbnails.parquet",
-        lambda name: scene.read(numbers[name]),
-        report_images(run),
-        progress=progress,
-    )
-    if settings.verify:
-        write_shots(folder / "experiments.parquet", shots_of(judged.findings, image_table))
-    else:
-        (folder / "experiments.parquet").unlink(missing_ok=True)
-    save_run(run)
-    with tqdm(total=1, desc="page", unit=" page", disable=not progress) as bar:
-        write_report(run)
-        bar.update()
-    # Once more, with what the page took.
-    run = Run(**{**_fields(run), "card": {**card, "stages": stages.as_dict()}})
-    save_card(run)
-    return run
-
-
-@contextmanager
-def _asking(
-    classifier: Classifier, settings: Settings, swept: Sweep
-) -> Iterator[tuple[Explain, Predict]]:
-    """Maps and logits of further pixels, the way the sweep made them."""
-    import torch
-
-    from shortcut_finder.maps.engine import MapEngine
-
-    precision = swept.plan.get("precision", settings.precision)
-    with MapEngine(classifier, replace(settings, precision=precision)) as engine:
-
-        def explain(pixels: np.ndarray, outputs: np.ndarray) -> np.ndarray:
-            size = settings.batch_size or len(pixels)
-            parts = torch.split(torch.from_numpy(pixels), size)
-            return np.concatenate([engine.maps(p, torch.from_numpy(outputs)) for p in parts])
-
-        yield explain, lambda pixels: engine.predict(torch.from_numpy(pixels)).numpy()
+    return _Given(with_outputs(images, classifier.classes), outlines, classifier, settings)
 
 
 @dataclass(frozen=True, eq=False)
-class _Where:
-    """Where the maps say that evidence lies.
+class _Analysed:
+    """What the analysis and the experiments say.
 
     Attributes:
-        shares: of each image's evidence in each region, by name of the region, (image,).
-        table: the class x region table.
-        spread: what region findings are made from.
-        notes: sentences for the report.
+        scene: what the sweep kept, and the pictures behind it.
+        judged: findings, the strongest first, and notes.
+        weighed: where evidence lies.
+        together: which images stay together.
     """
 
-    shares: Mapping[str, np.ndarray]
-    table: pd.DataFrame
-    spread: Spread
-    notes: tuple[str, ...]
+    scene: Scene
+    judged: Judged
+    weighed: Weighed
+    together: Together
 
 
-def _look_where(
-    scene: Scene,
-    images: ImageDataset,
-    outlines: Outlines | None,
-    classifier: Classifier,
-    explain: Explain,
-    seed: int,
-) -> _Where:
-    """Weigh the regions, without what maps show on blank pictures, too."""
+def _analysed(
+    given: _Given,
+    swept: Sweep,
+    folder: Path,
+    channels: dict[str, Channel],
+    stages: Stages,
+    *,
+    progress: bool,
+) -> _Analysed:
+    """Findings, with what experiments say of them if these are wanted."""
+    images, settings, shards = given.images, given.settings, folder / "shards"
+    scene = _scene(given, swept, shards)
+    together = kept_together(scene, images.groups, settings.group, shards, settings.seed)
+    scene = replace(scene, records=together.records)
     records = scene.records
-    heat = _standing_heat(scene, images, classifier, explain, seed)
-    evidence = without(records.maps, heat, records.firsts)
-    grid = (records.maps.shape[1], records.maps.shape[2])
-    regions = frame_regions(*grid)
-    shares = region_shares(evidence, regions)
-    columns = {name: shares[:, place] for place, name in enumerate(regions.names)}
-    notes = blank_notes(heat, records.maps, records.firsts, images.classes, regions)
-    cover, objects = None, None
-    if outlines is not None:
-        found = cover_cells(outlines, records.table, scene.preprocessing, grid)
-        known = np.isfinite(found.cover).all(axis=(1, 2))
-        notes += (*found.notes, *_alone(occurring(records.labels[known]), images.classes))
-        if known.any():
-            cover, objects = found.cover, divide(evidence, found.cover)
-            columns |= {OBJECT: objects.shares[:, 0], OUTSIDE: objects.shares[:, 1]}
-    return _Where(
-        columns,
-        weigh_regions(
-            shares,
-            records.labels,
+    with _asking(given, swept) as (explain, predict):
+        where = weighed(
+            scene,
             images.classes,
-            regions,
-            objects,
-            counted=records.counted,
-            own=_by_label(records, heat, regions, cover),
-        ),
-        spread_of(records, heat, cover),
-        notes,
-    )
-
-
-def _by_label(
-    records: Records, heat: np.ndarray, regions: Regions, cover: np.ndarray | None
-) -> dict[int, tuple[np.ndarray, ObjectShares | None]]:
-    """Shares of regions and objects for each label against the others, with several an image."""
-    if records.labels.ndim == 1:
-        return {}
-    found = {}
-    for number in occurring(records.labels):
-        evidence = evidence_for(number, records, heat)
-        objects = None if cover is None else divide(evidence, cover)
-        found[number] = region_shares(evidence, regions), objects
-    return found
-
-
-def _alone(with_objects: Sequence[int], classes: tuple[str, ...]) -> tuple[str, ...]:
-    """A line where only one class has objects, so that there is nothing to compare them with."""
-    if len(with_objects) != 1 or len(classes) == 1:
-        return ()
-    return (
-        f"Only {classes[with_objects[0]]} images have object boxes or masks, so their share "
-        "outside the object cannot be compared with that of other classes.",
-    )
-
-
-def _standing_heat(
-    scene: Scene, images: ImageDataset, classifier: Classifier, explain: Explain, seed: int
-) -> np.ndarray:
-    """What the maps of each class show on blank pictures, (class, row, column)."""
-    rng = np.random.default_rng([seed, 4])
-    order = rng.permutation(len(scene.records.labels))
-    pictures = readable_pixels(order, scene, SCRAMBLED)[1]
-    size = scene.preprocessing
-    blank = blank_pixels(pictures, size.height, size.width, size.mean, rng)
-    return standing_heat(explain(blank, classifier.class_index(images.classes)))
-
-
-def _with_regions(
-    judged: Judged,
-    where: _Where,
-    scene: Scene,
-    half: np.ndarray,
-    classes: tuple[str, ...],
-    columns: Sequence[Column],
-    explain: Explain,
-    seed: int,
-) -> Judged:
-    """What was judged, and what stands out in where evidence lies and is not explained by it."""
-    found = find_regions(where.spread, judged.findings, scene, half, classes, explain, seed)
-    records = scene.records
-    found = with_companions(found, records.labels, classes, columns, records.counted)
-    return replace(
+            given.classifier.class_index(images.classes),
+            given.outlines,
+            explain,
+            settings.seed,
+        )
+        view = View(
+            shards,
+            scene,
+            discovery_half(records.labels, settings.seed, records.groups),
+            images.classes,
+            metadata_columns(images.metadata.iloc[records.table["index"].to_numpy()]),
+            where.spread,
+            explain,
+            settings.seed,
+            given.classifier.device,
+            progress,
+        )
+        judged = detect(view, channels)
+        placed = [to_the_pixel(one, scene) for one in judged.findings]
+        findings = ranked(with_colabels(placed, records.labels, images.classes))
+        if settings.verify:
+            stages.begin("experiments")
+            findings = _verified(findings, given, scene, predict, progress=progress)
+    listed = worth_listing(findings)
+    read = reader() if any(readable(one) for one in listed) else None
+    judged = replace(
         judged,
-        findings=ranked([*judged.findings, *found]),
-        notes=(*where.notes, *judged.notes),
+        findings=with_words(listed, scene, read),
+        notes=(*together.notes, *where.notes, *judged.notes),
     )
+    return _Analysed(scene, judged, where, together)
 
 
-def _scene(records: Records, images: ImageDataset, classifier: Classifier) -> Scene:
+def _verified(
+    findings: Sequence[Finding], given: _Given, scene: Scene, predict: Predict, *, progress: bool
+) -> tuple[Finding, ...]:
+    """The findings with what experiments say of them, the strongest first."""
+    from shortcut_finder.sweep.batches import batch_size
+
+    batch, seed = batch_size(given.classifier, given.settings), given.settings.seed
+    return ranked(verify(findings, scene, predict, batch=batch, seed=seed, progress=progress))
+
+
+def _scene(given: _Given, swept: Sweep, shards: Path) -> Scene:
+    """What the sweep kept, and the pictures behind it."""
+    images, classifier = given.images, given.classifier
+    grid = tuple(swept.plan.get("cell_grid", (1, 1)))
+    records = read_records(shards, images.labels, grid, sigmoid=classifier.outputs.sigmoid)
     positions = records.table["index"].to_numpy()
     read = Lately(
         lambda number: images.read(int(positions[number])).picture,
@@ -394,5 +262,76 @@ def _scene(records: Records, images: ImageDataset, classifier: Classifier) -> Sc
     return Scene(records, read, classifier.preprocessing)
 
 
-def _fields(run: Run) -> dict[str, Any]:
-    return {name: getattr(run, name) for name in Run.__dataclass_fields__}
+def _run_of(given: _Given, swept: Sweep, analysed: _Analysed, folder: Path, seconds: float) -> Run:
+    """The run: its tables, and its card."""
+    classifier, judged, records = given.classifier, analysed.judged, analysed.scene.records
+    table = table_of_images(
+        records, given.images, classifier, analysed.weighed.shares, judged.findings
+    )
+    run = Run(
+        folder=folder,
+        card={},
+        images=table,
+        regions=analysed.weighed.table,
+        findings=finding_table(judged.findings, table),
+        details=[detail_of(one, records, table, classifier) for one in judged.findings],
+        offenders=rank_offenders(judged.findings, table, classifier.preprocessing),
+        confusions=find_confusions(records, classifier.classes),
+        unreadable=swept.unreadable,
+    )
+    card = card_of(
+        run, given.images, classifier, given.settings, swept, judged, records.counted, seconds
+    )
+    return replace(run, card={**card, **analysed.together.card})
+
+
+def _written(
+    run: Run, given: _Given, analysed: _Analysed, stages: Stages, *, progress: bool
+) -> Run:
+    """The run, with its pictures, in its folder."""
+    # What only the page needs is loaded after the images were looked at, which people wait for.
+    from shortcut_finder.figures.pictures import write_shots, write_thumbnails
+    from shortcut_finder.report.page import write_report
+    from shortcut_finder.report.selection import report_images
+
+    scene, images, folder = analysed.scene, given.images, run.folder
+    seen = scene.records.table["index"].to_numpy().tolist()
+    numbers = {images.images[position]: number for number, position in enumerate(seen)}
+    write_thumbnails(
+        folder / "thumbnails.parquet",
+        lambda name: scene.read(numbers[name]),
+        report_images(run),
+        progress=progress,
+    )
+    if given.settings.verify:
+        shots = shots_of(analysed.judged.findings, run.images)
+        write_shots(folder / "experiments.parquet", shots)
+    else:
+        (folder / "experiments.parquet").unlink(missing_ok=True)
+    save_run(run)
+    with tqdm(total=1, desc="page", unit=" page", disable=not progress) as bar:
+        write_report(run)
+        bar.update()
+    # Once more, with what the page took.
+    run = replace(run, card={**run.card, "stages": stages.as_dict()})
+    save_card(run)
+    return run
+
+
+@contextmanager
+def _asking(given: _Given, swept: Sweep) -> Iterator[tuple[Explain, Predict]]:
+    """Maps and logits of further pixels, the way the sweep made them."""
+    import torch
+
+    from shortcut_finder.maps.engine import MapEngine
+
+    classifier, settings = given.classifier, given.settings
+    precision = swept.plan.get("precision", settings.precision)
+    with MapEngine(classifier, replace(settings, precision=precision)) as engine:
+
+        def explain(pixels: np.ndarray, outputs: np.ndarray) -> np.ndarray:
+            size = settings.batch_size or len(pixels)
+            parts = torch.split(torch.from_numpy(pixels), size)
+            return np.concatenate([engine.maps(p, torch.from_numpy(outputs)) for p in parts])
+
+        yield explain, lambda pixels: engine.predict(torch.from_numpy(pixels)).numpy()

@@ -61,6 +61,8 @@ class Settings:
             the place of the window that a file states.
         frames: of DICOM files with several: the ``first``, or ``all`` as images of their own.
         group: column, or element of DICOM headers, whose images must stay on one half.
+        channels: ways to find that are tried, all if empty; ``FILE.py:FUNCTION`` adds one of the
+            user's own.
     """
 
     method: str = "auto"
@@ -83,6 +85,7 @@ class Settings:
     window: tuple[float, float] | None = None
     frames: str = "first"
     group: str | None = None
+    channels: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         _one_of("method", self.method, METHODS)

@@ -18,10 +18,12 @@ from PIL import Image
 
 from shortcut_finder.data.preprocessing import Preprocessing
 from shortcut_finder.data.properties import PROPERTIES
-from shortcut_finder.detect.channels import cells
-from shortcut_finder.detect.channels.cells import Study
-from shortcut_finder.detect.detection import discovery_half, find_shortcuts
+from shortcut_finder.detect import study
+from shortcut_finder.detect.detection import channels_of, detect
 from shortcut_finder.detect.finding import Judged
+from shortcut_finder.detect.halves import discovery_half
+from shortcut_finder.detect.study import Study
+from shortcut_finder.detect.view import View
 from shortcut_finder.sweep.records import Records, read_records
 from shortcut_finder.sweep.scene import Scene
 from shortcut_finder.sweep.shards import shard_path, write_shard
@@ -91,10 +93,11 @@ class World:
         return Study(self.folder, labels, half, seed, torch.device("cpu"))
 
     def judged(self, seed: int = 0) -> Judged:
-        with patch.object(cells, "SEEDS", SEEDS):
-            return find_shortcuts(
-                self.folder, self.scene(), self.half(seed), self.classes, [], seed=seed
-            )
+        with patch.object(study, "SEEDS", SEEDS):
+            return judged_of(self.view(seed))
+
+    def view(self, seed: int = 0) -> View:
+        return View(self.folder, self.scene(), self.half(seed), self.classes, seed=seed)
 
     def scene(self) -> Scene:
         order = self.order
@@ -103,6 +106,11 @@ class World:
     def named(self, carries: np.ndarray) -> set[int]:
         """Images, in the dataset's order, that a mask over the records chooses."""
         return set(self.order[carries].tolist())
+
+
+def judged_of(view: View) -> Judged:
+    """What is found without a model, and without surroundings, which random cells have not."""
+    return detect(view, channels_of(("cells", "border", "looks", "columns")))
 
 
 def unit(vectors: np.ndarray) -> np.ndarray:

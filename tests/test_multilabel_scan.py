@@ -18,7 +18,7 @@ from shortcut_finder.cleaning.folder import clean
 from shortcut_finder.comparison.folder import compare
 from shortcut_finder.data.dataset import load_dataset
 from shortcut_finder.data.membership import labelled
-from shortcut_finder.detect.channels import cells
+from shortcut_finder.detect import study
 from shortcut_finder.errors import DatasetError, ModelError
 from shortcut_finder.model.classifier import load_classifier
 from shortcut_finder.run.folder import Run, load_run
@@ -41,7 +41,7 @@ class World:
 
 
 def go(drawn: Drawn, network: nn.Module, out: Path, settings: Settings = SETTINGS) -> Run:
-    with patch.object(cells, "SEEDS", SEEDS):
+    with patch.object(study, "SEEDS", SEEDS):
         return scan(drawn.path, network, out=out, settings=settings, progress=False)
 
 

@@ -31,6 +31,7 @@ from shortcut_finder.cli.options import (
     two_numbers,
 )
 from shortcut_finder.cli.output import findings_json, findings_table, log
+from shortcut_finder.detect.channels import CHANNELS
 from shortcut_finder.errors import SettingsError
 from shortcut_finder.settings import ENGINES, FRAMES, SEVERITIES, Settings
 
@@ -65,6 +66,15 @@ def scan(
             metavar="COLUMN",
             help="Images with one value of it stay together; of DICOM files also patient, study "
             "or series.",
+        ),
+    ] = None,
+    channels: Annotated[
+        str | None,
+        typer.Option(
+            "--channels",
+            metavar="A,B,C",
+            help=f"Ways to find that are tried, of {', '.join(CHANNELS)}; all by default. "
+            "FILE.py:FUNCTION adds one of your own.",
         ),
     ] = None,
     batch_size: Annotated[
@@ -117,6 +127,7 @@ def scan(
             window=two_numbers("--window", window),
             frames=frames,
             group=group,
+            channels=names_of(channels),
             batch_size=batch_size,
             device=device,
             precision=precision,

@@ -3,24 +3,22 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 
 from shortcut_finder.data.membership import having
-from shortcut_finder.data.preprocessing import Box
-from shortcut_finder.data.regions import SURROUNDINGS
-from shortcut_finder.detect.channels.associations import Shift
-from shortcut_finder.detect.channels.metadata import Companion
+from shortcut_finder.detect.associations import Shift
 from shortcut_finder.detect.colabels import Colabel, colabels
+from shortcut_finder.detect.columns import Column
+from shortcut_finder.detect.companions import Companion, companions
+from shortcut_finder.detect.place import Place
 from shortcut_finder.detect.policy import POLICY
 from shortcut_finder.settings import LIKELY, SEVERITIES, SURE
 from shortcut_finder.stats.evidence import phi
 from shortcut_finder.stats.experiments import VERDICTS, Verification
 
-# Kinds that stand nowhere in particular.
-WHOLE = ("property", "metadata")
 # Correlation of the carriers of two findings from which they stand in the same images.
 TOGETHER = 0.4
 # Least suspicion that scores are made of, so that their order is kept.
@@ -30,104 +28,114 @@ MOST = 0.6
 
 
 @dataclass(frozen=True, eq=False)
-class Finding:
-    """Something one class has and the others have not, which may be a shortcut.
+class Carriers:
+    """Which images carry a thing, and how surely.
 
     Attributes:
-        key: ``F1`` for the strongest.
-        label: class name.
-        number: index of the class.
-        kind: one of DESIGN's kinds.
-        region: where it stands.
-        share: of the class's images that carry it, on images it was not found on.
+        listed: those that are listed, (image,) of bool.
+        score: how surely each carries it times likeness to an artifact, (image,) in [0, 1].
+        found_on: images that it was found on, (image,) of bool; it is tested on the others.
+        typical: numbers of the best, best first.
+        sure: which of those listed are sure, (image,) of bool; the others are likely. ``None``
+            where all are.
+        alike: which images of any class have what a listed one has, (image,) of bool; ``None``
+            where that is not known of other classes.
+    """
+
+    listed: np.ndarray
+    score: np.ndarray
+    found_on: np.ndarray
+    typical: np.ndarray
+    sure: np.ndarray | None = None
+    alike: np.ndarray | None = None
+
+    @property
+    def tiers(self) -> np.ndarray:
+        """``sure``, ``likely`` or empty, (image,)."""
+        sure = self.listed if self.sure is None else self.sure & self.listed
+        return np.where(sure, SURE, np.where(self.listed, LIKELY, ""))
+
+
+@dataclass(frozen=True, eq=False)
+class Measured:
+    """What was measured of a thing without asking the model.
+
+    Attributes:
+        share: of the class's images that carry it, in [0, 1], on images it was not found on.
         elsewhere: the same for all other classes.
-        q: false discovery rate of share against elsewhere.
-        suspicion: how much it looks like an artifact, in [0, 1].
-        severity: ``high``, ``medium`` or ``low``.
-        sentence: what a person should know.
-        advice: what to do about it.
-        carries: which images carry it, (image,) of bool.
-        score: how surely each image carries it times suspicion, (image,) in [0, 1].
-        boxes: where, as fractions of the model's input, one an image.
-        parts: what suspicion is made of, each in [0, 1].
+        q: false discovery rate of share against elsewhere, over the tests of all channels.
+        artifact: how much it looks like an artifact rather than a part of the object, in [0, 1].
+        parts: what that is made of, each in [0, 1].
         numbers: of every test.
-        place: share of the members whose matching cell lies there, (row, column).
-        typical: best members, best first.
-        half: images that it was found on, (image,) of bool; it is tested on the others.
-        extent: cells that a thing at a fixed place covers, (row, column) of bool; ``None`` for
-            everything else.
-        strip: cells along the one edge that a thing at changing places keeps to, likewise.
-        exact: whether its boxes are drawn to the pixel, so that they say more than its cells.
+        share_range: ends of the 95% interval of ``share``; NaN where it is not known.
+        wrong: share of the sure carriers, and of all listed in its class, that do not carry it, by
+            estimate, each in [0, 1]; NaN where it is not known.
+        shifts: of a look, how its traits differ; neutralising it undoes this.
+    """
+
+    share: float
+    elsewhere: float
+    q: float
+    artifact: float
+    parts: Mapping[str, float] = field(default_factory=dict)
+    numbers: Mapping[str, float] = field(default_factory=dict)
+    share_range: tuple[float, float] = (np.nan, np.nan)
+    wrong: tuple[float, float] = (np.nan, np.nan)
+    shifts: tuple[Shift, ...] = ()
+
+
+@dataclass(frozen=True, eq=False)
+class Decided:
+    """What was made of it.
+
+    Attributes:
+        severity: ``high``, ``medium`` or ``low``.
         verdict: ``confirmed``, ``present`` or ``suspect``.
         reliance: effect of the thing on the label's probability beyond its controls, with the ends
             of its 95% interval, each in [-1, 1]; NaN where it was not measured.
         verification: the experiments behind verdict and reliance.
-        shifts: for a property, how its traits differ; neutralising it undoes this.
-        metadata: values of the user's columns that its images have more often than others.
-        sure: which of its carriers are sure, (image,) of bool; the others are likely. ``None``
-            where all are.
-        wrong: share of the sure carriers, and of all listed in its class, that do not carry it, by
-            estimate, each in [0, 1]; NaN where it is not known.
-        share_range: ends of the 95% interval of ``share``; NaN where it is not known.
-        alike: which images of any class have what a listed one has, (image,) of bool; ``None``
-            where that is not known of other classes.
-        colabels: other labels that it goes with, the one that explains most first.
     """
 
-    key: str
-    label: str
-    number: int
-    kind: str
-    region: str
-    share: float
-    elsewhere: float
-    q: float
-    suspicion: float
     severity: str
-    sentence: str
-    advice: str
-    carries: np.ndarray
-    score: np.ndarray
-    boxes: Callable[[int], Box]
-    parts: Mapping[str, float]
-    numbers: Mapping[str, float]
-    place: np.ndarray
-    typical: np.ndarray
-    half: np.ndarray
-    extent: np.ndarray | None = None
-    strip: np.ndarray | None = None
-    exact: bool = False
     verdict: str = "suspect"
     reliance: tuple[float, float, float] = (np.nan, np.nan, np.nan)
     verification: Verification | None = None
-    shifts: tuple[Shift, ...] = ()
-    metadata: tuple[Companion, ...] = ()
-    sure: np.ndarray | None = None
-    wrong: tuple[float, float] = (np.nan, np.nan)
-    share_range: tuple[float, float] = (np.nan, np.nan)
-    alike: np.ndarray | None = None
-    colabels: tuple[Colabel, ...] = ()
 
-    @property
-    def artifact(self) -> float:
-        """How much it looks like an artifact rather than a part of the object, in [0, 1]."""
-        return self.suspicion
+
+@dataclass(frozen=True, eq=False)
+class Finding:
+    """Something one class has and the others have not, which may be a shortcut.
+
+    Attributes:
+        label: class name.
+        number: index of the class.
+        place: where it stands, and what kind of thing that makes it.
+        carriers: which images carry it.
+        measured: what was measured of it.
+        decided: what was made of it.
+        sentence: what a person should know.
+        advice: what to do about it.
+        key: ``F1`` for the strongest.
+        companions: values of the user's columns that its images have more often than others.
+        colabels: other labels that it goes with, the one that explains most first.
+    """
+
+    label: str
+    number: int
+    place: Place
+    carriers: Carriers
+    measured: Measured
+    decided: Decided
+    sentence: str
+    advice: str
+    key: str = ""
+    companions: tuple[Companion, ...] = ()
+    colabels: tuple[Colabel, ...] = ()
 
     @property
     def explained(self) -> bool:
         """Whether it is a thing of another label that often comes with this one."""
         return any(one.explains for one in self.colabels)
-
-    @property
-    def tiers(self) -> np.ndarray:
-        """``sure``, ``likely`` or empty, (image,)."""
-        sure = self.carries if self.sure is None else self.sure & self.carries
-        return np.where(sure, SURE, np.where(self.carries, LIKELY, ""))
-
-    @property
-    def covers(self) -> np.ndarray | None:
-        """The cells of a thing, or of all that it moves in; ``None`` for one anywhere."""
-        return self.strip if self.extent is None else self.extent
 
 
 @dataclass(frozen=True)
@@ -171,6 +179,31 @@ def ranked(findings: Sequence[Finding]) -> tuple[Finding, ...]:
     return tuple(replace(finding, key=f"F{n}") for n, finding in enumerate(order, start=1))
 
 
+def with_companions(
+    findings: Sequence[Finding],
+    labels: np.ndarray,
+    columns: Sequence[Column],
+    counted: np.ndarray,
+) -> list[Finding]:
+    """The findings with what the user's columns say about their images.
+
+    Args:
+        findings: in any order; those of a column stay as they are.
+        labels: class of each image, (image,), or membership.
+        columns: of the user's metadata.
+        counted: images that count, one of each group that stays together, (image,) of bool.
+    """
+    pictured = [one for one in findings if not one.place.column]
+    carries, homes = [one.carriers.listed for one in pictured], [one.number for one in pictured]
+    found = iter(companions(carries, homes, labels, columns, counted))
+    return [one if one.place.column else _accompanied(one, next(found)) for one in findings]
+
+
+def _accompanied(finding: Finding, found: tuple[Companion, ...]) -> Finding:
+    sentence = finding.sentence + "".join(f" {one.sentence}" for one in found[:1])
+    return replace(finding, companions=found, sentence=sentence)
+
+
 def with_colabels(
     findings: Sequence[Finding], labels: np.ndarray, classes: tuple[str, ...]
 ) -> list[Finding]:
@@ -184,7 +217,9 @@ def with_colabels(
     if labels.ndim == 1:
         return list(findings)
     carriers = [
-        one.carries if one.alike is None else np.where(own, one.carries, one.alike)
+        one.carriers.listed
+        if one.carriers.alike is None
+        else np.where(own, one.carriers.listed, one.carriers.alike)
         for one in findings
         for own in [having(labels, one.number)]
     ]
@@ -197,16 +232,20 @@ def _beside(finding: Finding, found: tuple[Colabel, ...]) -> Finding:
     finding = replace(finding, colabels=found, sentence=" ".join(sentences))
     if not finding.explained:
         return finding
-    quiet = min(1.0, POLICY.artifact / max(finding.suspicion, LEAST))
-    return replace(finding, severity="low", score=finding.score * quiet)
+    quiet = min(1.0, POLICY.artifact / max(finding.measured.artifact, LEAST))
+    return replace(
+        finding,
+        carriers=replace(finding.carriers, score=finding.carriers.score * quiet),
+        decided=replace(finding.decided, severity="low"),
+    )
 
 
 def _strength(finding: Finding) -> tuple[int, int, float]:
     """Sorts by severity, then by what was shown, then by suspicion."""
     return (
-        SEVERITIES.index(finding.severity),
-        VERDICTS.index(finding.verdict),
-        -finding.suspicion,
+        SEVERITIES.index(finding.decided.severity),
+        VERDICTS.index(finding.decided.verdict),
+        -finding.measured.artifact,
     )
 
 
@@ -221,9 +260,9 @@ def worth_listing(findings: Sequence[Finding]) -> tuple[Finding, ...]:
     for finding in findings:
         if any(_explains(other, finding) for other in findings if other is not finding):
             continue
-        if finding.region == SURROUNDINGS and finding.verdict != "confirmed":
+        if finding.place.around and finding.decided.verdict != "confirmed":
             continue
-        if finding.severity == "low" and finding.kind not in WHOLE:
+        if finding.decided.severity == "low" and not finding.place.whole:
             ordinary[finding.label] += 1
             if ordinary[finding.label] > POLICY.ordinary:
                 continue
@@ -237,21 +276,21 @@ def _explains(reason: Finding, other: Finding) -> bool:
     A mark changes the looks of whole images; a look that the model relies on makes parts of images
     alike; a mark or a look makes backgrounds alike.
     """
-    if reason.label != other.label or not together(reason.carries, other.carries):
+    if reason.label != other.label or not together(reason.carriers.listed, other.carriers.listed):
         return False
-    marked = reason.kind not in WHOLE and reason.artifact >= POLICY.artifact
+    marked = not reason.place.whole and reason.measured.artifact >= POLICY.artifact
     if (
         marked
-        and reason.verdict == "present"
-        and other.kind == "property"
-        and other.verdict != "confirmed"
+        and reason.decided.verdict == "present"
+        and other.place.look
+        and other.decided.verdict != "confirmed"
     ):
         return True
-    if reason.verdict != "confirmed" or reason.region == SURROUNDINGS:
+    if reason.decided.verdict != "confirmed" or reason.place.around:
         return False
-    if other.region == SURROUNDINGS:
-        most = bool(reason.carries[other.carries].mean() >= MOST)
-        return most and reason.region != "centre"
-    if other.kind == "property":
-        return reason.kind not in WHOLE
-    return reason.kind == "property" and other.verdict != "confirmed"
+    if other.place.around:
+        most = bool(reason.carriers.listed[other.carriers.listed].mean() >= MOST)
+        return most and reason.place.region != "centre"
+    if other.place.look:
+        return not reason.place.whole
+    return reason.place.look and other.decided.verdict != "confirmed"

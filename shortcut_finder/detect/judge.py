@@ -10,22 +10,25 @@ import numpy as np
 from shortcut_finder.data.groups import first_of_each
 from shortcut_finder.data.membership import having, lacking
 from shortcut_finder.data.regions import CORNERS, EDGES, cell_centres
-from shortcut_finder.detect.channels.border import LAID_ON, NATURAL
-from shortcut_finder.detect.channels.cells import Study, Thing
-from shortcut_finder.detect.finding import LEAST, Finding, sureness
-from shortcut_finder.detect.likeness import Likeness, shift_of
+from shortcut_finder.detect.finding import LEAST, Carriers, Decided, Finding, Measured, sureness
+from shortcut_finder.detect.likeness import Likeness, laid_on, shift_of
 from shortcut_finder.detect.motifs import Repetition, by_motif, repetition_of
-from shortcut_finder.detect.place import (
-    Place,
+from shortcut_finder.detect.place import Place
+from shortcut_finder.detect.policy import POLICY
+from shortcut_finder.detect.proposals import Concluded
+from shortcut_finder.detect.sentences import EXACT, advice_for, sentence_of
+from shortcut_finder.detect.spot import (
+    Spot,
     along_border,
     border_share,
     boxes_of,
-    place_of,
     reaching,
+    spot_of,
 )
-from shortcut_finder.detect.policy import POLICY
-from shortcut_finder.detect.sentences import EXACT, advice_for, sentence_of
+from shortcut_finder.detect.study import Study
+from shortcut_finder.detect.things import Thing
 from shortcut_finder.detect.tiers import Tiers, false_shares, tiers_of
+from shortcut_finder.detect.view import View
 from shortcut_finder.stats.evidence import phi, share_above
 from shortcut_finder.sweep.scene import Scene
 
@@ -41,21 +44,17 @@ BESIDE = 40
 TYPICAL = 1.0
 
 
-def judged(
-    things: Sequence[Thing], study: Study, scene: Scene, classes: tuple[str, ...]
-) -> tuple[list[Finding], list[str]]:
+def judged(things: Sequence[Thing], view: View, before: Sequence[Finding]) -> Concluded:
     """Findings from scored things, and sentences about what is none.
 
     Args:
         things: scored, of all classes.
-        study: where they were learned.
-        scene: the pictures.
-        classes: class names.
+        view: where they were learned, and the pictures.
+        before: what was found before, which a thing may be again.
     """
-    found: list[Finding] = []
+    scene, found = view.scene, list(before)
     notes: list[str] = []
-    # Lists by two heaps are better than lists by one.
-    for thing in sorted(things, key=lambda one: one.extent is not None):
+    for thing in things:
         own = np.flatnonzero(having(scene.records.labels, thing.label))
         tiers = listed(thing, own, scene.records.labels)
         if tiers.likely.sum() < POLICY.fewest:
@@ -65,7 +64,7 @@ def judged(
         if again is not None:
             # What repeats to the pixel is known by its pixels, which miss none of it.
             thing, tiers = again, listed(again, own, scene.records.labels)
-        finding = _finding(thing, own, tiers, looks, study, scene, classes)
+        finding = _finding(thing, own, tiers, looks, view)
         if looks.duplicates >= DUPLICATES:
             notes.append(
                 f"{finding.label}: {int(tiers.likely.sum())} images look like copies of one "
@@ -73,12 +72,12 @@ def judged(
             )
         elif not any(_same(finding, other) for other in found):
             found.append(finding)
-    return found, list(dict.fromkeys(notes))
+    return Concluded(found[len(before) :], list(dict.fromkeys(notes)))
 
 
 def _same(one: Finding, other: Finding) -> bool:
     """Whether two findings are one thing: what lies on the border is found by its cells, too."""
-    alike = phi(one.carries.astype(float), other.carries.astype(float))
+    alike = phi(one.carriers.listed.astype(float), other.carriers.listed.astype(float))
     return one.label == other.label and alike >= POLICY.same
 
 
@@ -112,14 +111,12 @@ def _finding(
     own: np.ndarray,
     tiers: Tiers,
     looks: Repetition,
-    study: Study,
-    scene: Scene,
-    classes: tuple[str, ...],
+    view: View,
 ) -> Finding:
-    records, label = scene.records, classes[thing.label]
+    records, label = view.records, view.classes[thing.label]
     grid, score = records.cell_grid, thing.score
     carriers, without = _sides(thing, own, tiers)
-    place = _place(thing, carriers, without, study, grid)
+    spot = _spot(thing, carriers, without, view.study, grid)
     rest = thing.strange(records.labels)
     likeness = Likeness(
         thing.gain * max(thing.agreement, 0.0),
@@ -127,10 +124,7 @@ def _finding(
         border_share(thing.best[carriers], grid),
         looks.exact,
     )
-    artifact = likeness.artifact
-    if thing.extent is not None:
-        # What nearly all of a class carries makes one heap: how alike it is says all.
-        artifact = float(np.clip((thing.gain - NATURAL) / (LAID_ON - NATURAL), 0, 1))
+    artifact = likeness.artifact if thing.extent is None else laid_on(thing.gain)
     lists = np.zeros(len(score), dtype=bool)
     sure = np.zeros(len(score), dtype=bool)
     lists[own[tiers.likely]], sure[own[tiers.sure]] = True, True
@@ -138,44 +132,49 @@ def _finding(
     alike = _alike(thing, own[tiers.likely])
     elsewhere = float(alike[rest].sum()) / max(int(rest.sum()), 1)
     return Finding(
-        key="",
         label=label,
         number=thing.label,
-        kind=_kind(place, looks),
-        region=place.region,
-        share=tiers.share,
-        elsewhere=elsewhere,
-        q=thing.test["q"],
-        suspicion=artifact,
-        severity=POLICY.severity(artifact),
-        sentence=sentence_of(label, place.region, elsewhere, tiers, likeness, artifact),
-        advice=advice_for(place.region, tiers.share, artifact),
-        carries=lists,
-        score=np.where(lists, max(artifact, LEAST) * sureness(score), 0.0),
-        boxes=boxes_of(place, thing.best, thing.covers, grid),
-        parts={
-            "evidence": min(likeness.evidence, 1.0),
-            "border": likeness.border,
-            "rigidity": likeness.exact,
-            "exclusivity": tiers.share / max(tiers.share + elsewhere, 1e-9),
-            "fixed_place": place.fixed,
-        },
-        numbers={
-            **thing.test,
-            "agreement": thing.agreement,
-            "shift": likeness.shift,
-            "members": float(tiers.likely.sum()),
-            "short_side": float(looks.short),
-        },
-        place=place.counts,
-        typical=carriers,
-        half=np.zeros(len(score), dtype=bool),
-        extent=place.extent,
-        strip=place.strip,
-        sure=sure,
-        wrong=tiers.wrong,
-        share_range=tiers.share_range,
-        alike=alike,
+        place=Place(
+            kind=_kind(spot, looks),
+            region=spot.region,
+            counts=spot.counts,
+            boxes=boxes_of(spot, thing.best, thing.covers, grid),
+            extent=spot.extent,
+            strip=spot.strip,
+        ),
+        carriers=Carriers(
+            listed=lists,
+            score=np.where(lists, max(artifact, LEAST) * sureness(score), 0.0),
+            found_on=np.zeros(len(score), dtype=bool),
+            typical=carriers,
+            sure=sure,
+            alike=alike,
+        ),
+        measured=Measured(
+            share=tiers.share,
+            elsewhere=elsewhere,
+            q=thing.test["q"],
+            artifact=artifact,
+            parts={
+                "evidence": min(likeness.evidence, 1.0),
+                "border": likeness.border,
+                "rigidity": likeness.exact,
+                "exclusivity": tiers.share / max(tiers.share + elsewhere, 1e-9),
+                "fixed_place": spot.fixed,
+            },
+            numbers={
+                **thing.test,
+                "agreement": thing.agreement,
+                "shift": likeness.shift,
+                "members": float(tiers.likely.sum()),
+                "short_side": float(looks.short),
+            },
+            share_range=tiers.share_range,
+            wrong=tiers.wrong,
+        ),
+        decided=Decided(POLICY.severity(artifact)),
+        sentence=sentence_of(label, spot.region, elsewhere, tiers, likeness, artifact),
+        advice=advice_for(spot.region, tiers.share, artifact),
     )
 
 
@@ -211,43 +210,43 @@ def _alike(thing: Thing, carriers: np.ndarray) -> np.ndarray:
     return beyond
 
 
-def _place(
+def _spot(
     thing: Thing,
     carriers: np.ndarray,
     without: np.ndarray,
     study: Study,
     grid: tuple[int, int],
-) -> Place:
+) -> Spot:
     if thing.extent is not None:
         # Hardly any image of the class lacks it; inside the frame it is the objects that are alike.
-        place = place_of(thing.best, thing.covers, carriers, without[:0], grid)
+        spot = spot_of(thing.best, thing.covers, carriers, without[:0], grid)
         excess = study.excess(carriers, np.flatnonzero(lacking(study.labels, thing.label)))
-        return reaching(place, np.where(along_border(grid), excess.reshape(grid), 0.0))
-    place = place_of(thing.best, thing.covers, carriers, without, grid)
+        return reaching(spot, np.where(along_border(grid), excess.reshape(grid), 0.0))
+    spot = spot_of(thing.best, thing.covers, carriers, without, grid)
     # Both halves may know a thing by different parts of it, each at its own place.
     sides = [
-        place_of(thing.best, thing.covers, carriers[half[carriers]], without[half[without]], grid)
+        spot_of(thing.best, thing.covers, carriers[half[carriers]], without[half[without]], grid)
         for half in (thing.half, ~thing.half)
         if half[carriers].any()
     ]
     extents = [side.extent for side in sides if side.extent is not None]
     if len(extents) < len(sides):
-        return place
-    place = replace(
-        place, extent=np.any(extents, axis=0), strip=None, fixed=min(side.fixed for side in sides)
+        return spot
+    spot = replace(
+        spot, extent=np.any(extents, axis=0), strip=None, fixed=min(side.fixed for side in sides)
     )
-    return reaching(place, study.excess(carriers, without).reshape(grid))
+    return reaching(spot, study.excess(carriers, without).reshape(grid))
 
 
-def _kind(place: Place, looks: Repetition) -> str:
+def _kind(spot: Spot, looks: Repetition) -> str:
     """One of the kinds of the files."""
-    if place.region == "frame":
+    if spot.region == "frame":
         return "frame"
     if looks.exact >= EXACT and looks.opacity < TRANSLUCENT:
         return "overlay"
-    if place.region in CORNERS:
+    if spot.region in CORNERS:
         return "corner"
-    if place.region in EDGES:
+    if spot.region in EDGES:
         return "edge"
-    wide = place.extent is not None and place.extent.mean() >= WIDE
+    wide = spot.extent is not None and spot.extent.mean() >= WIDE
     return "background" if wide and looks.exact < EXACT else "patch"

@@ -13,8 +13,9 @@ import numpy as np
 import torch
 
 from shortcut_finder.data.membership import lacking
-from shortcut_finder.detect.channels.cells import Thing, in_terms_of
 from shortcut_finder.detect.mixture import FEWEST, Splits, best_splits
+from shortcut_finder.detect.scoring import in_terms_of
+from shortcut_finder.detect.things import Thing
 from shortcut_finder.pixels.motif import Motif, motif_of, sought
 from shortcut_finder.sweep.scene import Scene
 

@@ -140,32 +140,41 @@ def to_the_pixel(finding: Finding, scene: Scene) -> Finding:
         finding: at any place; what has none, such as a look or a frame, is left as it is.
         scene: what the sweep kept, and the pictures behind it.
     """
-    if finding.kind not in PLACED or finding.parts.get("rigidity", 0.0) < EXACT:
+    if finding.place.kind not in PLACED or finding.measured.parts.get("rigidity", 0.0) < EXACT:
         return finding
-    members = np.flatnonzero(finding.carries)
-    members = members[np.argsort(-finding.score[members], kind="stable")][:MOST]
+    members = np.flatnonzero(finding.carriers.listed)
+    members = members[np.argsort(-finding.carriers.score[members], kind="stable")][:MOST]
     sizes = scene.sizes
-    listed = {
-        number: scene.preprocessing.to_original(finding.boxes(number), *sizes[number].tolist())
+    cells = {
+        number: scene.preprocessing.to_original(
+            finding.place.boxes(number), *sizes[number].tolist()
+        )
         for number in members.tolist()
     }
-    short = int(finding.numbers.get("short_side", 0))
+    short = int(finding.measured.numbers.get("short_side", 0))
     exact = {
         number: scene.preprocessing.to_input(box, *sizes[number].tolist())
-        for number, box in placed_boxes(listed, scene.read, short).items()
+        for number, box in placed_boxes(cells, scene.read, short).items()
     }
     if not exact:
         return finding
-    weak = finding.score[members] < WEAK * np.median(finding.score[members])
-    carries, boxes = finding.carries.copy(), finding.boxes
-    carries[members[weak & ~np.isin(members, list(exact))]] = False
+    carriers, boxes = finding.carriers, finding.place.boxes
+    weak = carriers.score[members] < WEAK * np.median(carriers.score[members])
+    listed = carriers.listed.copy()
+    listed[members[weak & ~np.isin(members, list(exact))]] = False
     return replace(
         finding,
-        exact=True,
-        carries=carries,
-        score=np.where(carries, finding.score, 0.0),
-        typical=finding.typical[carries[finding.typical]],
-        boxes=lambda number: exact.get(number) or boxes(number),
+        place=replace(
+            finding.place,
+            exact=True,
+            boxes=lambda number: exact.get(number) or boxes(number),
+        ),
+        carriers=replace(
+            carriers,
+            listed=listed,
+            score=np.where(listed, carriers.score, 0.0),
+            typical=carriers.typical[listed[carriers.typical]],
+        ),
     )
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 
@@ -50,6 +51,19 @@ class Policy:
     outdo: float = 0.45
     nearly_all: float = 0.8
     usual: float = 0.6
+
+    def holds(self, test: Mapping[str, float]) -> bool:
+        """Whether a class has something so much more often that it is worth a look.
+
+        Args:
+            test: ``q``, and the ``share`` of the class and ``elsewhere``, on images that it was not
+                found on.
+        """
+        return (
+            test["q"] <= self.q
+            and test["share"] >= self.lift * test["elsewhere"]
+            and test["share"] - test["elsewhere"] >= self.difference
+        )
 
     def severity(self, artifact: float) -> str:
         """Severity of what no experiment was made of: ``high``, ``medium`` or ``low``."""

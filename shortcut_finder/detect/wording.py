@@ -39,11 +39,11 @@ def with_words(findings: Sequence[Finding], scene: Scene, read: Read | None) -> 
 
 def readable(finding: Finding) -> bool:
     """Whether a finding is worth reading: a thing at some place, above low severity."""
-    return finding.kind in KINDS and finding.severity != "low"
+    return finding.place.kind in KINDS and finding.decided.severity != "low"
 
 
 def _worded(finding: Finding, scene: Scene, read: Read) -> Finding:
-    members = first_of_each(finding.typical, scene.records.groups)[:PICTURES]
+    members = first_of_each(finding.carriers.typical, scene.records.groups)[:PICTURES]
     crops = [_crop(finding, int(number), scene) for number in members]
     text = common_words([read(crop) for crop in crops if crop is not None])
     if text is None:
@@ -58,7 +58,7 @@ def _crop(finding: Finding, number: int, scene: Scene) -> Image.Image | None:
         picture = scene.read(number)
     except UnreadableImage:
         return None
-    x0, y0, x1, y1 = scene.preprocessing.to_original(finding.boxes(number), *picture.size)
+    x0, y0, x1, y1 = scene.preprocessing.to_original(finding.place.boxes(number), *picture.size)
     across, down = round(MARGIN * (x1 - x0)), round(MARGIN * (y1 - y0))
     return picture.crop(
         (

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from shortcut_finder.detect.finding import WHOLE
+from shortcut_finder.detect.place import WHOLE
 from shortcut_finder.run.folder import Run
 from shortcut_finder.texts import shown
 

@@ -29,10 +29,10 @@ def rank_offenders(
     for finding in findings:
         own = labelled(images, finding.label)
         tiers = _tiers(finding, own)
-        for number in np.flatnonzero(finding.carries):
+        for number in np.flatnonzero(finding.carriers.listed):
             image = images.iloc[int(number)]
             box = preprocessing.to_original(
-                finding.boxes(int(number)), int(image["width"]), int(image["height"])
+                finding.place.boxes(int(number)), int(image["width"]), int(image["height"])
             )
             rows.append(
                 {
@@ -40,10 +40,10 @@ def rank_offenders(
                     "label": finding.label if own[number] else image["label"],
                     "predicted": image["predicted"],
                     "confidence": image["confidence"],
-                    "score": float(finding.score[number]),
+                    "score": float(finding.carriers.score[number]),
                     "finding": finding.key,
-                    "kind": finding.kind,
-                    "region": finding.region,
+                    "kind": finding.place.kind,
+                    "region": finding.place.region,
                     **dict(zip(("x0", "y0", "x1", "y1"), box, strict=True)),
                     "reason": _reason(finding, int(number), image, own=bool(own[number])),
                     "tier": str(tiers[number]),
@@ -59,24 +59,26 @@ def rank_offenders(
 
 def _tiers(finding: Finding, own: np.ndarray) -> np.ndarray:
     """How surely images carry it; what is sure was measured on images of the class alone."""
-    if finding.sure is None:
-        return finding.tiers
-    return np.where(own, finding.tiers, LIKELY)
+    if finding.carriers.sure is None:
+        return finding.carriers.tiers
+    return np.where(own, finding.carriers.tiers, LIKELY)
 
 
 def _reason(finding: Finding, number: int, image: pd.Series, *, own: bool) -> str:
-    if finding.kind == "property":
-        return f"{finding.region} is typical of {finding.label} and of no other class"
-    if finding.kind == "metadata":
-        return f"column {finding.region} tells {finding.label} from the other classes"
-    place = "" if finding.region == "anywhere" else f" ({finding.region})"
-    thing = f"carries the {finding.kind}{place}"
+    if finding.place.look:
+        return f"{finding.place.region} is typical of {finding.label} and of no other class"
+    if finding.place.column:
+        return f"column {finding.place.region} tells {finding.label} from the other classes"
+    place = "" if finding.place.region == "anywhere" else f" ({finding.place.region})"
+    thing = f"carries the {finding.place.kind}{place}"
     if not own:
         return f"{thing} found in {finding.label}, in another class"
-    reason = f"{thing} that {finding.share:.0%} of {finding.label} images carry"
-    if finding.kind == "region":
-        reason = f"has more evidence in the region {finding.region} than images of other classes"
-    without = {} if finding.verification is None else finding.verification.without
+    reason = f"{thing} that {finding.measured.share:.0%} of {finding.label} images carry"
+    if finding.place.kind == "region":
+        reason = (
+            f"has more evidence in the region {finding.place.region} than images of other classes"
+        )
+    without = {} if finding.decided.verification is None else finding.decided.verification.without
     if number not in without:
         return reason
     probability = image.get(f"probability: {finding.label}", image["label_probability"])

@@ -49,7 +49,9 @@ def table_of_images(
     columns |= {name: records.table[name] for name in ("width", "height")}
     columns |= {f"share: {region}": values for region, values in shares.items()}
     columns |= {name: records.table[name] for name in PROPERTIES}
-    columns["suspicion"] = np.max([f.score for f in findings] or [np.zeros(len(number))], axis=0)
+    columns["suspicion"] = np.max(
+        [f.carriers.score for f in findings] or [np.zeros(len(number))], axis=0
+    )
     return pd.DataFrame(columns)
 
 
@@ -80,24 +82,24 @@ def _several(
 def _finding_row(finding: Finding, own: np.ndarray) -> dict[str, Any]:
     """A row of ``findings.csv``; ``own`` are the images of its class, (image,) of bool."""
     low_to_high = dict(
-        zip(("reliance", "reliance_low", "reliance_high"), finding.reliance, strict=True)
+        zip(("reliance", "reliance_low", "reliance_high"), finding.decided.reliance, strict=True)
     )
     return {
         "finding": finding.key,
         "label": finding.label,
-        "kind": finding.kind,
-        "region": finding.region,
-        "images": int(finding.carries[own].sum()),
-        "share": finding.share,
-        "elsewhere": finding.elsewhere,
+        "kind": finding.place.kind,
+        "region": finding.place.region,
+        "images": int(finding.carriers.listed[own].sum()),
+        "share": finding.measured.share,
+        "elsewhere": finding.measured.elsewhere,
         **low_to_high,
-        "q": finding.q,
-        "suspicion": finding.suspicion,
-        "verdict": finding.verdict,
-        "severity": finding.severity,
+        "q": finding.measured.q,
+        "suspicion": finding.measured.artifact,
+        "verdict": finding.decided.verdict,
+        "severity": finding.decided.severity,
         "sentence": finding.sentence,
-        "artifact": finding.artifact,
-        **dict(zip(("share_low", "share_high"), finding.share_range, strict=True)),
+        "artifact": finding.measured.artifact,
+        **dict(zip(("share_low", "share_high"), finding.measured.share_range, strict=True)),
     }
 
 
@@ -112,16 +114,16 @@ def detail_of(
 ) -> dict[str, Any]:
     """An entry of ``findings.json``: the row, and what the page shows beside it."""
     own, maps = labelled(images, finding.label), records.maps_of(finding.number)
-    sure_wrong, listed_wrong = finding.wrong
+    sure_wrong, listed_wrong = finding.measured.wrong
     return {
         **_finding_row(finding, own),
-        "sure_images": int((finding.tiers[own] == SURE).sum()),
+        "sure_images": int((finding.carriers.tiers[own] == SURE).sum()),
         "sure_wrong": sure_wrong,
         "listed_wrong": listed_wrong,
         "advice": finding.advice,
         "verification": _experiments(finding),
-        "numbers": dict(finding.numbers),
-        "suspicion_parts": dict(finding.parts),
+        "numbers": dict(finding.measured.numbers),
+        "suspicion_parts": dict(finding.measured.parts),
         "metadata": [
             {
                 "column": one.column,
@@ -132,33 +134,33 @@ def detail_of(
                 "q": one.q,
                 "sentence": one.sentence,
             }
-            for one in finding.metadata
+            for one in finding.companions
         ],
         **({} if records.labels.ndim == 1 else {"colabels": [*map(vars, finding.colabels)]}),
         "maps": {
-            "members": _mean_map(maps, own & finding.carries),
-            "others": _mean_map(maps, own & ~finding.carries),
+            "members": _mean_map(maps, own & finding.carriers.listed),
+            "others": _mean_map(maps, own & ~finding.carriers.listed),
         },
-        "place": finding.place,
+        "place": finding.place.counts,
         "template": [
             {
                 "image": images["image"].iloc[number],
                 "box": list(
                     classifier.preprocessing.to_original(
-                        finding.boxes(number),
+                        finding.place.boxes(number),
                         int(images["width"].iloc[number]),
                         int(images["height"].iloc[number]),
                     )
                 ),
             }
-            for number in map(int, finding.typical[:12])
+            for number in map(int, finding.carriers.typical[:12])
         ],
     }
 
 
 def _experiments(finding: Finding) -> dict[str, Any] | None:
     """The experiments of a finding, for ``findings.json``."""
-    found = finding.verification
+    found = finding.decided.verification
     if found is None:
         return None
     return {
@@ -171,7 +173,7 @@ def _experiments(finding: Finding) -> dict[str, Any] | None:
 def shots_of(findings: Sequence[Finding], images: pd.DataFrame) -> Iterator[dict[str, Any]]:
     """The pictures of all experiments, with the finding and the image each belongs to."""
     for finding in findings:
-        for shot in finding.verification.shots if finding.verification else ():
+        for shot in finding.decided.verification.shots if finding.decided.verification else ():
             yield {
                 "finding": finding.key,
                 "experiment": shot.experiment,

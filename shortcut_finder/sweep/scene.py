@@ -53,6 +53,23 @@ class Scene:
         how = self.preprocessing
         return (how if squashed else how.undistorted(*picture.size)).pixels(picture)
 
+    def readable(self, images: np.ndarray, count: int) -> tuple[np.ndarray, list[np.ndarray]]:
+        """The first so many of some images that can be read, and what the model sees of them.
+
+        Returns:
+            Their numbers, and uint8 (row, column, channel) each.
+        """
+        found: list[int] = []
+        pixels: list[np.ndarray] = []
+        for image in images.tolist():
+            if len(found) == count:
+                break
+            seen = self.pixels(image)
+            if seen is not None:
+                pixels.append(seen)
+                found.append(image)
+        return np.array(found, dtype=np.int64), pixels
+
     def rigidity(self, images: np.ndarray, centres: np.ndarray, short: int = 0) -> Rigidity:
         """Compare images at places given as fractions x, y of the model's input, (image, 2).
 

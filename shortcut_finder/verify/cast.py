@@ -58,18 +58,18 @@ def cast_for(finding: Finding, lab: Lab, order: np.ndarray) -> Cast:
         order: all images, in an order drawn by lot. Findings that take the first that will do share
             most of them, and each is read and prepared once.
     """
-    records, tested = lab.records, ~finding.half
+    records, tested = lab.records, ~finding.carriers.found_on
     own, rest = having(records.labels, finding.number), lacking(records.labels, finding.number)
     once = partial(first_of_each, groups=records.groups)
     output = records.output_of(finding.number)
-    members = np.flatnonzero(tested & own & finding.carries)
-    members = once(members[np.argsort(-finding.score[members], kind="stable")])
-    plain = np.flatnonzero(own & ~finding.carries)
+    members = np.flatnonzero(tested & own & finding.carriers.listed)
+    members = once(members[np.argsort(-finding.carriers.score[members], kind="stable")])
+    plain = np.flatnonzero(own & ~finding.carriers.listed)
     contrasted = len(plain) >= FEWEST_DONORS
     if not contrasted:
-        plain = np.flatnonzero(rest & ~finding.carries)
+        plain = np.flatnonzero(rest & ~finding.carriers.listed)
     chosen = answers_for(records.logits, output, sigmoid=records.sigmoid).chosen
-    others = order[(tested & rest & ~finding.carries)[order]]
+    others = order[(tested & rest & ~finding.carriers.listed)[order]]
     others = others[np.argsort(chosen[others], kind="stable")]
     others = once(others)
     strangers = lab.readable(others, PAIRS)
@@ -80,7 +80,7 @@ def cast_for(finding: Finding, lab: Lab, order: np.ndarray) -> Cast:
         members=lab.readable(members, PAIRS),
         plain=plain,
         contrasted=contrasted and len(plain) > 0,
-        others=np.flatnonzero(tested & own & ~finding.carries),
+        others=np.flatnonzero(tested & own & ~finding.carriers.listed),
         strangers=strangers,
         hot=_of_third_classes(strangers, pool if len(pool) else strangers, records.firsts),
     )

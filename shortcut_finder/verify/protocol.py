@@ -16,7 +16,6 @@ from scipy.special import expit
 from tqdm import tqdm
 
 from shortcut_finder.data.membership import having
-from shortcut_finder.data.regions import SURROUNDINGS
 from shortcut_finder.detect.finding import Finding
 from shortcut_finder.detect.policy import POLICY
 from shortcut_finder.stats.experiments import (
@@ -87,7 +86,9 @@ def verify(
 
 def _stream(finding: Finding, seed: int) -> np.random.Generator:
     """Random numbers that depend on what a finding is, not on how many come before it."""
-    return np.random.default_rng([seed, 3, zlib.crc32(np.packbits(finding.carries).tobytes())])
+    return np.random.default_rng(
+        [seed, 3, zlib.crc32(np.packbits(finding.carriers.listed).tobytes())]
+    )
 
 
 def _verified(
@@ -102,14 +103,14 @@ def _verified(
         rng: for random places.
         settled: p from which one experiment is enough.
     """
-    diffuse, around = finding.kind == "property", finding.region == SURROUNDINGS
-    if finding.kind == "metadata":
+    diffuse, around = finding.place.look, finding.place.around
+    if finding.place.column:
         return Verification("a column of the metadata can be neither pasted nor masked")
-    if diffuse and finding.region not in LOOKS:
+    if diffuse and finding.place.region not in LOOKS:
         return Verification("it does not show in the pixels that the model sees")
-    if finding.artifact < POLICY.experiment and finding.region != SURROUNDINGS:
+    if finding.measured.artifact < POLICY.experiment and not finding.place.around:
         return Verification("it looks like a part of the object, and no experiment can say more")
-    needed = FEWEST_DONORS if finding.severity == "low" else FEWEST_OF_ARTIFACTS
+    needed = FEWEST_DONORS if finding.decided.severity == "low" else FEWEST_OF_ARTIFACTS
     if len(cast.members) < needed:
         return Verification(
             f"no power: {len(cast.members)} tested images carry it, {needed} are needed"
@@ -127,7 +128,7 @@ def _verified(
         trials = place_trials(finding, cast, lab, rng)
     made: list[Made] = []
     masked: tuple[np.ndarray, Answers] | None = None
-    natural = finding.severity == "low" and not diffuse
+    natural = finding.decided.severity == "low" and not diffuse
     stands_out = _rivals_own if around else _stands_out
     if natural and len(cast.strangers) >= FEWEST_PAIRS and _idle(finding, cast, lab, rng):
         return Verification(f"pasted onto {PILOT} images it says too little")
@@ -158,7 +159,7 @@ def _verified(
 def _idle(finding: Finding, cast: Cast, lab: Lab, rng: np.random.Generator) -> bool:
     """Whether a pilot shows nothing that more images could make a reliance."""
     few = cast.few(PILOT)
-    if finding.region == SURROUNDINGS:
+    if finding.place.around:
         return not worth_exchanging(finding, few, lab)
     pilot = next(place_trials(finding, few, lab, rng))
     return made_of(pilot, few.output, lab, controls=1).experiment.p > IDLE
@@ -188,8 +189,8 @@ def _without(
     Returns:
         Probability of the label by number of the image, and what the tested members' fall says.
     """
-    carriers = np.flatnonzero(finding.carries & having(lab.records.labels, finding.number))
-    carriers = carriers[np.argsort(-finding.score[carriers], kind="stable")]
+    carriers = np.flatnonzero(finding.carriers.listed & having(lab.records.labels, finding.number))
+    carriers = carriers[np.argsort(-finding.carriers.score[carriers], kind="stable")]
     rest = carriers[~np.isin(carriers, cast.members)]
     images = np.append(cast.members, lab.readable(rest, MEASURED - len(cast.members)))
     log_odds: dict[int, float] = {}

@@ -154,18 +154,18 @@ def place_trials(
 ) -> Iterator[Trial]:
     """Paste, then mask, for a thing that stands somewhere; each prepared when it is asked for."""
     masks = {int(image): mask_of(finding, int(image), lab) for image in cast.members}
-    yield _paste(cast, masks, finding.covers is not None, finding.number, lab, rng)
+    yield _paste(cast, masks, finding.place.covers is not None, finding.number, lab, rng)
     yield _masking(cast, masks, lab)
 
 
 def mask_of(finding: Finding, image: int, lab: Lab) -> np.ndarray:
     """The pixels of the model's input that the thing covers in an image."""
     size = lab.scene.preprocessing
-    if finding.region == SURROUNDINGS:
+    if finding.place.region == SURROUNDINGS:
         return surroundings(size.height, size.width)
-    if finding.covers is not None and not finding.exact:
-        return cells_mask(finding.covers, size.height, size.width)
-    return box_mask(finding.boxes(image), size.height, size.width)
+    if finding.place.covers is not None and not finding.place.exact:
+        return cells_mask(finding.place.covers, size.height, size.width)
+    return box_mask(finding.place.boxes(image), size.height, size.width)
 
 
 def without_it(finding: Finding, image: int, cast: Cast, lab: Lab) -> np.ndarray:
@@ -174,7 +174,7 @@ def without_it(finding: Finding, image: int, cast: Cast, lab: Lab) -> np.ndarray
     To fill a background from the edge of the middle would draw it again, so it is a stranger's.
     """
     pixels, mask = lab.pixels(image), mask_of(finding, image, lab)
-    if finding.region == SURROUNDINGS:
+    if finding.place.region == SURROUNDINGS:
         return paste(pixels, lab.pixels(int(cast.strangers[image % len(cast.strangers)])), mask)
     return diffused(pixels, mask)
 
@@ -319,7 +319,7 @@ def _halves(mask: np.ndarray) -> dict[str, np.ndarray]:
 
 def look_trials(finding: Finding, cast: Cast, lab: Lab) -> Iterator[Trial]:
     """The property taken from members and given to strangers, against swaps that keep it."""
-    look = LOOKS[finding.region]
+    look = LOOKS[finding.place.region]
 
     def given(images: np.ndarray, donors: np.ndarray) -> list[np.ndarray]:
         return [

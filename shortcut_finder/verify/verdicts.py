@@ -12,8 +12,7 @@ from dataclasses import replace
 
 import numpy as np
 
-from shortcut_finder.data.regions import SURROUNDINGS
-from shortcut_finder.detect.finding import LEAST, WHOLE, Finding
+from shortcut_finder.detect.finding import LEAST, Decided, Finding
 from shortcut_finder.detect.policy import POLICY
 from shortcut_finder.stats.experiments import Experiment, Verification
 from shortcut_finder.sweep.records import Records
@@ -28,15 +27,16 @@ def decided(finding: Finding, verification: Verification, records: Records) -> F
     verdict, severity = _verdict(finding, verification)
     best = verification.decisive
     arm = None if best is None else best.strongest
-    score = finding.score * (_weight(finding.suspicion, severity) / max(finding.suspicion, LEAST))
+    score = finding.carriers.score * (
+        _weight(finding.measured.artifact, severity) / max(finding.measured.artifact, LEAST)
+    )
+    score = _hanging(np.clip(score, 0, 1), verification.without, records, finding.number)
+    reliance = finding.decided.reliance if arm is None else (arm.effect, arm.low, arm.high)
     return replace(
         finding,
-        verdict=verdict,
-        severity=severity,
-        score=_hanging(np.clip(score, 0, 1), verification.without, records, finding.number),
-        reliance=finding.reliance if arm is None else (arm.effect, arm.low, arm.high),
+        carriers=replace(finding.carriers, score=score),
+        decided=Decided(severity, verdict, reliance, verification),
         sentence=" ".join(filter(None, (finding.sentence, _says(finding, verification, verdict)))),
-        verification=verification,
     )
 
 
@@ -44,7 +44,7 @@ def _verdict(finding: Finding, verification: Verification) -> tuple[str, str]:
     """Verdict and severity, from reliance and likeness to an artifact."""
     if finding.explained:
         return "present" if verification.ruled_out else "suspect", "low"
-    if finding.region == SURROUNDINGS:
+    if finding.place.around:
         return ("confirmed", "high") if verification.rivals_own else ("suspect", "low")
     if relied_on(finding, verification):
         if not outdoes_object(finding, verification):
@@ -52,11 +52,11 @@ def _verdict(finding: Finding, verification: Verification) -> tuple[str, str]:
         if is_artifact(finding):
             return "confirmed", "high"
         # Perhaps the object: the sentence asks for a look.
-        return "suspect", "medium" if finding.artifact >= POLICY.experiment else "low"
+        return "suspect", "medium" if finding.measured.artifact >= POLICY.experiment else "low"
     if verification.ruled_out:
         return "present", "medium" if is_artifact(finding) else "low"
     if not verification.experiments:
-        return "suspect", finding.severity
+        return "suspect", finding.decided.severity
     return "suspect", "medium" if is_artifact(finding) else "low"
 
 
@@ -65,7 +65,7 @@ def relied_on(finding: Finding, verification: Verification) -> bool:
 
     A look that is taken away is held against one control only, so it has to work when given, too.
     """
-    if finding.kind == "property":
+    if finding.place.look:
         return any(made.holds and made.name == "paste" for made in verification.experiments)
     return verification.holds
 
@@ -75,9 +75,9 @@ def is_artifact(finding: Finding) -> bool:
 
     A look of nearly all images of a class may be the look of its objects.
     """
-    if finding.kind == "property" and finding.share >= POLICY.nearly_all:
-        return finding.artifact >= POLICY.plain
-    return finding.artifact >= POLICY.artifact
+    if finding.place.look and finding.measured.share >= POLICY.nearly_all:
+        return finding.measured.artifact >= POLICY.plain
+    return finding.measured.artifact >= POLICY.artifact
 
 
 def outdoes_object(finding: Finding, verification: Verification) -> bool:
@@ -86,8 +86,8 @@ def outdoes_object(finding: Finding, verification: Verification) -> bool:
     There it has to beat the hottest parts of the class's other images, pasted in its place, where
     these were tried and it is not plainly an artifact.
     """
-    inside = finding.parts.get("border", 1.0) < POLICY.border
-    if finding.kind in WHOLE or not inside or finding.artifact >= POLICY.plain:
+    inside = finding.measured.parts.get("border", 1.0) < POLICY.border
+    if finding.place.whole or not inside or finding.measured.artifact >= POLICY.plain:
         return True
     return all(
         made.own is None or made.own.low >= POLICY.outdo for made in verification.experiments
@@ -123,7 +123,7 @@ def _hanging(
 def _says(finding: Finding, verification: Verification, verdict: str) -> str:
     """What the experiments showed, in a sentence or two."""
     said = [_outcome(finding, one) for one in verification.experiments if one.holds]
-    if finding.region == SURROUNDINGS:
+    if finding.place.around:
         if verification.rivals_own:
             said.append(
                 "On other images it says more than two fifths of what its own middle does, and "
@@ -143,7 +143,7 @@ def _outcome(finding: Finding, made: Experiment) -> str:
     odds = f"the odds of {finding.label} {_times(made.strongest.log_odds)}"
     changed = max(arm.flips for arm in made.arms)
     if made.name == "paste":
-        given = "Given to" if finding.kind == "property" else "Pasted onto"
+        given = "Given to" if finding.place.look else "Pasted onto"
         where = "" if made.place in ("", "same place") else f" at {made.place}"
         return (
             f"{given} images of other classes{where}, it raises {odds} and turns "

@@ -18,8 +18,8 @@ from cases import Case, build
 from scipy.stats import hypergeom, kstest
 
 import shortcut_finder as sf
-from shortcut_finder.detect.channels.cells import Study
-from shortcut_finder.detect.detection import discovery_half
+from shortcut_finder.detect.halves import discovery_half
+from shortcut_finder.detect.study import Study
 from shortcut_finder.sweep.records import read_records
 
 CASE = Case(images=120, seed=8000)

@@ -39,7 +39,9 @@ from sklearn.metrics import average_precision_score, log_loss, roc_auc_score
 import shortcut_finder as sf
 from shortcut_finder.data.dataset import ImageDataset
 from shortcut_finder.data.preprocessing import Preprocessing
-from shortcut_finder.detect.detection import discovery_half, find_shortcuts
+from shortcut_finder.detect.detection import channels_of, detect
+from shortcut_finder.detect.halves import discovery_half
+from shortcut_finder.detect.view import View
 from shortcut_finder.model.classifier import load_classifier
 from shortcut_finder.sweep.batches import sweep
 from shortcut_finder.sweep.records import read_records
@@ -128,11 +130,12 @@ def analysed(out: Path) -> dict[str, Any]:
     positions = records.table["index"].to_numpy()
     scene = Scene(records, lambda n: images.read(int(positions[n])).picture, how)
     half = discovery_half(records.labels, 0)
-    judged = find_shortcuts(out / "shards", scene, half, images.classes, (), seed=0)
+    channels = channels_of(("cells", "border", "looks"))
+    judged = detect(View(out / "shards", scene, half, images.classes), channels)
     seconds = (time.perf_counter() - started, time.process_time() - busy)
     truth = pd.read_csv(out / "truth.csv")
     names = np.array(images.images)[positions]
-    things = [one for one in judged.findings if one.kind not in ("property", "metadata")]
+    things = [one for one in judged.findings if one.place.kind not in ("property", "metadata")]
     carry = np.isin(names, truth["image"])
     rows = [row_of(one, records.labels, carry) for one in things]
     plants = [
@@ -149,25 +152,25 @@ def count(images: ImageDataset, label: str) -> int:
 def row_of(finding: Any, labels: np.ndarray, carry: np.ndarray) -> dict[str, Any]:
     """What was measured of a thing, and whether its list is of what was planted."""
     own = labels == finding.number
-    listed, sure = finding.carries & own, finding.sure & own
+    listed, sure = finding.carriers.listed & own, finding.carriers.sure & own
     core = sure if sure.any() else listed
     planted = int((carry & own).sum())
     right = planted > 0 and carry[core].mean() >= RIGHT
     return {
         "label": finding.label,
-        "what": f"{finding.kind} @{finding.region}",
-        "artifact": float(finding.suspicion),
-        "log_evidence": float(np.log(max(finding.parts["evidence"], 1e-3))),
-        "shift": float(finding.numbers["shift"]),
-        "border": float(finding.parts["border"]),
-        "exact": float(finding.parts["rigidity"]),
-        "share": float(finding.share),
-        "numbers": {k: float(v) for k, v in finding.numbers.items() if np.isscalar(v)},
-        "parts": {k: float(v) for k, v in finding.parts.items()},
-        "class_wide": "gain" not in finding.numbers,
+        "what": f"{finding.place.kind} @{finding.place.region}",
+        "artifact": float(finding.measured.artifact),
+        "log_evidence": float(np.log(max(finding.measured.parts["evidence"], 1e-3))),
+        "shift": float(finding.measured.numbers["shift"]),
+        "border": float(finding.measured.parts["border"]),
+        "exact": float(finding.measured.parts["rigidity"]),
+        "share": float(finding.measured.share),
+        "numbers": {k: float(v) for k, v in finding.measured.numbers.items() if np.isscalar(v)},
+        "parts": {k: float(v) for k, v in finding.measured.parts.items()},
+        "class_wide": "gain" not in finding.measured.numbers,
         "right": bool(right),
         "mixed": bool(not right and planted and carry[core].mean() > 0.2),
-        "ap": float(average_precision_score(carry[own], finding.score[own])) if planted else 0.0,
+        "ap": float(average_precision_score(carry[own], finding.carriers.score[own])) if planted else 0.0,
         "listed": int(listed.sum()),
         "precision": float(carry[listed].mean()) if listed.any() else 0.0,
         "recall": float(carry[listed].sum() / max(planted, 1)),

@@ -19,16 +19,16 @@ import numpy as np
 import pandas as pd
 from PIL import Image, ImageFilter
 from sklearn.metrics import average_precision_score
+from views import view_of
 
 from shortcut_finder.data.dataset import load_dataset
 from shortcut_finder.data.preprocessing import Preprocessing
 from shortcut_finder.data.properties import measure
 from shortcut_finder.data.reading import ReadImage
-from shortcut_finder.detect.channels.associations import find_associations
-from shortcut_finder.detect.channels.traits import property_findings
-from shortcut_finder.detect.detection import discovery_half
+from shortcut_finder.detect.channels.looks import propose
+from shortcut_finder.detect.detection import detect
 from shortcut_finder.detect.finding import Finding
-from shortcut_finder.sweep.records import Records
+from shortcut_finder.detect.halves import discovery_half
 
 INPUT = Preprocessing(224, 224)
 
@@ -82,16 +82,13 @@ def findings(
     table: pd.DataFrame, labels: np.ndarray, classes: tuple[str, ...], seed: int
 ) -> list[Finding]:
     """The property findings, strongest first."""
-    half = discovery_half(labels, seed)
-    associations = find_associations(table, labels, half)
-    nothing = np.zeros((len(labels), 1, 1))
-    records = Records(table, labels, labels, nothing, nothing, nothing, nothing, (1, 1))
-    return property_findings(associations, [], records, half, classes)
+    view = view_of(table, labels, classes, half=discovery_half(labels, seed))
+    return list(detect(view, {"looks": propose}).findings)
 
 
 def loud(found: list[Finding]) -> list[Finding]:
     """Those above low severity."""
-    return [finding for finding in found if finding.severity != "low"]
+    return [finding for finding in found if finding.decided.severity != "low"]
 
 
 def main() -> None:
@@ -125,7 +122,7 @@ def main() -> None:
             any_ += bool(mine)
             above += bool(loud(mine))
             elsewhere += len(loud(found)) - len(loud(mine))
-            score = np.max([f.score for f in mine] + [np.zeros(len(labels))], axis=0)
+            score = np.max([f.carriers.score for f in mine] + [np.zeros(len(labels))], axis=0)
             precision.append(average_precision_score(np.isin(home, chosen), score[home]))
         print(
             f"| {name} | {any_} of {len(classes)} | {above} of {len(classes)} "

@@ -19,7 +19,8 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -29,12 +30,23 @@ import pandas as pd
 import torch
 from PIL import Image
 
-from shortcut_finder import scanning
 from shortcut_finder.data.dataset import ImageDataset
 from shortcut_finder.data.preprocessing import Preprocessing
 from shortcut_finder.data.properties import PROPERTIES
 from shortcut_finder.data.reading import ReadImage
+from shortcut_finder.data.regions import frame_regions, region_shares
+from shortcut_finder.detect.columns import metadata_columns
+from shortcut_finder.detect.confusions import find_confusions
+from shortcut_finder.detect.detection import channels_of, detect
+from shortcut_finder.detect.finding import Finding
+from shortcut_finder.detect.halves import discovery_half
+from shortcut_finder.detect.proposals import Channel, Concluded, Proposals
+from shortcut_finder.detect.view import View
+from shortcut_finder.run.offenders import rank_offenders
 from shortcut_finder.run.tables import detail_of, table_of_images
+from shortcut_finder.stats.evidence import weigh_regions
+from shortcut_finder.sweep.records import read_records
+from shortcut_finder.sweep.scene import Scene
 from shortcut_finder.sweep.shards import shard_path, write_shard
 from shortcut_finder.sweep.whitening import stored_cells
 
@@ -45,10 +57,6 @@ SHARD = 1000
 # Different cells there are; images are drawn from them.
 KINDS = 200_000
 SIDE = 224
-STAGES = (
-    "read_records", "weigh_regions", "metadata_columns", "find_shortcuts", "find_surroundings",
-    "rank_offenders", "find_confusions",
-)  # fmt: skip
 
 
 def labels_of(images: int) -> np.ndarray:
@@ -119,42 +127,66 @@ def dataset_of(images: int) -> ImageDataset:
     return ImageDataset("scale", None, names, labels_of(images), CLASSES, metadata, Drawn())
 
 
-def timed(spent: dict[str, float], name: str, function: Callable[..., Any]) -> Callable[..., Any]:
-    """The function, with its processor seconds added to those spent."""
+class Account:
+    """Processor seconds by what they were spent on."""
 
-    def wrapped(*args: Any, **options: Any) -> Any:
+    def __init__(self) -> None:
+        self.spent: dict[str, float] = {}
+
+    @contextmanager
+    def of(self, name: str) -> Iterator[None]:
+        """Count what is done within."""
         started = time.process_time()
         try:
-            return function(*args, **options)
+            yield
         finally:
-            spent[name] = spent.get(name, 0.0) + time.process_time() - started
+            self.spent[name] = self.spent.get(name, 0.0) + time.process_time() - started
 
-    return wrapped
+    def channel(self, name: str, propose: Channel) -> Channel:
+        """The channel, counted."""
+
+        def proposing(view: View) -> Proposals:
+            with self.of(name):
+                made = propose(view)
+
+            def conclude(q: np.ndarray, found: Sequence[Finding]) -> Concluded:
+                with self.of(name):
+                    return made.conclude(q, found)
+
+            return Proposals(made.p, conclude)
+
+        return proposing
 
 
 def analyse(folder: Path, images: int) -> dict[str, Any]:
     """Seconds by the clock and of the processor, and the most memory in GB."""
-    spent: dict[str, float] = {}
-    for name in STAGES:
-        setattr(scanning, name, timed(spent, name, getattr(scanning, name)))
+    account = Account()
     dataset = dataset_of(images)
     classifier: Any = SimpleNamespace(classes=CLASSES, preprocessing=Preprocessing(SIDE, SIDE))
     started, worked = time.perf_counter(), time.process_time()
-    records = scanning.read_records(folder, dataset.labels, CELLS)
-    regions = scanning.frame_regions(*records.maps.shape[1:])
-    shares = scanning.region_shares(records.maps, regions)
-    scanning.weigh_regions(shares, records.labels, CLASSES, regions)
-    metadata = scanning.metadata_columns(dataset.metadata.iloc[records.table["index"].to_numpy()])
-    scene = scanning._scene(records, dataset, classifier)
-    half = scanning.discovery_half(records.labels, 0)
-    judged = scanning.find_shortcuts(folder, scene, half, CLASSES, metadata)
-    scanning.find_surroundings(folder, records, half, CLASSES)
+    with account.of("records"):
+        records = read_records(folder, dataset.labels, CELLS)
+    with account.of("regions"):
+        regions = frame_regions(*records.maps.shape[1:])
+        shares = region_shares(records.maps, regions)
+        weigh_regions(shares, records.labels, CLASSES, regions)
+    positions = records.table["index"].to_numpy()
+    with account.of("columns"):
+        metadata = metadata_columns(dataset.metadata.iloc[positions])
+    scene = Scene(
+        records, lambda n: dataset.read(int(positions[n])).picture, classifier.preprocessing
+    )
+    view = View(folder, scene, discovery_half(records.labels, 0), CLASSES, metadata)
+    channels = {name: account.channel(name, one) for name, one in channels_of(()).items()}
+    judged = detect(view, channels)
     columns = {name: shares[:, place] for place, name in enumerate(regions.names)}
-    table = table_of_images(records, dataset, classifier, columns, judged.findings)
-    for finding in judged.findings:
-        detail_of(finding, records, table, classifier)
-    scanning.rank_offenders(judged.findings, table, classifier.preprocessing)
-    scanning.find_confusions(records, CLASSES)
+    with account.of("tables"):
+        table = table_of_images(records, dataset, classifier, columns, judged.findings)
+        for finding in judged.findings:
+            detail_of(finding, records, table, classifier)
+        rank_offenders(judged.findings, table, classifier.preprocessing)
+    with account.of("confusions"):
+        find_confusions(records, CLASSES)
     seconds, processor = time.perf_counter() - started, time.process_time() - worked
     top = judged.findings[0]
     carriers = carriers_of(dataset.labels)
@@ -163,8 +195,10 @@ def analyse(folder: Path, images: int) -> dict[str, Any]:
         "seconds": seconds,
         "processor": processor,
         "gigabytes": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e6,
-        "found": bool(top.label == CLASSES[1] and (top.carries & carriers).sum() / carriers.sum()),
-        "stages": {name: round(spent.get(name, 0.0), 1) for name in STAGES},
+        "found": bool(
+            top.label == CLASSES[1] and (top.carriers.listed & carriers).sum() / carriers.sum()
+        ),
+        "stages": {name: round(seconds, 1) for name, seconds in account.spent.items()},
     }
 
 

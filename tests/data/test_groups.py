@@ -7,7 +7,7 @@ import pytest
 from scipy import stats
 
 from shortcut_finder.data.groups import first_of_each, joined, numbered, one_of_each
-from shortcut_finder.detect.detection import discovery_half
+from shortcut_finder.detect.halves import discovery_half
 from shortcut_finder.stats.evidence import exclusivity_test
 
 COPIES = 10

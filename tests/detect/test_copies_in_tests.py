@@ -13,9 +13,9 @@ from synthetic import unit
 
 from shortcut_finder.data.groups import one_of_each
 from shortcut_finder.data.properties import PROPERTIES
-from shortcut_finder.detect.channels import cells
-from shortcut_finder.detect.channels.cells import Study
-from shortcut_finder.detect.detection import discovery_half
+from shortcut_finder.detect import study
+from shortcut_finder.detect.halves import discovery_half
+from shortcut_finder.detect.study import Study
 from shortcut_finder.sweep.shards import shard_path, write_shard
 from shortcut_finder.sweep.whitening import stored_cells
 
@@ -63,7 +63,7 @@ def values_of(folder: Path, seed: int, *, apart: bool) -> list[float]:
 
 
 def test_p_of_candidates_stays_uniform_where_copies_are_kept_together(folder: Path) -> None:
-    with patch.object(cells, "SEEDS", 64):
+    with patch.object(study, "SEEDS", 64):
         together = [p for seed in range(ROUNDS) for p in values_of(folder, seed, apart=True)]
         scattered = [p for seed in range(2) for p in values_of(folder, seed, apart=False)]
     assert len(together) > 60

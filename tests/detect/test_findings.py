@@ -8,14 +8,15 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
+from findings import changed
 from PIL import Image
-from synthetic import FIXED_CELL, GRID, SIDE, Thing, World, make_world, texture
+from synthetic import FIXED_CELL, GRID, SIDE, Thing, World, judged_of, make_world, texture
 
 from shortcut_finder.data.preprocessing import Preprocessing
 from shortcut_finder.data.regions import SURROUNDINGS
-from shortcut_finder.detect.detection import find_shortcuts
 from shortcut_finder.detect.finding import Finding, Judged, ranked, sureness, worth_listing
 from shortcut_finder.detect.sentences import advice_for
+from shortcut_finder.detect.view import View
 from shortcut_finder.errors import UnreadableImage
 from shortcut_finder.sweep.scene import Scene
 
@@ -23,7 +24,7 @@ COUNTS = (100, 100, 100)
 
 
 def loud(judged: Judged) -> list[Finding]:
-    return [finding for finding in judged.findings if finding.severity != "low"]
+    return [finding for finding in judged.findings if finding.decided.severity != "low"]
 
 
 @pytest.fixture(scope="module")
@@ -42,47 +43,53 @@ def many(tmp_path_factory: pytest.TempPathFactory) -> tuple[World, dict[str, Fin
 
 def test_things_in_three_classes_are_three_findings(many: tuple[World, dict[str, Finding]]) -> None:
     world, found = many
-    assert {label: (one.region, one.kind) for label, one in found.items()} == {
+    assert {label: (one.place.region, one.place.kind) for label, one in found.items()} == {
         "ant": ("top left corner", "corner"),
         "bee": ("anywhere", "patch"),
         "cat": ("anywhere", "patch"),
     }
     for label, carriers in zip(("ant", "bee", "cat"), world.carriers, strict=True):
-        assert world.named(found[label].carries) >= carriers
-        assert len(world.named(found[label].sure) - carriers) <= 0.15 * len(carriers)
+        assert world.named(found[label].carriers.listed) >= carriers
+        assert len(world.named(found[label].carriers.sure) - carriers) <= 0.15 * len(carriers)
 
 
 def test_what_repeats_to_the_pixel_is_likelier_an_artifact(
     many: tuple[World, dict[str, Finding]],
 ) -> None:
     _, found = many
-    assert found["bee"].artifact < min(found["ant"].artifact, found["cat"].artifact)
+    assert found["bee"].measured.artifact < min(
+        found["ant"].measured.artifact, found["cat"].measured.artifact
+    )
     for label, exact in (("ant", True), ("bee", False), ("cat", True)):
         assert ("the same mark" in found[label].sentence) == exact
         assert ("repeats almost exactly" in found[label].sentence) == exact
-        assert (found[label].parts["rigidity"] > 0.5) == exact
+        assert (found[label].measured.parts["rigidity"] > 0.5) == exact
 
 
 def test_planted_images_come_before_all_others(fixed: tuple[World, Judged]) -> None:
     world, judged = fixed
     (finding,) = loud(judged)
-    order = world.order[np.argsort(-finding.score, kind="stable")]
+    order = world.order[np.argsort(-finding.carriers.score, kind="stable")]
     assert set(order[: len(world.carriers[0])].tolist()) == world.carriers[0]
-    assert ((finding.score >= 0) & (finding.score <= 1)).all()
-    assert ((finding.score > 0) == finding.carries).all()
-    assert set(world.order[finding.typical].tolist()) <= world.named(finding.carries)
+    assert ((finding.carriers.score >= 0) & (finding.carriers.score <= 1)).all()
+    assert ((finding.carriers.score > 0) == finding.carriers.listed).all()
+    assert set(world.order[finding.carriers.typical].tolist()) <= world.named(
+        finding.carriers.listed
+    )
 
 
 def test_tiers_name_sure_and_likely_images(fixed: tuple[World, Judged]) -> None:
     (finding,) = loud(fixed[1])
-    assert finding.sure is not None
-    assert not (finding.sure & ~finding.carries).any()
-    assert set(finding.tiers[finding.sure]) == {"sure"}
-    assert set(finding.tiers[finding.carries & ~finding.sure]) <= {"likely"}
-    assert set(finding.tiers[~finding.carries]) == {""}
+    assert finding.carriers.sure is not None
+    assert not (finding.carriers.sure & ~finding.carriers.listed).any()
+    assert set(finding.carriers.tiers[finding.carriers.sure]) == {"sure"}
+    assert set(finding.carriers.tiers[finding.carriers.listed & ~finding.carriers.sure]) <= {
+        "likely"
+    }
+    assert set(finding.carriers.tiers[~finding.carriers.listed]) == {""}
     # Where nobody says which are sure, all are.
-    everyone = replace(finding, sure=None).tiers
-    assert set(everyone[finding.carries]) == {"sure"}
+    everyone = changed(finding, sure=None).carriers.tiers
+    assert set(everyone[finding.carriers.listed]) == {"sure"}
 
 
 def test_same_seed_same_findings(fixed: tuple[World, Judged]) -> None:
@@ -91,15 +98,15 @@ def test_same_seed_same_findings(fixed: tuple[World, Judged]) -> None:
     assert len(again.findings) == len(judged.findings)
     for one, two in zip(judged.findings, again.findings, strict=True):
         assert one.sentence == two.sentence
-        assert dict(one.numbers) == dict(two.numbers)
-        np.testing.assert_array_equal(one.score, two.score)
+        assert dict(one.measured.numbers) == dict(two.measured.numbers)
+        np.testing.assert_array_equal(one.carriers.score, two.carriers.score)
 
 
 def test_boxes_of_a_thing_at_any_place_hold_it(many: tuple[World, dict[str, Finding]]) -> None:
     world, found = many
     finding = found["cat"]
     for image in np.flatnonzero(np.isin(world.order, list(world.carriers[2]))):
-        x0, y0, x1, y1 = finding.boxes(int(image))
+        x0, y0, x1, y1 = finding.place.boxes(int(image))
         row, column = divmod(int(world.records.maps[image].argmax()), GRID[1])
         assert 0 <= x0 <= (column + 0.5) / GRID[1] <= x1 <= 1
         assert 0 <= y0 <= (row + 0.5) / GRID[0] <= y1 <= 1
@@ -109,11 +116,11 @@ def test_boxes_of_a_thing_at_any_place_hold_it(many: tuple[World, dict[str, Find
 def test_the_box_of_a_fixed_thing_is_its_place(fixed: tuple[World, Judged]) -> None:
     finding = loud(fixed[1])[0]
     row, column = divmod(FIXED_CELL, GRID[1])
-    x0, y0, x1, y1 = finding.boxes(0)
+    x0, y0, x1, y1 = finding.place.boxes(0)
     assert x0 <= column / GRID[1] < (column + 1) / GRID[1] <= x1
     assert y0 <= row / GRID[0] < (row + 1) / GRID[0] <= y1
     assert (x1 - x0) * (y1 - y0) < 0.15
-    assert np.unravel_index(finding.place.argmax(), GRID) == (row, column)
+    assert np.unravel_index(finding.place.counts.argmax(), GRID) == (row, column)
 
 
 def test_copies_of_one_picture_are_a_note_and_no_finding(tmp_path: Path) -> None:
@@ -135,10 +142,10 @@ def test_pictures_that_are_gone_by_now_are_left_out(fixed: tuple[World, Judged])
         raise UnreadableImage("gone")
 
     scene = Scene(world.records, read, Preprocessing(SIDE, SIDE))
-    (found,) = find_shortcuts(world.folder, scene, world.half(), world.classes, []).findings
+    (found,) = judged_of(View(world.folder, scene, world.half(), world.classes)).findings
     assert "almost exactly" not in found.sentence
     # That it is there is told by its cells alone.
-    assert found.region == "top left corner"
+    assert found.place.region == "top left corner"
 
 
 def test_patches_are_cut_where_the_model_looked(tmp_path: Path) -> None:
@@ -171,10 +178,10 @@ def test_patches_are_cut_where_the_model_looked(tmp_path: Path) -> None:
 def test_keys_follow_severity_then_verdict_then_likeness(fixed: tuple[World, Judged]) -> None:
     one = fixed[1].findings[0]
     order = [
-        replace(one, label="a", severity="high", verdict="confirmed", suspicion=0.6),
-        replace(one, label="b", severity="high", verdict="suspect", suspicion=0.9),
-        replace(one, label="c", severity="high", verdict="suspect", suspicion=0.8),
-        replace(one, label="d", severity="medium", verdict="confirmed", suspicion=0.99),
+        changed(one, label="a", severity="high", verdict="confirmed", artifact=0.6),
+        changed(one, label="b", severity="high", verdict="suspect", artifact=0.9),
+        changed(one, label="c", severity="high", verdict="suspect", artifact=0.8),
+        changed(one, label="d", severity="medium", verdict="confirmed", artifact=0.99),
     ]
     assert [(f.key, f.label) for f in ranked(order[::-1])] == [
         (f"F{n}", label) for n, label in enumerate("abcd", start=1)
@@ -199,34 +206,34 @@ def test_advice_fits_the_place_and_the_share(region: str, share: float, advice: 
 
 
 def test_a_look_that_goes_with_a_confirmed_thing_is_left_out(fixed: tuple[World, Judged]) -> None:
-    thing = replace(fixed[1].findings[0], verdict="confirmed")
-    look = replace(thing, kind="property", region="colour range", verdict="suspect")
-    apart = replace(look, carries=~look.carries)
+    thing = changed(fixed[1].findings[0], verdict="confirmed")
+    look = changed(thing, kind="property", region="colour range", verdict="suspect")
+    apart = changed(look, listed=~look.carriers.listed)
     for look_of, listed in ((look, 1), (apart, 2), (replace(look, label="cat"), 2)):
         assert len(worth_listing([thing, look_of])) == listed
     # What was not confirmed explains nothing.
-    assert len(worth_listing([replace(thing, verdict="suspect"), look])) == 2
+    assert len(worth_listing([changed(thing, verdict="suspect"), look])) == 2
 
 
 def test_a_confirmed_reason_explains_a_background(fixed: tuple[World, Judged]) -> None:
-    thing = replace(fixed[1].findings[0], verdict="confirmed")
-    around = replace(thing, kind="background", region=SURROUNDINGS)
-    assert [one.kind for one in worth_listing([thing, around])] == [thing.kind]
-    apart = replace(around, carries=~thing.carries)
+    thing = changed(fixed[1].findings[0], verdict="confirmed")
+    around = changed(thing, kind="background", region=SURROUNDINGS)
+    assert [one.place.kind for one in worth_listing([thing, around])] == [thing.place.kind]
+    apart = changed(around, listed=~thing.carriers.listed)
     assert len(worth_listing([thing, apart])) == 2
     # A background that was not confirmed is not listed at all.
-    assert len(worth_listing([thing, replace(apart, verdict="suspect")])) == 1
+    assert len(worth_listing([thing, changed(apart, verdict="suspect")])) == 1
 
 
 def test_a_confirmed_look_explains_what_is_alike_in_the_same_images(
     fixed: tuple[World, Judged],
 ) -> None:
-    thing = replace(fixed[1].findings[0], verdict="suspect")
-    look = replace(thing, kind="property", region="sharpness", verdict="confirmed")
-    assert [one.kind for one in worth_listing([thing, look])] == ["property"]
+    thing = changed(fixed[1].findings[0], verdict="suspect")
+    look = changed(thing, kind="property", region="sharpness", verdict="confirmed")
+    assert [one.place.kind for one in worth_listing([thing, look])] == ["property"]
     for reason, other in (
-        (look, replace(thing, verdict="confirmed", carries=~thing.carries)),
+        (look, changed(thing, verdict="confirmed", listed=~thing.carriers.listed)),
         (look, replace(thing, label="cat")),
-        (replace(look, verdict="suspect"), thing),
+        (changed(look, verdict="suspect"), thing),
     ):
         assert len(worth_listing([other, reason])) == 2

@@ -18,7 +18,7 @@ SHARED = pytest.mark.xfail(
 
 
 def loud(judged: Judged) -> list[Finding]:
-    return [finding for finding in judged.findings if finding.severity != "low"]
+    return [finding for finding in judged.findings if finding.decided.severity != "low"]
 
 
 def merged(world: World, shares: dict[int, float], classes: int = 3) -> World:
@@ -46,10 +46,10 @@ def test_most_of_one_class_and_ten_percent_of_the_others(
         make_world(tmp_path, [Thing(None, (share + 0.2) / 3, place)], counts=COUNTS),
         {0: 0.1, 1: share, 2: 0.1},
     )
-    top = max(loud(world.judged()), key=lambda finding: finding.suspicion)
+    top = max(loud(world.judged()), key=lambda finding: finding.measured.artifact)
     assert top.label == "bee"
-    assert top.share == pytest.approx(share, abs=0.15)
-    assert top.elsewhere < 0.2
+    assert top.measured.share == pytest.approx(share, abs=0.15)
+    assert top.measured.elsewhere < 0.2
 
 
 @SHARED
@@ -59,11 +59,11 @@ def test_the_same_thing_in_two_of_three_classes(tmp_path: Path, place: int | Non
     found = loud(world.judged())
     assert sorted(finding.label for finding in found) == ["ant", "bee"]
     for finding in found:
-        assert finding.share == pytest.approx(0.3, abs=0.15)
+        assert finding.measured.share == pytest.approx(0.3, abs=0.15)
         # One of the two other classes has as much of it.
-        assert finding.elsewhere == pytest.approx(0.15, abs=0.1)
-        assert finding.numbers["lacking"] <= 0.03
-        assert world.named(finding.carries) >= world.carriers[0]
+        assert finding.measured.elsewhere == pytest.approx(0.15, abs=0.1)
+        assert finding.measured.numbers["lacking"] <= 0.03
+        assert world.named(finding.carriers.listed) >= world.carriers[0]
 
 
 @SHARED
@@ -93,15 +93,15 @@ ONE_HEAP = pytest.mark.xfail(
 @pytest.mark.parametrize("place", [FIXED_CELL, pytest.param(None, marks=ONE_HEAP)])
 def test_all_of_a_class(tmp_path: Path, place: int | None) -> None:
     world = make_world(tmp_path, [Thing(1, 1.0, place)], counts=COUNTS)
-    top = max(loud(world.judged()), key=lambda finding: finding.suspicion)
-    assert (top.label, top.severity) == ("bee", "high")
-    assert world.named(top.carries) >= world.carriers[0]
+    top = max(loud(world.judged()), key=lambda finding: finding.measured.artifact)
+    assert (top.label, top.decided.severity) == ("bee", "high")
+    assert world.named(top.carriers.listed) >= world.carriers[0]
 
 
 def test_three_things_in_one_class(tmp_path: Path) -> None:
     things = [Thing(1, 0.3, FIXED_CELL), Thing(1, 0.3, 54), Thing(1, 0.3)]
     world = make_world(tmp_path, things, counts=COUNTS)
-    found = [world.named(finding.carries) for finding in loud(world.judged())]
+    found = [world.named(finding.carriers.listed) for finding in loud(world.judged())]
     # Stamps of one make (two of these are alike by .77) may come as one finding, but all that carry
     # one are listed, and no others.
     marked, listed = set[int]().union(*world.carriers), set[int]().union(*found)

@@ -12,8 +12,9 @@ from PIL import Image
 from synthetic import SIDE, paste, stamp, texture
 
 from shortcut_finder.data.preprocessing import Preprocessing
-from shortcut_finder.detect.channels.cells import Model, Thing
 from shortcut_finder.detect.motifs import by_motif, repetition_of
+from shortcut_finder.detect.study import Model
+from shortcut_finder.detect.things import Thing
 from shortcut_finder.sweep.scene import Scene
 
 IMAGES, CARRY = 48, 20

@@ -8,17 +8,21 @@ from pathlib import Path
 from unittest.mock import patch
 
 import numpy as np
+import pandas as pd
 import pytest
-from synthetic import FIXED_CELL, SEEDS, Thing, World, make_world
+from findings import a_finding
+from synthetic import FIXED_CELL, SEEDS, Thing, World, judged_of, make_world
+from views import found_by, view_of
 
 from shortcut_finder.data.groups import one_of_each
 from shortcut_finder.data.membership import having, lacking
-from shortcut_finder.detect.channels import cells
-from shortcut_finder.detect.channels.associations import find_associations
-from shortcut_finder.detect.channels.metadata import telling_columns
+from shortcut_finder.detect import study
+from shortcut_finder.detect.channels import columns, looks
 from shortcut_finder.detect.colabels import colabels
-from shortcut_finder.detect.detection import discovery_half, find_shortcuts
+from shortcut_finder.detect.columns import Column
 from shortcut_finder.detect.finding import Finding, with_colabels
+from shortcut_finder.detect.halves import discovery_half
+from shortcut_finder.detect.view import View
 from shortcut_finder.sweep.records import Records
 
 NAMES = ("ant", "bee", "cat")
@@ -46,14 +50,14 @@ def found(
     world = make_world(folder, things, counts=COUNTS, seed=seed)
     records = several(world, unknown)
     half = discovery_half(records.labels, 0)
-    with patch.object(cells, "SEEDS", SEEDS):
+    with patch.object(study, "SEEDS", SEEDS):
         scene = replace(world.scene(), records=records)
-        judged = find_shortcuts(world.folder, scene, half, NAMES, [])
+        judged = judged_of(View(world.folder, scene, half, NAMES))
     return with_colabels(judged.findings, records.labels, NAMES)
 
 
 def loud(findings: Sequence[Finding]) -> list[Finding]:
-    return [finding for finding in findings if finding.severity != "low"]
+    return [finding for finding in findings if finding.decided.severity != "low"]
 
 
 def test_halves_hold_every_label_and_every_set_of_labels_alike() -> None:
@@ -73,9 +77,9 @@ def test_a_cue_of_one_label_is_found_there_and_not_loud_in_the_one_it_comes_with
 ) -> None:
     findings = found(tmp_path, [Thing(patterns_with(0), 0.5, FIXED_CELL)], unknown)
     (finding,) = loud(findings)
-    assert (finding.label, finding.region) == ("ant", "top left corner")
+    assert (finding.label, finding.place.region) == ("ant", "top left corner")
     assert not finding.explained
-    assert finding.share_range[0] <= 0.5 <= finding.share_range[1]
+    assert finding.measured.share_range[0] <= 0.5 <= finding.measured.share_range[1]
 
 
 def test_what_a_label_brings_along_is_said_to_be_the_others(tmp_path: Path) -> None:
@@ -129,24 +133,18 @@ def test_what_goes_with_no_label_is_not_loud(tmp_path: Path, things: list[Thing]
 def test_an_explained_finding_is_quiet_whatever_its_likeness() -> None:
     labels = np.array([[1, 1]] * 30 + [[1, 0]] * 30 + [[0, 0]] * 60 + [[0, 1]] * 6, dtype=np.int8)
     carries = having(labels, 0)
-    base = dict.fromkeys(("kind", "region", "verdict", "sentence", "advice"), "patch")
-    finding = Finding(
-        key="", label="bee", number=1, share=1.0, elsewhere=0.3, q=0.0, suspicion=0.9,
-        severity="high", carries=carries & having(labels, 1), score=np.where(carries, 0.9, 0.0),
-        boxes=lambda _: (0, 0, 1, 1), parts={}, numbers={}, place=np.zeros((1, 1)),
-        typical=np.arange(2), half=np.zeros(len(labels), bool), alike=carries, **base,
-    )  # fmt: skip
+    listed = carries & having(labels, 1)
+    finding = a_finding(listed, label="bee", number=1, share=1.0, elsewhere=0.3, alike=carries)
     (told,) = with_colabels([finding], labels, ("ant", "bee"))
     assert told.explained
-    assert told.severity == "low"
-    assert told.suspicion == finding.suspicion
-    assert told.score.max() <= 0.5
+    assert told.decided.severity == "low"
+    assert told.measured.artifact == finding.measured.artifact
+    assert told.carriers.score.max() <= 0.5
     # With one label an image there is nothing that could explain it.
     assert with_colabels([finding], np.zeros(126, int), ("ant", "bee")) == [finding]
 
 
 def test_unknown_images_neither_have_a_look_nor_lack_it() -> None:
-    import pandas as pd
 
     from shortcut_finder.data.properties import PROPERTIES
 
@@ -155,30 +153,28 @@ def test_unknown_images_neither_have_a_look_nor_lack_it() -> None:
     table = pd.DataFrame(rng.normal(0.5, 0.05, (400, len(PROPERTIES))), columns=list(PROPERTIES))
     sharp = having(labels, 0) & (rng.random(400) < 0.7)
     table.loc[sharp, ["edge_sharpness", "sharpest_part", "quiet_noise"]] += 1.0
-    half = discovery_half(labels, 0)
     unknown = rng.random(400) < 0.3
     blurred = labels.copy()
     blurred[unknown, 0] = -1
-    (one,) = [a for a in find_associations(table, blurred, half) if a.family == "sharpness"]
-    assert one.label == 0
-    assert not one.carries[unknown].any()
-    assert (one.carries & ~unknown)[sharp & ~unknown].mean() > 0.9
-    assert one.elsewhere < 0.02
+    view = view_of(table, blurred, half=discovery_half(labels, 0))
+    (one,) = [a for a in found_by(looks.propose, view) if a.place.region == "sharpness"]
+    assert one.number == 0
+    assert not one.carriers.listed[unknown].any()
+    assert (one.carriers.listed & ~unknown)[sharp & ~unknown].mean() > 0.9
+    assert one.measured.elsewhere < 0.02
     assert (having(blurred, 0) | lacking(blurred, 0)).sum() == (~unknown).sum()
 
 
 def test_a_column_tells_a_label_among_images_that_are_known() -> None:
-    from shortcut_finder.detect.channels.metadata import Column
-
     labels = np.repeat(
         np.array([[1, 0], [0, 1], [1, 1], [-1, 0], [0, 0]], dtype=np.int8), 40, axis=0
     )
     codes = np.where(having(labels, 0), 0, 1)
     codes[labels[:, 0] == -1] = 0
-    (one,) = telling_columns(
-        [Column("site", ("north", "south"), codes)], labels, discovery_half(labels, 0)
-    )
-    assert (one.label, one.values, one.share, one.elsewhere) == (0, ("north",), 1.0, 0.0)
+    view = view_of(pd.DataFrame(), labels, columns=[Column("site", ("north", "south"), codes)])
+    (one,) = found_by(columns.propose, view)
+    assert (one.number, one.measured.share, one.measured.elsewhere) == (0, 1.0, 0.0)
+    assert "site = north" in one.sentence
 
 
 def test_groups_stay_on_one_half_and_one_image_of_each_counts() -> None:

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from findings import changed
 from PIL import Image
 from synthetic import FIXED_CELL, PIXELS, SIDE, Thing, World, make_world
 from versions import TAG, picture
@@ -110,14 +111,16 @@ def test_boxes_of_what_repeats_exactly_are_drawn_to_the_pixel(
     world, found = world_of(tmp_path, place)
     # As cells that see far beyond themselves would draw them.
     around = np.array((-far, -far, far, far)) * PIXELS / SIDE
-    boxes = found.boxes
-    found = replace(found, boxes=lambda n: tuple((np.array(boxes(n)) + around).clip(0, 1)))
+    boxes = found.place.boxes
+    found = changed(found, boxes=lambda n: tuple((np.array(boxes(n)) + around).clip(0, 1)))
     placed = to_the_pixel(found, world.scene())
-    assert placed.exact
-    carriers = [n for n in np.flatnonzero(found.carries) if world.order[n] in world.carriers[0]]
+    assert placed.place.exact
+    carriers = [
+        n for n in np.flatnonzero(found.carriers.listed) if world.order[n] in world.carriers[0]
+    ]
     truth = np.array([stamp_of(world, n) for n in carriers])
     off, before = (
-        np.abs(np.array([one.boxes(n) for n in carriers]) * SIDE - truth).max(axis=1)
+        np.abs(np.array([one.place.boxes(n) for n in carriers]) * SIDE - truth).max(axis=1)
         for one in (placed, found)
     )
     assert np.quantile(off, 0.9) <= 5 < np.quantile(before, 0.9)
@@ -129,7 +132,7 @@ def test_images_that_cannot_be_read_keep_the_boxes_of_their_cells(
 ) -> None:
     world, found = moving
     scene = world.scene()
-    gone = int(np.flatnonzero(found.carries)[0])
+    gone = int(np.flatnonzero(found.carriers.listed)[0])
 
     def read(number: int) -> Image.Image:
         if number == gone:
@@ -137,7 +140,7 @@ def test_images_that_cannot_be_read_keep_the_boxes_of_their_cells(
         return scene.read(number)
 
     placed = to_the_pixel(found, replace(scene, read=read))
-    assert placed.boxes(gone) == found.boxes(gone)
+    assert placed.place.boxes(gone) == found.place.boxes(gone)
     assert placed is not found
 
 
@@ -146,17 +149,17 @@ def test_what_does_not_repeat_keeps_its_boxes(
 ) -> None:
     world, found = world_of(tmp_path, FIXED_CELL, rigid=False)
     # Images that do not agree, and what is not held for an artifact although they do.
-    alike = replace(found, parts={**found.parts, "rigidity": 1.0})
+    alike = changed(found, parts={**found.measured.parts, "rigidity": 1.0})
     assert to_the_pixel(alike, world.scene()) is alike
     world, found = moving
-    natural = replace(found, parts={**found.parts, "rigidity": EXACT - 0.1})
+    natural = changed(found, parts={**found.measured.parts, "rigidity": EXACT - 0.1})
     assert to_the_pixel(natural, world.scene()) is natural
 
 
 @pytest.mark.parametrize("kind", ["patch", "corner", "edge", "overlay"])
 def test_every_kind_with_a_place_is_placed(moving: tuple[World, Finding], kind: str) -> None:
     world, found = moving
-    assert to_the_pixel(replace(found, kind=kind), world.scene()).exact
+    assert to_the_pixel(changed(found, kind=kind), world.scene()).place.exact
 
 
 @pytest.mark.parametrize("kind", ["frame", "property", "metadata", "region", "background"])
@@ -164,7 +167,7 @@ def test_what_has_no_place_of_its_own_is_left_alone(
     moving: tuple[World, Finding], kind: str
 ) -> None:
     world, found = moving
-    whole = replace(found, kind=kind)
+    whole = changed(found, kind=kind)
     assert to_the_pixel(whole, world.scene()) is whole
 
 
@@ -172,17 +175,20 @@ def test_images_at_the_limit_that_do_not_show_the_thing_are_listed_no_more(tmp_p
     world, found = world_of(tmp_path, FIXED_CELL)
     own = world.records.labels == found.number
     shows = np.isin(world.order, list(world.carriers[0]))
-    without, shown = np.flatnonzero(own & ~shows)[:4], np.flatnonzero(found.carries & shows)[:4]
-    usual = float(np.median(found.score[found.carries]))
-    score, carries = found.score.copy(), found.carries.copy()
+    without, shown = (
+        np.flatnonzero(own & ~shows)[:4],
+        np.flatnonzero(found.carriers.listed & shows)[:4],
+    )
+    usual = float(np.median(found.carriers.score[found.carriers.listed]))
+    score, carries = found.carriers.score.copy(), found.carriers.listed.copy()
     carries[without] = True
     score[without[:2]] = score[shown] = usual / 2
     score[without[2:]] = usual
-    wrong = replace(found, carries=carries, score=score)
+    wrong = changed(found, listed=carries, score=score)
     placed = to_the_pixel(wrong, world.scene())
-    assert not placed.carries[without[:2]].any()
-    assert not placed.score[without[:2]].any()
-    assert not np.isin(without[:2], placed.typical).any()
+    assert not placed.carriers.listed[without[:2]].any()
+    assert not placed.carriers.score[without[:2]].any()
+    assert not np.isin(without[:2], placed.carriers.typical).any()
     # Neither alone is enough: not being like a typical member, nor not showing it.
-    assert placed.carries[shown].all()
-    assert placed.carries[without[2:]].all()
+    assert placed.carriers.listed[shown].all()
+    assert placed.carriers.listed[without[2:]].all()

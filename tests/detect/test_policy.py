@@ -12,29 +12,22 @@ from typing import Any
 
 import numpy as np
 import pytest
+from findings import a_finding
 
-from shortcut_finder.detect import detection, finding, sentences
+from shortcut_finder.detect import finding, sentences
 from shortcut_finder.detect.finding import Finding, worth_listing
 from shortcut_finder.detect.policy import POLICY, Policy
 from shortcut_finder.stats.experiments import FEWEST_PAIRS, Arm, Experiment, Verification
 from shortcut_finder.verify import protocol, verdicts
 
-LOOKS_AT_POLICY = (detection, finding, protocol, sentences, verdicts)
+LOOKS_AT_POLICY = (finding, protocol, sentences, verdicts)
 CARRIES = np.arange(20) < 8
 
 
 def finding_of(artifact: float = 0.9, **changes: Any) -> Finding:
     """A mark in a corner, as likely an artifact as said."""
-    return replace(
-        Finding(
-            key="F1", label="bee", number=0, kind="corner", region="top left corner", share=0.4,
-            elsewhere=0.0, q=0.001, suspicion=artifact, severity=POLICY.severity(artifact),
-            sentence="", advice="", carries=CARRIES, score=artifact * CARRIES,
-            boxes=lambda _image: (0, 0, 1, 1), parts={}, numbers={}, place=np.ones((4, 4)),
-            typical=np.flatnonzero(CARRIES), half=np.zeros(20, dtype=bool),
-        ),
-        **changes,
-    )  # fmt: skip
+    given = {"severity": POLICY.severity(artifact)} | changes
+    return a_finding(CARRIES, artifact=artifact, **given)
 
 
 def shown(effect: float, name: str = "paste") -> Verification:
@@ -49,7 +42,7 @@ UNTESTED = Verification("no power")
 
 def decided(seen: Verification, artifact: float, **changes: Any) -> tuple[str, str]:
     found = verdicts.decided(finding_of(artifact, **changes), seen, SimpleNamespace())
-    return found.verdict, found.severity
+    return found.decided.verdict, found.decided.severity
 
 
 def experimented(artifact: float) -> bool:
@@ -61,7 +54,7 @@ def experimented(artifact: float) -> bool:
 
 def holds(**changes: float) -> bool:
     test = {"q": 0.0, "share": 0.3, "elsewhere": 0.0}
-    return bool(detection._holds(test | changes))
+    return policy_now().holds(test | changes)
 
 
 def listed(plain: int) -> int:
@@ -180,5 +173,5 @@ def test_images_of_what_is_confirmed_come_before_those_of_what_is_not() -> None:
         verdicts.decided(finding_of(artifact), seen, SimpleNamespace())
         for artifact, seen in ((0.55, RELIED_ON), (0.95, UNSURE))
     )
-    assert used.score[CARRIES].min() >= unused.score[CARRIES].max()
-    assert not used.score[~CARRIES].any()
+    assert used.carriers.score[CARRIES].min() >= unused.carriers.score[CARRIES].max()
+    assert not used.carriers.score[~CARRIES].any()

@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from findings import a_finding
 from PIL import Image, ImageDraw, ImageFont
 
 from shortcut_finder.data.preprocessing import Preprocessing
@@ -34,13 +35,8 @@ def picture(number: int, text: str) -> Image.Image:
 
 
 def finding(kind: str = "corner", count: int = 6) -> Finding:
-    nothing = np.zeros(count)
-    return Finding(
-        key="F1", label="a", number=0, kind=kind, region="top right corner", share=0.5,
-        elsewhere=0.0, q=0.0, suspicion=0.9, severity="high", sentence="They carry a mark.",
-        advice="", carries=nothing == 0, score=nothing, boxes=lambda _: BOX, parts={}, numbers={},
-        place=nothing, typical=np.arange(count), half=nothing > 0,
-    )  # fmt: skip
+    said = "They carry a mark."
+    return a_finding(np.ones(count, dtype=bool), kind=kind, boxes=lambda _: BOX, sentence=said)
 
 
 def scene(texts: list[str], groups: list[int] | None = None) -> Any:

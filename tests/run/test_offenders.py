@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import replace
 
 import numpy as np
 import pandas as pd
 import pytest
+from findings import a_finding, changed
 
 from shortcut_finder.data.preprocessing import Box, Preprocessing
 from shortcut_finder.detect.finding import Finding
@@ -39,12 +39,10 @@ def finding(
     region: str = "top left corner",
 ) -> Finding:
     scores = np.array(score)
-    return Finding(
-        key=key, label="a", number=0, kind=kind, region=region, share=0.31, elsewhere=0.02, q=0.01,
-        suspicion=0.9, severity="high", sentence="", advice="", carries=scores > 0, score=scores,
-        boxes=boxes, parts={}, numbers={}, place=np.zeros((2, 2)), typical=np.array([0]),
-        half=scores < 0,
-    )  # fmt: skip
+    given = {"share": 0.31, "elsewhere": 0.02, "typical": np.array([0])}
+    return a_finding(
+        scores > 0, key=key, kind=kind, region=region, score=scores, boxes=boxes, **given
+    )
 
 
 def rank(*findings: Finding, resize: str = "squash") -> pd.DataFrame:
@@ -107,7 +105,7 @@ def test_reasons_say_what_and_where() -> None:
 
 def test_an_image_says_how_much_its_label_hangs_on_the_thing() -> None:
     found = finding("F1", [0.5, 0.4, 0.4, 0])
-    table = rank(replace(found, verification=Verification(without={0: 0.12, 1: 0.4})))
+    table = rank(changed(found, verification=Verification(without={0: 0.12, 1: 0.4})))
     assert table["reason"][0].endswith("; without it this image is 12% a, with it 90%")
     assert "without it" not in table["reason"][2]
 
@@ -115,7 +113,7 @@ def test_an_image_says_how_much_its_label_hangs_on_the_thing() -> None:
 def test_tiers_are_of_the_class_and_all_are_sure_where_nothing_else_is_said() -> None:
     found = finding("F1", [0.5, 0.4, 0.3, 0])
     assert rank(found)["tier"].tolist() == ["sure"] * 3
-    cut = replace(found, sure=np.array([True, False, True, True]))
+    cut = changed(found, sure=np.array([True, False, True, True]))
     assert rank(cut).set_index("image")["tier"].to_dict() == {
         "a/1.png": "sure",
         "a/2.png": "likely",

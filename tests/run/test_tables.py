@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
 import pandas as pd
 import pytest
+from findings import a_finding, changed
 from networks import classifier_of
 from torch import nn
 
@@ -24,12 +24,7 @@ IMAGES = pd.DataFrame(
     }
 )
 CARRIES = np.array([True, True, False, True])
-FOUND = Finding(
-    key="F1", label="a", number=0, kind="corner", region="top left corner", share=0.6,
-    elsewhere=0.02, q=0.01, suspicion=0.9, severity="high", sentence="", advice="",
-    carries=CARRIES, score=CARRIES * 0.5, boxes=lambda _: (0.0, 0.0, 0.5, 0.5), parts={},
-    numbers={}, place=np.zeros((2, 2)), typical=np.array([0]), half=np.zeros(4, dtype=bool),
-)  # fmt: skip
+FOUND = a_finding(CARRIES, share=0.6, boxes=lambda _: (0.0, 0.0, 0.5, 0.5), typical=np.array([0]))
 
 
 def detail(found: Finding) -> dict[str, Any]:
@@ -39,7 +34,7 @@ def detail(found: Finding) -> dict[str, Any]:
 
 
 def test_a_finding_says_how_sure_its_list_and_its_share_are() -> None:
-    cut = replace(
+    cut = changed(
         FOUND, sure=np.array([True, False, True, True]), wrong=(0.04, 0.11), share_range=(0.4, 0.8)
     )
     row = finding_table([cut], IMAGES).iloc[0]

@@ -11,12 +11,13 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from findings import changed
 from PIL import Image
 from scipy import signal
 from synthetic import CLASSES, FIXED_CELL, SIDE, Thing, World, make_world, stamp
 
 from shortcut_finder.data.preprocessing import Preprocessing
-from shortcut_finder.detect.channels.associations import FAMILIES
+from shortcut_finder.detect.families import FAMILIES
 from shortcut_finder.detect.finding import Finding
 from shortcut_finder.detect.placing import to_the_pixel
 from shortcut_finder.detect.policy import POLICY
@@ -109,10 +110,10 @@ def test_a_stamp_that_the_model_reads_is_confirmed(
 ) -> None:
     world, finding = request.getfixturevalue(place)
     (found,) = verified(world, RELIES, [finding])
-    assert (found.verdict, found.severity) == ("confirmed", "high")
-    value, low, high = found.reliance
+    assert (found.decided.verdict, found.decided.severity) == ("confirmed", "high")
+    value, low, high = found.decided.reliance
     assert 0.35 < low < value < high <= 1
-    made = {one.name: one for one in found.verification.experiments}
+    made = {one.name: one for one in found.decided.verification.experiments}
     assert made["paste"].holds
     assert made["mask"].holds
     assert made["paste"].place == {"fixed": "same place", "moving": "random places"}[place]
@@ -121,7 +122,7 @@ def test_a_stamp_that_the_model_reads_is_confirmed(
     assert made["mask"].after < 0.4 < 0.8 < made["mask"].before
     assert "it raises the odds of bee" in found.sentence
     assert "Taking it away lowers the odds of bee" in found.sentence
-    assert found.suspicion == finding.suspicion
+    assert found.measured.artifact == finding.measured.artifact
 
 
 @pytest.mark.parametrize("place", ["fixed", "moving"])
@@ -129,10 +130,10 @@ def test_a_stamp_that_the_model_ignores_is_present(
     place: str, request: pytest.FixtureRequest
 ) -> None:
     world, finding = request.getfixturevalue(place)
-    assert finding.severity == "high"
-    (found,) = verified(world, IGNORES, [replace(finding, exact=True)])
-    assert (found.verdict, found.severity) == ("present", "medium")
-    assert found.reliance[2] < 0.125
+    assert finding.decided.severity == "high"
+    (found,) = verified(world, IGNORES, [changed(finding, exact=True)])
+    assert (found.decided.verdict, found.decided.severity) == ("present", "medium")
+    assert found.decided.reliance[2] < 0.125
     assert "does not react" in found.sentence
 
 
@@ -146,7 +147,7 @@ def test_a_finding_costs_no_more_passes_than_it_needs(fixed: tuple[World, Findin
 
     scene = prepared(world, RELIES)
     (found,) = verify([finding], scene, counting, progress=False)
-    made = {one.name: one for one in found.verification.experiments}
+    made = {one.name: one for one in found.decided.verification.experiments}
     controls = len(made["paste"].arms) + (made["paste"].own is not None)
     # What pasting settles is masked one way only; what images are without the thing is not asked
     # again for those that were masked.
@@ -170,12 +171,12 @@ def _striped(pixels: np.ndarray) -> np.ndarray:
 def test_a_background_that_the_model_reads_is_confirmed(woven: tuple[World, Finding]) -> None:
     world, finding = woven
     (found,) = verified(world, bee_by(lambda p: 4 * _striped(p) - 3), [finding])
-    assert (found.verdict, found.severity) == ("confirmed", "high")
-    (made,) = [one for one in found.verification.experiments if one.name == "paste"]
+    assert (found.decided.verdict, found.decided.severity) == ("confirmed", "high")
+    (made,) = [one for one in found.decided.verification.experiments if one.name == "paste"]
     assert made.place == "same place"
     assert {arm.name for arm in made.arms} >= {"same place of a non-member", "flat colour"}
     (ignored,) = verified(world, IGNORES, [finding])
-    assert ignored.verdict != "confirmed"
+    assert ignored.decided.verdict != "confirmed"
 
 
 def test_what_the_class_is_known_by_anyway_is_no_background(woven: tuple[World, Finding]) -> None:
@@ -187,7 +188,7 @@ def test_what_the_class_is_known_by_anyway_is_no_background(woven: tuple[World, 
     ]
     by_darkness = bee_by(lambda p: 4 - p.mean(axis=(1, 2, 3)) / 20)
     (found,) = verified(replace(world, pictures=dark), by_darkness, [finding])
-    assert found.verdict != "confirmed"
+    assert found.decided.verdict != "confirmed"
 
 
 def test_covering_what_the_others_are_known_by_is_no_reliance(
@@ -199,10 +200,10 @@ def test_covering_what_the_others_are_known_by_is_no_reliance(
     spotted = [_marked(p, spot, world.labels[n] != BEE) for n, p in enumerate(world.pictures)]
     model = bee_by(lambda p: 3.0 - 6.0 * (p[:, spot, spot].min(axis=1) > 250))
     (found,) = verified(replace(world, pictures=spotted), model, [finding])
-    made = {one.name: one for one in found.verification.experiments}
+    made = {one.name: one for one in found.decided.verification.experiments}
     assert made["paste"].after - made["paste"].before > 0.5
     assert not made["paste"].holds
-    assert found.verdict != "confirmed"
+    assert found.decided.verdict != "confirmed"
 
 
 def test_necessity_alone_confirms(fixed: tuple[World, Finding]) -> None:
@@ -212,9 +213,9 @@ def test_necessity_alone_confirms(fixed: tuple[World, Finding]) -> None:
     spotted = [_marked(p, spot, world.labels[n] == BEE) for n, p in enumerate(world.pictures)]
     model = bee_by(lambda p: 6 * stamped(p) * (p[:, spot, spot, 0] > 250) - 2)
     (found,) = verified(replace(world, pictures=spotted), model, [finding])
-    made = {one.name: one.holds for one in found.verification.experiments}
+    made = {one.name: one.holds for one in found.decided.verification.experiments}
     assert made == {"paste": False, "mask": True}
-    assert found.verdict == "confirmed"
+    assert found.decided.verdict == "confirmed"
     assert "lowers the odds of bee" in found.sentence
     assert "raises" not in found.sentence
 
@@ -225,7 +226,7 @@ def _marked(picture: Image.Image, spot: int, white: bool) -> Image.Image:
     return marked
 
 
-NATURAL = {"severity": "low", "suspicion": 0.3}
+NATURAL = {"severity": "low", "artifact": 0.3}
 
 
 @pytest.mark.parametrize("place", ["fixed", "moving"])
@@ -233,29 +234,33 @@ def test_what_may_be_the_object_is_not_confirmed_by_reliance_alone(
     place: str, request: pytest.FixtureRequest
 ) -> None:
     world, finding = request.getfixturevalue(place)
-    (found,) = verified(world, RELIES, [replace(finding, **NATURAL)])
-    assert found.verification.holds
-    assert (found.verdict, found.severity) == ("suspect", "medium")
+    (found,) = verified(world, RELIES, [changed(finding, **NATURAL)])
+    assert found.decided.verification.holds
+    assert (found.decided.verdict, found.decided.severity) == ("suspect", "medium")
     assert "only a look at the pictures can say" in found.sentence
-    assert found.reliance[1] > 0.35
+    assert found.decided.reliance[1] > 0.35
 
 
 def test_of_what_is_no_artifact_no_experiment_is_made(moving: tuple[World, Finding]) -> None:
     world, finding = moving
-    natural = replace(finding, severity="low", suspicion=POLICY.experiment - 0.01)
+    natural = changed(finding, severity="low", artifact=POLICY.experiment - 0.01)
     (found,) = verified(world, RELIES, [natural])
-    assert found.verification.experiments == ()
-    assert "part of the object" in found.verification.note
-    assert (found.verdict, found.severity) == ("suspect", "low")
+    assert found.decided.verification.experiments == ()
+    assert "part of the object" in found.decided.verification.note
+    assert (found.decided.verdict, found.decided.severity) == ("suspect", "low")
 
 
 def test_of_what_moves_along_an_edge_the_whole_edge_is_given_and_taken(tmp_path: Path) -> None:
     world = make_world(tmp_path, [Thing(BEE, 0.5, row=7)], counts=COUNTS)
     (one,) = verified(world, RELIES, world.judged().findings[:1])
-    assert (one.region, one.kind, one.verdict) == ("bottom edge", "edge", "confirmed")
-    assert one.verification is not None
-    assert {made.place for made in one.verification.experiments} == {"same place"}
-    for image in np.flatnonzero(one.carries)[:5].tolist():
+    assert (one.place.region, one.place.kind, one.decided.verdict) == (
+        "bottom edge",
+        "edge",
+        "confirmed",
+    )
+    assert one.decided.verification is not None
+    assert {made.place for made in one.decided.verification.experiments} == {"same place"}
+    for image in np.flatnonzero(one.carriers.listed)[:5].tolist():
         mask = mask_of(one, image, Lab(world.scene(), RELIES, 8))
         assert mask[-16:].all()
         assert not mask[:40].any()
@@ -264,43 +269,43 @@ def test_of_what_moves_along_an_edge_the_whole_edge_is_given_and_taken(tmp_path:
 @pytest.mark.parametrize(("count", "severity"), [(2, "high"), (3, "low")])
 def test_few_members_have_no_power(count: int, severity: str, fixed: tuple[World, Finding]) -> None:
     world, finding = fixed
-    few = replace(_few_tested(finding, count), severity=severity)
+    few = changed(_few_tested(finding, count), severity=severity)
     (found,) = verified(world, RELIES, [few])
-    assert found.verification.note.startswith(f"no power: {count} tested images")
-    assert found.verification.experiments == ()
-    assert (found.verdict, found.severity) == ("suspect", severity)
-    assert np.isnan(found.reliance).all()
+    assert found.decided.verification.note.startswith(f"no power: {count} tested images")
+    assert found.decided.verification.experiments == ()
+    assert (found.decided.verdict, found.decided.severity) == ("suspect", severity)
+    assert np.isnan(found.decided.reliance).all()
 
 
 def test_three_members_of_what_looks_like_an_artifact_are_pasted(
     fixed: tuple[World, Finding],
 ) -> None:
     world, finding = fixed
-    few = replace(_few_tested(finding, 3), severity="high")
-    verdict = [verified(world, model, [few])[0].verdict for model in (RELIES, IGNORES)]
+    few = changed(_few_tested(finding, 3), severity="high")
+    verdict = [verified(world, model, [few])[0].decided.verdict for model in (RELIES, IGNORES)]
     assert verdict == ["confirmed", "present"]
 
 
 def _few_tested(finding: Finding, count: int) -> Finding:
     """The finding as if all but so many of its members were of the half that it was found on."""
-    tested = finding.typical[~finding.half[finding.typical]]
-    half = finding.half.copy()
+    tested = finding.carriers.typical[~finding.carriers.found_on[finding.carriers.typical]]
+    half = finding.carriers.found_on.copy()
     half[tested[count:]] = True
-    return replace(finding, half=half)
+    return changed(finding, found_on=half)
 
 
 def test_a_dozen_members_can_be_pasted_but_not_masked(tmp_path: Path) -> None:
     world = make_world(tmp_path, [Thing(BEE, 0.25, FIXED_CELL)], counts=COUNTS)
     (found,) = verified(world, RELIES, [top(world)])
-    assert [one.name for one in found.verification.experiments] == ["paste"]
-    assert found.verdict == "confirmed"
-    assert f"tested images, {FEWEST_PAIRS} are needed" in found.verification.note
+    assert [one.name for one in found.decided.verification.experiments] == ["paste"]
+    assert found.decided.verdict == "confirmed"
+    assert f"tested images, {FEWEST_PAIRS} are needed" in found.decided.verification.note
 
 
 def test_a_thing_in_all_of_a_class_takes_its_reference_from_others(tmp_path: Path) -> None:
     world = make_world(tmp_path, [Thing(BEE, 1.0, FIXED_CELL)], counts=COUNTS)
     (found,) = verified(world, RELIES, [top(world)])
-    assert found.verdict == "confirmed"
+    assert found.decided.verdict == "confirmed"
 
 
 @pytest.mark.parametrize("exact", [True, False])
@@ -308,11 +313,11 @@ def test_what_is_placed_to_the_pixel_is_pasted_and_filled_to_the_pixel(
     fixed: tuple[World, Finding], exact: bool
 ) -> None:
     world, finding = fixed
-    assert finding.extent is not None
-    tight = replace(finding, exact=exact, boxes=lambda _image: (0.25, 0.25, 0.5, 0.375))
+    assert finding.place.extent is not None
+    tight = changed(finding, exact=exact, boxes=lambda _image: (0.25, 0.25, 0.5, 0.375))
     mask = mask_of(tight, 0, Lab(world.scene(), RELIES, 8))
     box = box_mask((0.25, 0.25, 0.5, 0.375), SIDE, SIDE)
-    assert np.array_equal(mask, box if exact else cells_mask(finding.extent, SIDE, SIDE))
+    assert np.array_equal(mask, box if exact else cells_mask(finding.place.extent, SIDE, SIDE))
 
 
 def test_a_brightness_that_the_model_reads_is_confirmed_by_changing_it(
@@ -325,26 +330,26 @@ def test_a_brightness_that_the_model_reads_is_confirmed_by_changing_it(
         for n, picture in enumerate(world.pictures)
     ]
     world = replace(world, pictures=shaded)
-    shade = replace(
-        finding, kind="property", region="brightness", carries=bright, score=bright.astype(float),
+    shade = changed(
+        finding, kind="property", region="brightness", listed=bright, score=bright.astype(float),
         extent=None,
     )  # fmt: skip
     reads = bee_by(lambda p: p.mean(axis=(1, 2, 3)) / 16 - 10)
     (found,) = verified(world, reads, [shade])
-    made = {one.name: one.holds for one in found.verification.experiments}
+    made = {one.name: one.holds for one in found.decided.verification.experiments}
     assert made == {"paste": True, "neutralise": True}
-    assert found.verdict == "confirmed"
+    assert found.decided.verdict == "confirmed"
     (unseen,) = verified(world, IGNORES, [shade])
-    assert unseen.verdict != "confirmed"
+    assert unseen.decided.verdict != "confirmed"
     # Where the stamp has to be there as well, giving the brightness to others does nothing.
     needs = bee_by(lambda p: stamped(p) * (p.mean(axis=(1, 2, 3)) / 16 - 10))
     (taken,) = verified(world, needs, [shade])
-    assert {one.name: one.holds for one in taken.verification.experiments} == {
+    assert {one.name: one.holds for one in taken.decided.verification.experiments} == {
         "paste": False, "neutralise": True,
     }  # fmt: skip
-    assert (taken.verdict, taken.severity) == ("suspect", "medium")
-    (size,) = verified(world, reads, [replace(shade, region="image size")])
-    assert "does not show" in size.verification.note
+    assert (taken.decided.verdict, taken.decided.severity) == ("suspect", "medium")
+    (size,) = verified(world, reads, [changed(shade, region="image size")])
+    assert "does not show" in size.decided.verification.note
 
 
 def test_every_look_is_one_that_a_finding_can_name() -> None:
@@ -354,29 +359,35 @@ def test_every_look_is_one_that_a_finding_can_name() -> None:
 def test_same_seed_same_answers_at_any_batch_size(moving: tuple[World, Finding]) -> None:
     world, finding = moving
     runs = [verified(world, RELIES, [finding], batch=batch)[0] for batch in (None, 7)]
-    assert runs[0].verification.experiments == runs[1].verification.experiments
+    assert runs[0].decided.verification.experiments == runs[1].decided.verification.experiments
     assert runs[0].sentence == runs[1].sentence
     other = verified(world, RELIES, [finding], seed=1)[0]
-    assert other.verdict == runs[0].verdict
-    assert other.verification.experiments != runs[0].verification.experiments
+    assert other.decided.verdict == runs[0].decided.verdict
+    assert other.decided.verification.experiments != runs[0].decided.verification.experiments
 
 
 def test_each_listed_image_says_what_it_is_without_the_thing(fixed: tuple[World, Finding]) -> None:
     world, finding = fixed
     (found,) = verified(world, RELIES, [finding])
-    without = found.verification.without
-    assert set(without) <= set(np.flatnonzero(found.carries).tolist())
-    assert len(without) == min(MEASURED, int((found.carries & (world.records.labels == BEE)).sum()))
+    without = found.decided.verification.without
+    assert set(without) <= set(np.flatnonzero(found.carriers.listed).tolist())
+    assert len(without) == min(
+        MEASURED, int((found.carriers.listed & (world.records.labels == BEE)).sum())
+    )
     assert max(without.values()) < 0.5
     some = next(iter(without))
     fall = world_probability(world, some) - without[some]
-    assert found.score[some] == pytest.approx(finding.score[some] * (0.9 + 0.1 * fall), rel=1e-3)
+    assert found.carriers.score[some] == pytest.approx(
+        finding.carriers.score[some] * (0.9 + 0.1 * fall), rel=1e-3
+    )
 
 
 def test_pictures_show_before_after_and_the_control(fixed: tuple[World, Finding]) -> None:
     world, finding = fixed
     (found,) = verified(world, RELIES, [finding])
-    shots = [shot for shot in found.verification.shots if shot.experiment == "paste same place"]
+    shots = [
+        shot for shot in found.decided.verification.shots if shot.experiment == "paste same place"
+    ]
     assert [shot.arm for shot in shots[:2]] == ["before", "after"]
     assert len({shot.image for shot in shots}) == 3
     before, after, control = shots[:3]
@@ -391,5 +402,5 @@ def test_images_that_are_gone_are_left_out(fixed: tuple[World, Finding]) -> None
     gone = frozenset(range(0, len(world.labels), 3))
     scene = prepared(world, RELIES, gone)
     (found,) = verify([finding], scene, RELIES, progress=False)
-    assert not {shot.image for shot in found.verification.shots} & gone
-    assert found.verdict == "confirmed"
+    assert not {shot.image for shot in found.decided.verification.shots} & gone
+    assert found.decided.verdict == "confirmed"

@@ -6,22 +6,42 @@ keep to the border, and images of a class seldom look alike there, unless someth
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 import torch
 from scipy import ndimage
 
-from shortcut_finder.detect.channels.cells import Model, Study, Thing, alike
-from shortcut_finder.detect.place import NEIGHBOURS, along_border
+from shortcut_finder.detect.finding import Finding
+from shortcut_finder.detect.judge import judged
+from shortcut_finder.detect.likeness import NATURAL
+from shortcut_finder.detect.policy import POLICY
+from shortcut_finder.detect.proposals import Concluded, Proposals
+from shortcut_finder.detect.scoring import scored
+from shortcut_finder.detect.spot import NEIGHBOURS, along_border
+from shortcut_finder.detect.study import Model, Study, alike
+from shortcut_finder.detect.things import Thing
+from shortcut_finder.detect.view import View
 from shortcut_finder.stats.evidence import exclusivity_test
 
-# Mean cosine of a class's images at a place of the border beyond that of the others: natural
-# classes reach the first, classes with something on them the second (20 classes of photographs).
-NATURAL, LAID_ON = 0.16, 0.38
 # Part of the most alike place's excess from which a place belongs to the thing.
 PART = 0.5
 # Share of the other classes that may be as like the class as its members are.
 STRANGERS = 0.01
 FEWEST = 4
+
+
+def propose(view: View) -> Proposals:
+    """Classes that both halves say are alike at the same part of the border."""
+    things = border_things(view.study, view.records.cell_grid) if view.numbers else []
+
+    def conclude(q: np.ndarray, found: Sequence[Finding]) -> Concluded:
+        for thing, rate in zip(things, q, strict=True):
+            thing.test["q"] = float(rate)
+        held = [thing for thing in things if POLICY.holds(thing.test)]
+        return judged(scored(view.study, held, view.folder), view, found) if held else Concluded()
+
+    return Proposals(np.array([thing.test["p"] for thing in things]), conclude)
 
 
 def border_things(study: Study, grid: tuple[int, int]) -> list[Thing]:

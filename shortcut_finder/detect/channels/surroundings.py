@@ -9,18 +9,20 @@ too).
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
 
-from shortcut_finder.data.membership import having, lacking, occurring
-from shortcut_finder.data.preprocessing import WHOLE_FRAME
+from shortcut_finder.data.membership import having, lacking
 from shortcut_finder.data.regions import SURROUNDINGS, from_middle, surroundings
-from shortcut_finder.detect.finding import LEAST, Finding, sureness
+from shortcut_finder.detect.finding import LEAST, Carriers, Decided, Finding, Measured, sureness
+from shortcut_finder.detect.place import Place
 from shortcut_finder.detect.policy import POLICY
-from shortcut_finder.stats.evidence import exclusivity_test, false_discovery_rate
-from shortcut_finder.sweep.records import Records
+from shortcut_finder.detect.proposals import Concluded, Proposals
+from shortcut_finder.detect.view import View
+from shortcut_finder.stats.evidence import exclusivity_test
 from shortcut_finder.sweep.shards import read_shards, unit_cells
 from shortcut_finder.texts import percent
 
@@ -54,44 +56,38 @@ class _Around:
     half: np.ndarray
 
 
-def find_surroundings(
-    folder: Path, records: Records, half: np.ndarray, classes: tuple[str, ...]
-) -> list[Finding]:
-    """Findings for classes whose surroundings tell them from the others.
+def propose(view: View) -> Proposals:
+    """What either half says that a class's surroundings look like, tested on the other half.
 
-    What each half says is tested on the other, and a class is listed for the clearer of the two.
     All are of low severity: whether they are worth a word is for the experiments to say.
-
-    Args:
-        folder: the shards.
-        records: what the sweep kept.
-        half: the discovery half, (image,) of bool.
-        classes: class names.
     """
-    around = surroundings(*records.cell_grid).ravel()
-    middle = (from_middle(*records.cell_grid) < INNERMOST).ravel()
+    around = surroundings(*view.records.cell_grid).ravel()
+    middle = (from_middle(*view.records.cell_grid) < INNERMOST).ravel()
     if not around.any() or not middle.any():
         # Too few cells to tell them apart.
-        return []
-    outer, inner = _means(folder, around, middle)
+        return Proposals()
+    outer, inner = _means(view.folder, around, middle)
     chances: list[float] = []
     clear: dict[int, _Around] = {}
-    counted = records.counted
-    for images in (half, ~half):
-        everyone = outer[images & counted].sum(axis=0)
-        for number in occurring(records.labels):
-            one = _around(number, outer, inner, everyone, records.labels, images, counted)
+    for half in view.halves:
+        everyone = outer[half & view.records.counted].sum(axis=0)
+        for label in view.numbers:
+            one = _around(label, outer, inner, everyone, view, half)
             # All are tested, few are kept: each has an entry for every image.
             if _stands_out(one):
                 clear[len(chances)] = one
             chances.append(one.test["p"])
-    rates = false_discovery_rate(np.array(chances))
-    found: dict[int, _Around] = {}
-    for n in sorted(clear, key=chances.__getitem__):
-        one = clear[n]
-        if rates[n] <= POLICY.q and one.label not in found:
-            found[one.label] = replace(one, test={**one.test, "q": float(rates[n])})
-    return [_finding(found[label], records, classes) for label in sorted(found)]
+
+    def conclude(q: np.ndarray, _found: Sequence[Finding]) -> Concluded:
+        # A class is listed for the clearer of the two halves.
+        held: dict[int, _Around] = {}
+        for n in sorted(clear, key=chances.__getitem__):
+            one = clear[n]
+            if q[n] <= POLICY.q and one.label not in held:
+                held[one.label] = replace(one, test={**one.test, "q": float(q[n])})
+        return Concluded([_finding(held[label], view) for label in sorted(held)])
+
+    return Proposals(np.array(chances), conclude)
 
 
 def _means(folder: Path, *parts: np.ndarray) -> list[np.ndarray]:
@@ -109,9 +105,8 @@ def _around(
     outer: np.ndarray,
     inner: np.ndarray,
     everyone: np.ndarray,
-    labels: np.ndarray,
+    view: View,
     half: np.ndarray,
-    counted: np.ndarray,
 ) -> _Around:
     """What one half says of a class's surroundings, tested on the other.
 
@@ -121,11 +116,11 @@ def _around(
         label: index of the class.
         outer: mean cell of the surroundings, (image, width).
         inner: mean cell of the middle, (image, width).
-        everyone: sum of ``outer`` over the discovery half, (width,).
-        labels: class of each image, (image,).
-        half: the discovery half, (image,) of bool.
-        counted: images that count, one of each group that stays together, (image,) of bool.
+        everyone: sum of ``outer`` over the half that finds, (width,).
+        view: the images.
+        half: the half that finds, (image,) of bool.
     """
+    labels, counted = view.labels, view.records.counted
     own, rest = having(labels, label), lacking(labels, label)
     learned, tested = half & counted, ~half & counted
     found = outer[own & learned]
@@ -157,8 +152,9 @@ def _stands_out(one: _Around) -> bool:
     return enough and share >= POLICY.lift * elsewhere and one.test["in_the_middle"] <= HOLLOW
 
 
-def _finding(one: _Around, records: Records, classes: tuple[str, ...]) -> Finding:
-    label, test, own = classes[one.label], one.test, having(records.labels, one.label)
+def _finding(one: _Around, view: View) -> Finding:
+    records, label = view.records, view.classes[one.label]
+    test, own = one.test, having(records.labels, one.label)
     share, elsewhere = test["share"], test["elsewhere"]
     exclusive, hollow = share / max(share + elsewhere, 1e-9), 1 - max(test["in_the_middle"], 0.0)
     suspicion = min(exclusive * hollow, 1.0) * QUIET
@@ -166,16 +162,30 @@ def _finding(one: _Around, records: Records, classes: tuple[str, ...]) -> Findin
     members = np.flatnonzero(carries)
     extent = surroundings(*records.cell_grid)
     return Finding(
-        key="",
         label=label,
         number=one.label,
-        kind="background",
-        region=SURROUNDINGS,
-        share=share,
-        elsewhere=elsewhere,
-        q=test["q"],
-        suspicion=suspicion,
-        severity=POLICY.severity(suspicion),
+        place=Place(
+            kind="background",
+            region=SURROUNDINGS,
+            counts=extent / extent.sum(),
+            extent=extent,
+        ),
+        carriers=Carriers(
+            listed=carries,
+            score=np.where(carries, max(suspicion, LEAST) * sureness(one.said), 0.0),
+            found_on=one.half,
+            typical=members[np.argsort(-one.said[members], kind="stable")],
+            alike=one.said >= 0,
+        ),
+        measured=Measured(
+            share=share,
+            elsewhere=elsewhere,
+            q=test["q"],
+            artifact=suspicion,
+            parts={"exclusivity": exclusive, "hollow": hollow},
+            numbers=test,
+        ),
+        decided=Decided(POLICY.severity(suspicion)),
         sentence=(
             f"{percent(share)} of the {label} images are alike in what surrounds the middle of the "
             f"frame; {percent(elsewhere)} of the others are like them. The middle shows "
@@ -185,14 +195,4 @@ def _finding(one: _Around, records: Records, classes: tuple[str, ...]) -> Findin
             "Add images of the class on other backgrounds, and of other classes on this one, or "
             "give the images that the report does not list more weight, and train again."
         ),
-        carries=carries,
-        score=np.where(carries, max(suspicion, LEAST) * sureness(one.said), 0.0),
-        boxes=lambda _image: WHOLE_FRAME,
-        parts={"exclusivity": exclusive, "hollow": hollow},
-        numbers=test,
-        place=extent / extent.sum(),
-        typical=members[np.argsort(-one.said[members], kind="stable")],
-        half=one.half,
-        extent=extent,
-        alike=one.said >= 0,
     )

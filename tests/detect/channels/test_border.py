@@ -9,8 +9,9 @@ import pytest
 import torch
 from synthetic import GRID, Thing, World, make_world
 
-from shortcut_finder.detect.channels.border import alike, border_things
-from shortcut_finder.detect.channels.cells import scored
+from shortcut_finder.detect.channels.border import border_things
+from shortcut_finder.detect.scoring import scored
+from shortcut_finder.detect.study import alike
 
 COUNTS = (60, 60, 60)
 CORNER, MIDDLE = 0, 35
@@ -39,13 +40,17 @@ def test_what_nearly_all_of_a_class_has_at_the_border_is_found(
 
 def test_it_is_listed_once_and_is_an_artifact(tmp_path: Path) -> None:
     world = world_of(tmp_path, CORNER, 1.0)
-    (finding,) = [one for one in world.judged().findings if one.severity != "low"]
-    assert (finding.label, finding.region, finding.severity) == ("bee", "top left corner", "high")
-    assert world.named(finding.carries) == world.carriers[0]
+    (finding,) = [one for one in world.judged().findings if one.decided.severity != "low"]
+    assert (finding.label, finding.place.region, finding.decided.severity) == (
+        "bee",
+        "top left corner",
+        "high",
+    )
+    assert world.named(finding.carriers.listed) == world.carriers[0]
     # What part of a class has is found by its cells, too.
     world = world_of(tmp_path / "part", CORNER, 0.75)
     assert len(border_things(world.study(), GRID)) == 1
-    assert len([one for one in world.judged().findings if one.severity != "low"]) == 1
+    assert len([one for one in world.judged().findings if one.decided.severity != "low"]) == 1
 
 
 @pytest.mark.parametrize(

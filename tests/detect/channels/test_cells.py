@@ -8,26 +8,20 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from synthetic import FIXED_CELL, GRID, Thing, World, make_world
+from synthetic import FIXED_CELL, GRID, Thing, World, judged_of, make_world
 
-from shortcut_finder.detect.channels import cells
-from shortcut_finder.detect.channels.cells import (
-    Candidate,
-    Model,
-    Pair,
-    paired,
-    scored,
-    strongest,
-    thing_of,
-)
-from shortcut_finder.detect.detection import find_shortcuts
+from shortcut_finder.detect import study
 from shortcut_finder.detect.finding import Finding
+from shortcut_finder.detect.scoring import scored
+from shortcut_finder.detect.study import Candidate, Model
+from shortcut_finder.detect.things import Pair, paired, strongest, thing_of
+from shortcut_finder.detect.view import View
 
 COUNTS = (100, 100, 100)
 
 
 def loud(world: World) -> list[Finding]:
-    return [finding for finding in world.judged().findings if finding.severity != "low"]
+    return [finding for finding in world.judged().findings if finding.decided.severity != "low"]
 
 
 @pytest.fixture(scope="module")
@@ -42,14 +36,20 @@ def test_what_is_planted_is_found_with_its_place_and_its_list(
 ) -> None:
     world = make_world(tmp_path, [Thing(1, share, place)], counts=COUNTS)
     (finding,) = loud(world)
-    assert (finding.label, finding.region, finding.severity) == ("bee", region, "high")
-    listed, sure = (world.named(which) for which in (finding.carries, finding.sure))
+    assert (finding.label, finding.place.region, finding.decided.severity) == (
+        "bee",
+        region,
+        "high",
+    )
+    listed, sure = (
+        world.named(which) for which in (finding.carriers.listed, finding.carriers.sure)
+    )
     assert len(sure & world.carriers[0]) >= 0.95 * len(world.carriers[0])
     assert len(sure - world.carriers[0]) <= 0.15 * len(sure)
     assert sure <= listed
-    assert finding.share_range[0] <= share <= finding.share_range[1]
-    assert finding.elsewhere < 0.05
-    assert finding.wrong[0] <= 0.1
+    assert finding.measured.share_range[0] <= share <= finding.measured.share_range[1]
+    assert finding.measured.elsewhere < 0.05
+    assert finding.measured.wrong[0] <= 0.1
 
 
 def test_nothing_planted_nothing_found(tmp_path: Path) -> None:
@@ -156,20 +156,20 @@ def test_a_sample_is_as_large_as_memory_allows(
     moving: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     assert len(moving.study().sample) == 300
-    monkeypatch.setattr(cells, "OWN", 20)
+    monkeypatch.setattr(study, "OWN", 20)
     sample = moving.study().sample
     labels, half = moving.records.labels[sample], moving.half()[sample]
     for label in range(3):
         assert [(half[labels == label] == side).sum() for side in (True, False)] == [20, 20]
     numbers = GRID[0] * GRID[1] * (48 + 4 * 16)
-    monkeypatch.setattr(cells, "MEMORY", 2 * 6 * 12 * numbers)
+    monkeypatch.setattr(study, "MEMORY", 2 * 6 * 12 * numbers)
     assert len(moving.study().sample) == 6 * 12
 
 
 def test_one_class_has_nothing_to_be_held_against(moving: World) -> None:
     alone = replace(moving.records, labels=np.zeros(300, dtype=int))
     scene = replace(moving, records=alone).scene()
-    assert find_shortcuts(moving.folder, scene, moving.half(), ("ant",), []).findings == ()
+    assert judged_of(View(moving.folder, scene, moving.half(), ("ant",))).findings == ()
 
 
 def test_a_tiny_class_has_no_candidates(tmp_path: Path) -> None:

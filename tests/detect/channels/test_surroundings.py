@@ -12,13 +12,16 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
+from findings import changed
 from PIL import Image
+from views import found_by, no_picture
 
 from shortcut_finder.data.preprocessing import Preprocessing
 from shortcut_finder.data.regions import SURROUNDINGS, from_middle, surroundings
-from shortcut_finder.detect.channels.surroundings import find_surroundings
-from shortcut_finder.detect.detection import discovery_half
+from shortcut_finder.detect.channels.surroundings import propose
 from shortcut_finder.detect.finding import Finding, worth_listing
+from shortcut_finder.detect.halves import discovery_half
+from shortcut_finder.detect.view import View
 from shortcut_finder.sweep.records import Records
 from shortcut_finder.sweep.scene import Scene
 from shortcut_finder.sweep.shards import ARRAYS, shard_path, write_shard
@@ -114,7 +117,11 @@ class World:
         )  # fmt: skip
 
     def found(self) -> list[Finding]:
-        return find_surroundings(self.folder, self.records(), self.half, CLASSES)
+        return self.told(self.records(), self.half)
+
+    def told(self, records: Records, half: np.ndarray) -> list[Finding]:
+        scene = Scene(records, no_picture, Preprocessing(SIDE, SIDE))
+        return found_by(propose, View(self.folder, scene, half, CLASSES))
 
     def verified(self, model: Model) -> Finding:
         scene = Scene(
@@ -132,15 +139,21 @@ def land(tmp_path_factory: pytest.TempPathFactory) -> World:
 
 def test_a_background_lists_the_images_that_have_it(land: World) -> None:
     (found,) = land.found()
-    assert (found.label, found.kind, found.region) == ("rose", "background", SURROUNDINGS)
-    assert list(found.carries) == list((LABELS == 0) & land.on_land)
-    assert found.severity == "low"
+    assert (found.label, found.place.kind, found.place.region) == (
+        "rose",
+        "background",
+        SURROUNDINGS,
+    )
+    assert list(found.carriers.listed) == list((LABELS == 0) & land.on_land)
+    assert found.decided.severity == "low"
 
 
 def test_each_half_finds_and_the_other_tests(land: World) -> None:
     """The clearer of the two is listed, whichever half is called the discovery half."""
-    again = find_surroundings(land.folder, land.records(), ~land.half, CLASSES)
-    assert [np.array_equal(one.half, land.found()[0].half) for one in again] == [True]
+    again = land.told(land.records(), ~land.half)
+    assert [
+        np.array_equal(one.carriers.found_on, land.found()[0].carriers.found_on) for one in again
+    ] == [True]
 
 
 def test_other_classes_may_share_the_background_of_most(land: World) -> None:
@@ -154,7 +167,7 @@ def test_backgrounds_that_go_with_no_class_are_not_found(tmp_path: Path) -> None
 
 def test_two_by_two_cells_have_no_middle(land: World) -> None:
     records = replace(land.records(), cell_grid=(2, 2))
-    assert find_surroundings(land.folder, records, land.half, CLASSES) == []
+    assert land.told(records, land.half) == []
 
 
 def test_what_the_middle_shows_too_is_no_background(tmp_path: Path) -> None:
@@ -163,16 +176,16 @@ def test_what_the_middle_shows_too_is_no_background(tmp_path: Path) -> None:
 
 def test_a_model_that_goes_by_the_background_confirms_it(land: World) -> None:
     found = land.verified(BY_BACKGROUND)
-    assert (found.verdict, found.severity) == ("confirmed", "high")
+    assert (found.decided.verdict, found.decided.severity) == ("confirmed", "high")
     assert "told by its background" in found.sentence
-    assert found.reliance[1] > 0
+    assert found.decided.reliance[1] > 0
     assert worth_listing([found])
 
 
 @pytest.mark.parametrize("model", [BY_OBJECT, rose_by(by_top_left)], ids=["object", "one side"])
 def test_other_models_leave_it_out(land: World, model: Model) -> None:
     found = land.verified(model)
-    assert found.verdict != "confirmed"
+    assert found.decided.verdict != "confirmed"
     assert worth_listing([found]) == ()
 
 
@@ -182,13 +195,13 @@ def test_it_may_say_less_than_the_middle_but_not_much_less(
 ) -> None:
     """The first says a third of what the middle does, the second seven tenths."""
     model = rose_by(lambda pixels: 4 * redness(pixels) + weight * greenness(pixels, AROUND))
-    assert land.verified(model).verdict == verdict
+    assert land.verified(model).decided.verdict == verdict
 
 
 def test_each_image_says_how_much_its_label_hangs_on_it(land: World) -> None:
     found = land.verified(BY_BACKGROUND)
-    assert found.verification is not None
-    without = found.verification.without
+    assert found.decided.verification is not None
+    without = found.decided.verification.without
     now = land.records(BY_BACKGROUND).probabilities[list(without), 0]
     assert (now - np.array(list(without.values())) > 0.1).mean() > 0.9
 
@@ -196,23 +209,25 @@ def test_each_image_says_how_much_its_label_hangs_on_it(land: World) -> None:
 @pytest.mark.parametrize("kind", ["frame", "property"])
 def test_what_is_confirmed_in_the_same_images_explains_it(land: World, kind: str) -> None:
     found = land.verified(BY_BACKGROUND)
-    frame = replace(found, key="F9", kind=kind, region="frame")
-    assert [one.kind for one in worth_listing([found, frame])] == [kind]
-    doubtful = replace(frame, verdict="suspect", severity="medium")
-    assert "background" in [one.kind for one in worth_listing([found, doubtful])]
+    frame = changed(found, key="F9", kind=kind, region="frame")
+    assert [one.place.kind for one in worth_listing([found, frame])] == [kind]
+    doubtful = changed(frame, verdict="suspect", severity="medium")
+    assert "background" in [one.place.kind for one in worth_listing([found, doubtful])]
 
 
 def test_a_look_of_the_background_is_listed_beside_it(land: World) -> None:
     """A background out of focus is both: its images are alike around the middle, and soft."""
     found = land.verified(BY_BACKGROUND)
-    soft = replace(found, kind="property", region="sharpness", verdict="suspect", severity="medium")
-    assert {one.kind for one in worth_listing([found, soft])} == {"background", "property"}
+    soft = changed(found, kind="property", region="sharpness", verdict="suspect", severity="medium")
+    assert {one.place.kind for one in worth_listing([found, soft])} == {"background", "property"}
 
 
 def test_a_piece_of_it_and_what_stands_in_the_middle_do_not_explain_it(land: World) -> None:
     found = land.verified(BY_BACKGROUND)
-    few = found.carries & (np.cumsum(found.carries) <= found.carries.sum() // 2)
-    piece = replace(found, key="F9", kind="patch", region="anywhere", carries=few)
-    inside = replace(found, key="F9", kind="patch", region="centre")
+    few = found.carriers.listed & (
+        np.cumsum(found.carriers.listed) <= found.carriers.listed.sum() // 2
+    )
+    piece = changed(found, key="F9", kind="patch", region="anywhere", listed=few)
+    inside = changed(found, key="F9", kind="patch", region="centre")
     for other in (piece, inside):
-        assert "background" in [one.kind for one in worth_listing([found, other])]
+        assert "background" in [one.place.kind for one in worth_listing([found, other])]

@@ -2,24 +2,21 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import pytest
 from scipy import stats
+from views import found_by, view_of
 
 from shortcut_finder.data.dataset import load_dataset
-from shortcut_finder.detect.channels.metadata import (
-    NEARLY_UNIQUE,
-    Column,
-    Companion,
-    Telling,
-    companions,
-    metadata_columns,
-    telling_columns,
-)
-from shortcut_finder.detect.detection import discovery_half
+from shortcut_finder.data.membership import two_classes
+from shortcut_finder.detect.channels.columns import Telling, clearest, propose, tellings
+from shortcut_finder.detect.columns import NEARLY_UNIQUE, Column, metadata_columns
+from shortcut_finder.detect.companions import Companion, companions
+from shortcut_finder.stats.evidence import false_discovery_rate
 
 LABELS = np.repeat([0, 1, 2], 60)
 CHEST = Path(__file__).resolve().parents[4] / "shared" / "data" / "cxr_two_sources"
@@ -34,7 +31,11 @@ def groups(values: list[object]) -> dict[str, list[str | None]]:
 
 
 def telling(table: pd.DataFrame, labels: np.ndarray = LABELS) -> list[Telling]:
-    return telling_columns(metadata_columns(table), labels, discovery_half(labels, 0))
+    view = view_of(table, labels, columns=metadata_columns(table))
+    tried = tellings(view)
+    q = false_discovery_rate(np.array([one.p for one in tried]))
+    told = [replace(one, q=float(rate)) for one, rate in zip(tried, q, strict=True)]
+    return clearest(told, two=two_classes(labels))
 
 
 def one_column(values: np.ndarray) -> list[Column]:
@@ -216,5 +217,17 @@ def test_on_chest_x_rays_of_two_sources_the_source_is_named() -> None:
     columns = metadata_columns(dataset.metadata)
     names = {column.name for column in columns}
     assert not names & {"patient", "orig_file", "lung_left_xywh"}, NEARLY_UNIQUE
-    (one,) = telling_columns(columns, dataset.labels, discovery_half(dataset.labels, 0))
+    (one,) = telling(dataset.metadata, dataset.labels)
     assert (one.column, one.share, one.elsewhere) == ("source", 1.0, 0.0)
+
+
+def test_a_column_that_is_the_label_is_a_finding_that_names_it() -> None:
+    table = pd.DataFrame({"source": np.where(LABELS == 2, "north", "south")})
+    view = view_of(table, LABELS, ("bee", "cat", "house"), metadata_columns(table))
+    (one,) = found_by(propose, view)
+    assert (one.place.kind, one.place.region, one.label, one.decided.severity) == (
+        "metadata", "source", "house", "high",
+    )  # fmt: skip
+    assert "The label can be read off column source: 100% of the house images" in one.sentence
+    assert "source = north; 0% of the others" in one.sentence
+    assert (one.carriers.listed == (LABELS == 2)).all()

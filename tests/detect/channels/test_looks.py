@@ -4,33 +4,28 @@ from __future__ import annotations
 
 import io
 from collections.abc import Callable
-from dataclasses import replace
 
 import numpy as np
 import pandas as pd
 import pytest
 from PIL import Image, ImageFilter
 from sklearn.metrics import average_precision_score
+from views import found_by, view_of
 
 from shortcut_finder.data.properties import measure
 from shortcut_finder.data.reading import ReadImage
 from shortcut_finder.demo.pictures import BACKGROUNDS, draw_scene
 from shortcut_finder.demo.shapes import SHAPES
-from shortcut_finder.detect.channels.associations import find_associations
-from shortcut_finder.detect.channels.metadata import metadata_columns, telling_columns
-from shortcut_finder.detect.channels.traits import (
-    metadata_findings,
-    property_findings,
-    with_companions,
-)
-from shortcut_finder.detect.detection import discovery_half
-from shortcut_finder.detect.finding import Finding
-from shortcut_finder.sweep.records import Records
+from shortcut_finder.detect.channels.looks import propose
+from shortcut_finder.detect.columns import metadata_columns
+from shortcut_finder.detect.finding import Finding, with_companions
+from shortcut_finder.detect.halves import discovery_half
 
 PER_CLASS = 80
 CLASSES = tuple(SHAPES)[:4]
 LABELS = np.repeat(np.arange(len(CLASSES)), PER_CLASS)
 HALF = discovery_half(LABELS, 0)
+ALL = np.ones(len(LABELS), dtype=bool)
 
 
 def traits_of(picture: Image.Image) -> dict[str, float]:
@@ -46,14 +41,8 @@ def scenes() -> tuple[list[Image.Image], pd.DataFrame]:
     return pictures, pd.DataFrame([traits_of(picture) for picture in pictures])
 
 
-def records_of(table: pd.DataFrame, labels: np.ndarray = LABELS) -> Records:
-    nothing = np.zeros((len(labels), 1, 1))
-    return Records(table, labels, labels, nothing, nothing, nothing, nothing, (7, 7))
-
-
-def found(table: pd.DataFrame, judged: tuple[Finding, ...] = ()) -> list[Finding]:
-    associations = find_associations(table, LABELS, HALF)
-    return property_findings(associations, judged, records_of(table), HALF, CLASSES)
+def found(table: pd.DataFrame) -> list[Finding]:
+    return found_by(propose, view_of(table, LABELS, CLASSES, half=HALF))
 
 
 def tint(picture: Image.Image) -> Image.Image:
@@ -107,22 +96,22 @@ def test_what_was_done_to_pictures_of_one_class_is_found(
     share: float,
 ) -> None:
     table, carriers = planted(scenes, cue, share)
-    top = max(found(table), key=lambda finding: finding.suspicion)
+    top = max(found(table), key=lambda finding: finding.measured.artifact)
     # Blocks are sharp edges too, so a strong JPEG moves both families.
-    assert top.region == region or (cue, top.region) == (compress, "sharpness")
-    assert (top.kind, top.label) == ("property", CLASSES[2])
+    assert top.place.region == region or (cue, top.place.region) == (compress, "sharpness")
+    assert (top.place.kind, top.label) == ("property", CLASSES[2])
     # Forty tested images of a class, half of them marked, may still be chance.
-    assert top.severity != "low" or share < 1
-    assert top.share == pytest.approx(share, abs=0.2)
-    assert top.elsewhere < 0.1
+    assert top.decided.severity != "low" or share < 1
+    assert top.measured.share == pytest.approx(share, abs=0.2)
+    assert top.measured.elsewhere < 0.1
     own = LABELS == 2
     if share < 1:
-        assert average_precision_score(carriers[own], top.score[own]) > 0.8
-    assert ((top.score > 0) == top.carries).all()
-    assert (top.score <= top.suspicion).all()
-    assert not top.carries[~own].any()
-    assert {shift.trait for shift in top.shifts} >= {top.shifts[0].trait}
-    assert top.shifts[0].members != top.shifts[0].others
+        assert average_precision_score(carriers[own], top.carriers.score[own]) > 0.8
+    assert ((top.carriers.score > 0) == top.carriers.listed).all()
+    assert (top.carriers.score <= top.measured.artifact).all()
+    assert not top.carriers.listed[~own].any()
+    assert {shift.trait for shift in top.measured.shifts} >= {top.measured.shifts[0].trait}
+    assert top.measured.shifts[0].members != top.measured.shifts[0].others
 
 
 def test_pictures_that_nothing_was_done_to_have_no_finding(
@@ -131,34 +120,10 @@ def test_pictures_that_nothing_was_done_to_have_no_finding(
     assert found(scenes[1]) == []
 
 
-def test_a_finding_in_the_pictures_explains_a_property(
-    scenes: tuple[list[Image.Image], pd.DataFrame],
-) -> None:
-    table, _ = planted(scenes, tint, 0.5)
-    (one,) = found(table)
-    frame = replace(one, kind="frame", severity="high")
-    assert found(table, (frame,)) == []
-    assert len(found(table, (replace(frame, severity="low"),))) == 1
-    assert len(found(table, (replace(frame, label=CLASSES[0]),))) == 1
-
-
 def vignette(picture: Image.Image) -> Image.Image:
     y, x = np.mgrid[-1 : 1 : picture.height * 1j, -1 : 1 : picture.width * 1j]
     dark = np.clip(1.3 - 0.9 * np.hypot(x, y), 0, 1)[..., None]
     return Image.fromarray((np.asarray(picture) * dark).astype(np.uint8))
-
-
-@pytest.mark.parametrize(("region", "left"), [("frame", 0), ("anywhere", 1), ("centre", 1)])
-def test_what_stands_inside_does_not_explain_the_corners(
-    scenes: tuple[list[Image.Image], pd.DataFrame], region: str, left: int
-) -> None:
-    table, _ = planted(scenes, vignette, 1.0)
-    first = found(table)[0]
-    assert first.region == "corner light"
-    everywhere = first.number == LABELS
-    thing = replace(first, kind="patch", region=region, severity="high", carries=everywhere)
-    rest = found(table, (thing,))
-    assert sum(one.region == "corner light" for one in rest) == left
 
 
 def test_one_cue_is_one_finding_though_it_moves_many_properties(
@@ -171,28 +136,16 @@ def test_one_cue_is_one_finding_though_it_moves_many_properties(
 # Metadata -----------------------------------------------------------------------------------------
 
 
-def test_a_column_that_is_the_label_is_a_finding_that_names_it() -> None:
-    table = pd.DataFrame({"source": np.where(LABELS == 2, "north", "south")})
-    telling = telling_columns(metadata_columns(table), LABELS, HALF)
-    (one,) = metadata_findings(telling, records_of(table), HALF, CLASSES)
-    assert (one.kind, one.region, one.label, one.severity) == (
-        "metadata", "source", CLASSES[2], "high",
-    )  # fmt: skip
-    assert "The label can be read off column source: 100% of the house images" in one.sentence
-    assert "source = north; 0% of the others" in one.sentence
-    assert (one.carries == (LABELS == 2)).all()
-
-
 def test_what_the_columns_say_of_a_finding_ends_its_sentence(
     scenes: tuple[list[Image.Image], pd.DataFrame],
 ) -> None:
     table, carriers = planted(scenes, tint, 0.5)
     (one,) = found(table)
     facts = pd.DataFrame({"scanner": np.where(carriers, "A", "B"), "site": "only"})
-    (told,) = with_companions([one], LABELS, CLASSES, metadata_columns(facts))
-    assert [said.column for said in told.metadata] == ["scanner"]
+    (told,) = with_companions([one], LABELS, metadata_columns(facts), ALL)
+    assert [said.column for said in told.companions] == ["scanner"]
     assert told.sentence.startswith(one.sentence)
     assert "of the images with this have scanner = A; " in told.sentence
     assert told.sentence.endswith("of the other images of the class do.")
-    (silent,) = with_companions([one], LABELS, CLASSES, [])
-    assert (silent.metadata, silent.sentence) == ((), one.sentence)
+    (silent,) = with_companions([one], LABELS, [], ALL)
+    assert (silent.companions, silent.sentence) == ((), one.sentence)

@@ -1,11 +1,11 @@
-"""Place: what stands still is told from what moves, and called by where it stands."""
+"""Spot: what stands still is told from what moves, and called by where it stands."""
 
 from __future__ import annotations
 
 import numpy as np
 import pytest
 
-from shortcut_finder.detect.place import Place, border_share, bounds_of, boxes_of, place_of
+from shortcut_finder.detect.spot import Spot, border_share, bounds_of, boxes_of, spot_of
 
 GRID = (8, 8)
 CARRIERS, OTHERS = np.arange(20), np.arange(20, 40)
@@ -24,7 +24,7 @@ def mask(cells: Cells) -> np.ndarray:
 
 def placed(
     shown: list[Cells], also: Cells | None = None
-) -> tuple[Place, np.ndarray, dict[int, np.ndarray]]:
+) -> tuple[Spot, np.ndarray, dict[int, np.ndarray]]:
     """A thing that carriers show at such cells, in turn, and others of the class at some."""
     each = {int(n): mask(shown[n % len(shown)]).ravel() for n in CARRIERS}
     if also is not None:
@@ -32,7 +32,7 @@ def placed(
     best = np.zeros(40, dtype=int)
     for number, cells in each.items():
         best[number] = int(np.flatnonzero(cells)[0])
-    return place_of(best, each, CARRIERS, OTHERS, GRID), best, each
+    return spot_of(best, each, CARRIERS, OTHERS, GRID), best, each
 
 
 @pytest.mark.parametrize(

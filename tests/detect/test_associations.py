@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from itertools import combinations
 
 import numpy as np
@@ -10,16 +11,19 @@ import pytest
 from scipy import stats
 from sklearn.metrics import average_precision_score
 
+from shortcut_finder.data.membership import comparable, two_classes
 from shortcut_finder.data.properties import PROPERTIES
-from shortcut_finder.detect.channels.associations import (
-    FAMILIES,
+from shortcut_finder.detect.associations import (
     Association,
-    find_associations,
     look_alike,
-    precedence_p,
-    share_beyond,
+    shifts_of,
+    tried_associations,
 )
-from shortcut_finder.detect.detection import discovery_half
+from shortcut_finder.detect.channels.looks import clearest
+from shortcut_finder.detect.families import FAMILIES
+from shortcut_finder.detect.halves import discovery_half
+from shortcut_finder.detect.natural import precedence_p, share_beyond
+from shortcut_finder.stats.evidence import false_discovery_rate
 
 TRAITS = tuple(trait for family in FAMILIES.values() for trait in family.traits)
 
@@ -31,8 +35,16 @@ def nature(classes: int, per_class: int, seed: int = 0, apart: float = 0.0) -> p
     return pd.DataFrame(means + rng.normal(size=means.shape), columns=list(TRAITS))
 
 
-def found(table: pd.DataFrame, labels: np.ndarray, seed: int = 0) -> list[Association]:
-    return find_associations(table, labels, discovery_half(labels, seed))
+def found(
+    table: pd.DataFrame, labels: np.ndarray, seed: int = 0, half: np.ndarray | None = None
+) -> list[Association]:
+    if not comparable(labels):
+        return []
+    half = discovery_half(labels, seed) if half is None else half
+    tried = tried_associations(table, labels, half, np.ones(len(labels), dtype=bool))
+    q = false_discovery_rate(np.array([one.p for one in tried]))
+    told = [replace(one, q=float(rate)) for one, rate in zip(tried, q, strict=True)]
+    return clearest(told, two=two_classes(labels))
 
 
 def planted(
@@ -60,9 +72,10 @@ def test_a_shift_in_part_of_a_class_is_found_and_its_images_come_first(share: fl
     assert one.share == pytest.approx(share, abs=0.2)
     assert one.elsewhere <= 0.1
     assert one.q < 1e-6
-    assert one.shifts[0].trait == "low_blue"
-    assert one.shifts[0].members == pytest.approx(3.5, abs=0.3)
-    assert abs(one.shifts[0].others) < 0.5
+    first = shifts_of(table, one, labels)[0]
+    assert first.trait == "low_blue"
+    assert first.members == pytest.approx(3.5, abs=0.3)
+    assert abs(first.others) < 0.5
     own = labels == 1
     assert average_precision_score(carriers[own], one.margin[own]) > 0.9
     assert (one.carries == (one.margin > 0)).all()
@@ -83,7 +96,7 @@ def test_a_gap_tells_in_a_small_set_of_two_classes() -> None:
         table.loc[carriers, "edge_sharpness"] -= 7
         (one,) = found(table, labels, seed)
         assert (one.label, one.family) == (1, "sharpness")
-        assert one.shifts[0].trait == "edge_sharpness"
+        assert shifts_of(table, one, labels)[0].trait == "edge_sharpness"
         assert np.mean(one.carries[carriers]) >= 0.75
         assert one.elsewhere < 0.05
 
@@ -203,7 +216,7 @@ def test_order_of_images_is_irrelevant() -> None:
     table, labels, _ = planted(0.5)
     half = discovery_half(labels, 0)
     order = np.random.default_rng(5).permutation(len(labels))
-    (one,) = find_associations(table, labels, half)
-    (two,) = find_associations(table.iloc[order].reset_index(drop=True), labels[order], half[order])
+    (one,) = found(table, labels, half=half)
+    (two,) = found(table.iloc[order].reset_index(drop=True), labels[order], half=half[order])
     assert (one.share, one.elsewhere, one.q) == (two.share, two.elsewhere, two.q)
     np.testing.assert_array_equal(one.carries[order], two.carries)

@@ -8,18 +8,23 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import pytest
+from findings import changed
 from PIL import Image
 from synthetic import texture
+from views import found_by
 
 from shortcut_finder.data.preprocessing import Preprocessing
 from shortcut_finder.data.regions import OUTSIDE
-from shortcut_finder.detect.channels.regions import Spread, find_regions, spread_of
-from shortcut_finder.detect.detection import discovery_half
+from shortcut_finder.detect.channels.evidence import propose
 from shortcut_finder.detect.finding import Finding
+from shortcut_finder.detect.halves import discovery_half
+from shortcut_finder.detect.spread import Spread, spread_of
+from shortcut_finder.detect.view import View
 from shortcut_finder.errors import UnreadableImage
 from shortcut_finder.maps.blanks import blank_pixels, standing_heat
 from shortcut_finder.sweep.records import Records
@@ -90,7 +95,10 @@ class World:
         scene = Scene(self.records, read or self.read, Preprocessing(SIDE, SIDE))
         half = discovery_half(LABELS, seed)
         spread = spread or self.spread(self.heat)
-        return find_regions(spread, judged, scene, half, CLASSES, self.explain, seed)
+        view = View(
+            Path("nowhere"), scene, half, CLASSES, (), spread, explain=self.explain, seed=seed
+        )
+        return found_by(propose, view, judged)
 
 
 def disc(picture: np.ndarray, x: int, y: int, radius: int, colour: np.ndarray) -> None:
@@ -158,31 +166,31 @@ def clean() -> World:
 
 def test_things_in_a_corner_that_never_look_alike_are_one_finding(planted: World) -> None:
     (one,) = planted.found()
-    assert (one.kind, one.label, one.region) == ("region", "red", CORNER)
-    assert one.share == pytest.approx(0.4, abs=0.15)
-    assert one.elsewhere < 0.15
-    assert one.q <= 0.05
-    assert one.severity == "low"
-    listed = one.carries
+    assert (one.place.kind, one.label, one.place.region) == ("region", "red", CORNER)
+    assert one.measured.share == pytest.approx(0.4, abs=0.15)
+    assert one.measured.elsewhere < 0.15
+    assert one.measured.q <= 0.05
+    assert one.decided.severity == "low"
+    listed = one.carriers.listed
     assert (listed & planted.carriers).sum() >= 0.9 * planted.carriers.sum()
     assert (listed & planted.carriers).sum() >= 0.8 * listed.sum()
     assert not listed[LABELS != 0].any()
-    assert ((one.score > 0) == listed).all()
-    assert one.score.max() <= one.suspicion
-    x0, y0, x1, y1 = one.boxes(int(one.typical[0]))
+    assert ((one.carriers.score > 0) == listed).all()
+    assert one.carriers.score.max() <= one.measured.artifact
+    x0, y0, x1, y1 = one.place.boxes(int(one.carriers.typical[0]))
     assert (x0, y1) == (0.0, 1.0)
     assert 0.2 < x1 < 0.4
     assert 0.6 < y0 < 0.8
-    assert one.extent is not None
-    assert np.argwhere(one.extent).tolist() == [[6, 0], [6, 1], [7, 0], [7, 1]]
-    assert one.place.sum() == pytest.approx(1)
-    assert "40%" in one.sentence or f"{one.share:.0%}" in one.sentence
+    assert one.place.extent is not None
+    assert np.argwhere(one.place.extent).tolist() == [[6, 0], [6, 1], [7, 0], [7, 1]]
+    assert one.place.counts.sum() == pytest.approx(1)
+    assert "40%" in one.sentence or f"{one.measured.share:.0%}" in one.sentence
 
 
 def test_varying_frames_are_a_finding_of_the_frame() -> None:
     (one,) = make_world(0.5, "frame", label=2).found()
-    assert (one.label, one.region) == ("blue", "frame")
-    assert one.boxes(0) == (0.0, 0.0, 1.0, 1.0)
+    assert (one.label, one.place.region) == ("blue", "frame")
+    assert one.place.boxes(0) == (0.0, 0.0, 1.0, 1.0)
 
 
 @pytest.mark.parametrize("seed", range(3))
@@ -198,7 +206,10 @@ def test_labels_dealt_anew_have_no_finding(planted: World) -> None:
         records = replace(planted.records, labels=labels, outputs=labels)
         scene = Scene(records, planted.read, Preprocessing(SIDE, SIDE))
         half = discovery_half(labels, seed)
-        assert find_regions(spread, (), scene, half, CLASSES, planted.explain, seed) == []
+        view = View(
+            Path("nowhere"), scene, half, CLASSES, (), spread, explain=planted.explain, seed=seed
+        )
+        assert found_by(propose, view) == []
 
 
 def in_the_corner(heat: np.ndarray) -> np.ndarray:
@@ -238,17 +249,17 @@ def test_heat_that_stays_when_the_picture_moves_is_no_finding(clean: World) -> N
 
 def test_what_another_finding_explains_is_passed_over(planted: World) -> None:
     (one,) = planted.found()
-    stamp = replace(one, kind="corner", carries=planted.carriers, severity="low")
+    stamp = changed(one, kind="corner", listed=planted.carriers, severity="low")
     assert planted.found(judged=(stamp,)) == []
-    in_part = replace(stamp, carries=planted.carriers & (np.arange(len(LABELS)) % 5 > 0))
+    in_part = changed(stamp, listed=planted.carriers & (np.arange(len(LABELS)) % 5 > 0))
     assert planted.found(judged=(in_part,)) == []
-    everywhere = replace(one, carries=LABELS == 0, extent=None, kind="patch")
-    assert planted.found(judged=(replace(everywhere, severity="high"),)) == []
+    everywhere = changed(one, listed=LABELS == 0, extent=None, kind="patch")
+    assert planted.found(judged=(changed(everywhere, severity="high"),)) == []
     # The object itself, a table's column, and what another class has explain nothing.
     for other in (
-        replace(everywhere, severity="low"),
-        replace(everywhere, severity="high", kind="metadata"),
-        replace(stamp, label="green"),
+        changed(everywhere, severity="low"),
+        changed(everywhere, severity="high", kind="metadata"),
+        replace(stamp, label="green", number=1),
     ):
         assert len(planted.found(judged=(other,))) == 1
 
@@ -257,17 +268,20 @@ def test_evidence_off_the_object_is_found_wherever_it_lies() -> None:
     world = make_world(0.6, "anywhere", label=1)
     spread = world.spread(world.heat, boxes=True)
     (one,) = world.found(spread)
-    assert (one.kind, one.label, one.region) == ("region", "green", OUTSIDE)
-    assert one.severity == "medium"
-    assert one.extent is None
-    assert (one.carries & world.carriers).sum() >= 0.8 * world.carriers.sum()
-    sizes = [(x1 - x0) * (y1 - y0) for x0, y0, x1, y1 in map(one.boxes, one.typical.tolist())]
+    assert (one.place.kind, one.label, one.place.region) == ("region", "green", OUTSIDE)
+    assert one.decided.severity == "medium"
+    assert one.place.extent is None
+    assert (one.carriers.listed & world.carriers).sum() >= 0.8 * world.carriers.sum()
+    sizes = [
+        (x1 - x0) * (y1 - y0)
+        for x0, y0, x1, y1 in map(one.place.boxes, one.carriers.typical.tolist())
+    ]
     assert np.median(sizes) < 0.2
     hits = [
         x0 <= x / SIDE <= x1 and y0 <= y / SIDE <= y1
         for number, (x, y) in world.things.items()
-        if one.carries[number]
-        for x0, y0, x1, y1 in [one.boxes(number)]
+        if one.carriers.listed[number]
+        for x0, y0, x1, y1 in [one.place.boxes(number)]
     ]
     assert np.mean(hits) > 0.9
     assert world.found(world.spread(world.heat)) == []
@@ -277,8 +291,8 @@ def test_images_without_a_box_are_left_out() -> None:
     world = make_world(0.6, "anywhere", label=1)
     world.boxes[::3] = np.nan
     (one,) = world.found(world.spread(world.heat, boxes=True))
-    assert one.region == OUTSIDE
-    assert not one.carries[::3].any()
+    assert one.place.region == OUTSIDE
+    assert not one.carriers.listed[::3].any()
     # Where no other class has boxes there is nothing to compare with.
     world.boxes[LABELS != 1] = np.nan
     assert world.found(world.spread(world.heat, boxes=True)) == []

@@ -1,0 +1,268 @@
+"""Study: what each half learns of a class, tested on the other half.
+
+White cells of some images of each half stay in memory. What one half finds is tested on the other
+as it is; what that one then learns of it is grown from the images that answer there, so that every
+image is judged by a model that has not seen it.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from shortcut_finder.data.membership import LACKS, having, lacking, occurring
+from shortcut_finder.detect.mixture import (
+    BLOCK,
+    COVERS,
+    FEWEST,
+    SEEDS,
+    Directions,
+    best_splits,
+    fit_frame,
+    grow,
+    learn,
+    responses,
+)
+from shortcut_finder.stats.evidence import exclusivity_test
+from shortcut_finder.sweep.descriptors import descriptor_blocks, read_descriptors
+
+# Images of a class, and of all others together, that take part in a half.
+OWN, OTHERS = 600, 250
+# White cells in memory at once, in numbers of two bytes: half a gigabyte.
+MEMORY = 250_000_000
+# Selections of cells that are kept: those of a class and of what it is held against, in two frames.
+LATELY = 8
+# Seeds over all classes together, and the fewest of one.
+ALL_SEEDS, FEWEST_SEEDS = 20_000, 64
+# Directions of a class that are tested, from each half.
+TESTED = 16
+# Rounds in which a half learns what the other found.
+ROUNDS = 2
+
+
+@dataclass(frozen=True, eq=False)
+class Model:
+    """What one half learned of a thing.
+
+    Attributes:
+        vector: in the half's frame, (width,).
+        closest: how many of an image's cells answer.
+        limit: response from which an image carries it.
+        gain: nats an image that it saves on the other half.
+        field: of a thing at one place that nearly all of a class carries, how the class differs at
+            each cell, (cell, width), zero elsewhere; ``None`` for one at any place.
+    """
+
+    vector: Tensor
+    closest: int
+    limit: float
+    gain: float
+    field: Tensor | None = None
+
+
+@dataclass(frozen=True, eq=False)
+class Candidate:
+    """A direction of one half, as it does on the other.
+
+    Attributes:
+        label: index of the class.
+        half: that found it, 0 or 1.
+        model: of that half.
+        test: numbers of the test on the other half.
+        carries: which sampled images of the class carry it, (image,) of bool: of those it was found
+            on, each judged without itself.
+        places: of the sampled images of the class, the cell that answers most, (image,).
+    """
+
+    label: int
+    half: int
+    model: Model
+    test: dict[str, float]
+    carries: np.ndarray
+    places: np.ndarray
+
+
+class Study:
+    """What is learned from some images of each half; they stay in memory."""
+
+    def __init__(
+        self,
+        folder: Path,
+        labels: np.ndarray,
+        half: np.ndarray,
+        seed: int,
+        device: torch.device,
+        counted: np.ndarray | None = None,
+    ) -> None:
+        self.labels, self.half, self.seed, self.device = labels, half, seed, device
+        self.classes = occurring(labels)
+        self.sample = _sampled(folder, labels, half, seed, counted)
+        descriptors = read_descriptors(folder, self.sample)
+        cells = descriptors.of(self.sample).to(device)
+        self.frames, self.white = [], []
+        self._lately: dict[tuple[int, bytes], Tensor] = {}
+        for mine in (half, ~half):
+            frame = fit_frame(cells[torch.from_numpy(mine[self.sample]).to(device)], seed)
+            self.frames.append(frame)
+            # Half the bytes; a cell of unit length is off by .0005 then.
+            self.white.append(torch.cat([frame(c).half() for c in torch.split(cells, BLOCK)]))
+
+    def images(self, half: int, label: int, *, own: bool) -> np.ndarray:
+        """Places in the sample of a half's images of a class, or of the others."""
+        mine = self.half[self.sample] == (half == 0)
+        found = np.flatnonzero(mine & (having if own else lacking)(self.labels[self.sample], label))
+        if own or len(found) <= OTHERS:
+            return found
+        rng = np.random.default_rng([self.seed, 2, half, label])
+        return np.sort(rng.choice(found, OTHERS, replace=False))
+
+    def cells(self, frame: int, images: np.ndarray) -> Tensor:
+        """White cells of images, by place in the sample, in a half's frame."""
+        key = (frame, images.tobytes())
+        if key not in self._lately:
+            if len(self._lately) >= LATELY:
+                self._lately.clear()
+            chosen = self.white[frame][torch.from_numpy(images).to(self.device)]
+            self._lately[key] = chosen.float()
+        return self._lately[key]
+
+    def excess(self, carriers: np.ndarray, others: np.ndarray) -> np.ndarray:
+        """How much more alike some images are than others at each place, (cell,), as a cosine."""
+        inside, outside = (
+            self.cells(0, np.flatnonzero(np.isin(self.sample, images)))
+            for images in (carriers, others)
+        )
+        if min(len(inside), len(outside)) < 2:
+            return np.zeros(self.white[0].shape[1])
+        return alike(inside) - alike(outside)
+
+    def candidates(self, label: int, half: int) -> list[Candidate]:
+        """What one half finds in a class, tested on the other."""
+        own, rest = (self.images(half, label, own=own) for own in (True, False))
+        if min(len(own), len(rest)) < 2 * FEWEST:
+            return []
+        seeds = int(np.clip(ALL_SEEDS // len(self.classes), FEWEST_SEEDS, SEEDS))
+        rng = np.random.default_rng([self.seed, 3, half, label])
+        found = learn(self.cells(half, own), self.cells(half, rest), seeds, rng)
+        found = found.of(torch.arange(min(TESTED, len(found.vectors))))
+        return self._held_out(found, label, half)
+
+    def grown(self, found: Candidate) -> Candidate | None:
+        """What the half that did not find it learns of a thing; ``None`` from too few images."""
+        half, label = 1 - found.half, found.label
+        own, rest = (self.images(half, label, own=own) for own in (True, False))
+        everyone = np.sort(np.concatenate([own, self.images(found.half, label, own=True)]))
+        here = np.searchsorted(everyone, own)
+        members = torch.from_numpy(found.carries[here]).to(self.device)[None]
+        if int(members.sum()) < FEWEST:
+            return None
+        cells, places = self.cells(half, own), torch.from_numpy(found.places[here]).to(self.device)
+        vectors = cells[torch.arange(len(own)), places][members[0]].mean(0)[None]
+        averaged = {closest: averaged for averaged, closest in COVERS}[found.model.closest]
+        made: Directions | None = None
+        for _ in range(ROUNDS):
+            made = grow(
+                cells, self.cells(half, rest), vectors, members, averaged, found.model.closest
+            )
+            vectors, again = made.vectors, made.answers >= made.splits.limit[:, None]
+            members = again if int(again.sum()) >= FEWEST else members
+        assert made is not None
+        (one,) = self._held_out(made, label, half)
+        return replace(one, test=found.test)
+
+    def _held_out(self, found: Directions, label: int, half: int) -> list[Candidate]:
+        """Directions that a half learned of a class, as they do on the other half."""
+        own = self.images(half, label, own=True)
+        tested, strange = (self.images(1 - half, label, own=own) for own in (True, False))
+        inside, places = _answers(self.cells(half, tested), found)
+        outside, _ = _answers(self.cells(half, strange), found)
+        _, own_places = _answers(self.cells(half, own), found)
+        order = np.argsort(np.concatenate([own, tested]), kind="stable")
+        limits = found.splits.limit[:, None]
+        # Of the images it was learned on, each is judged without itself.
+        carries = torch.cat([found.answers >= limits, inside >= limits], dim=1).cpu().numpy()
+        at = torch.cat([own_places, places], dim=1).cpu().numpy()
+        members, strays = ((answers >= limits).sum(1).tolist() for answers in (inside, outside))
+        gains = best_splits(inside, outside).gain.tolist()
+        return [
+            Candidate(
+                label,
+                half,
+                Model(
+                    found.vectors[n],
+                    int(found.closest[n]),
+                    float(found.splits.limit[n]),
+                    gains[n],
+                ),
+                exclusivity_test(members[n], len(tested), strays[n], len(strange))
+                | {"gain_found": float(found.splits.gain[n]), "gain": gains[n]},
+                carries[n, order],
+                at[n, order],
+            )
+            for n in range(len(found.vectors))
+        ]
+
+    def refined(self, one: Candidate, other: Candidate) -> tuple[Candidate, Candidate]:
+        """Both halves' candidates, each grown from what the other says as long as that gains."""
+        for _ in range(ROUNDS):
+            before = one.model.gain + other.model.gain
+            again = self.grown(one)
+            if again is not None and again.model.gain > other.model.gain:
+                other = again
+            again = self.grown(other)
+            if again is not None and again.model.gain > one.model.gain:
+                one = again
+            if one.model.gain + other.model.gain <= before:
+                break
+        return one, other
+
+
+def alike(cells: Tensor) -> np.ndarray:
+    """Mean cosine of all pairs of images at each place of the frame, (cell,).
+
+    Args:
+        cells: unit vectors, (image, cell, width).
+    """
+    images = len(cells)
+    together = cells.sum(0).square().sum(1).cpu().numpy()
+    return np.asarray((together - images) / (images * (images - 1)))
+
+
+def _sampled(
+    folder: Path, labels: np.ndarray, half: np.ndarray, seed: int, counted: np.ndarray | None
+) -> np.ndarray:
+    """Numbers of the images that are learned from and tested on, ascending: one of each group."""
+    counted = np.ones(len(labels), dtype=bool) if counted is None else counted
+    block = next(iter(descriptor_blocks(folder)))
+    numbers = block.cells.shape[1] * (block.cells.shape[2] + 4 * block.fine.shape[3])
+    most = MEMORY // (2 * numbers)
+    classes = [having(labels, label) for label in occurring(labels)]
+    if labels.ndim == 2:
+        # What has no label is held against every class.
+        classes.append(~np.any(classes, axis=0) & (labels == LACKS).any(axis=1))
+    each = int(np.clip(most // (2 * len(classes)), 2 * FEWEST, OWN))
+    rng, found = np.random.default_rng([seed, 2]), []
+    for of_class in classes:
+        for mine in (half, ~half):
+            own = np.flatnonzero(mine & counted & of_class)
+            found.append(own if len(own) <= each else rng.choice(own, each, replace=False))
+    return np.unique(np.concatenate(found))
+
+
+def _answers(cells: Tensor, directions: Directions) -> tuple[Tensor, Tensor]:
+    """How images answer, and the cell that does most, each (direction, image)."""
+    answers = cells.new_zeros(len(directions.vectors), len(cells))
+    for closest in sorted({int(one) for one in directions.closest}):
+        some = directions.closest == closest
+        answers[some] = responses(cells, directions.vectors[some], closest)
+    places = torch.cat(
+        [
+            (block.flatten(0, 1) @ directions.vectors.T).reshape(*block.shape[:2], -1).argmax(1)
+            for block in torch.split(cells, BLOCK)
+        ]
+    )
+    return answers, places.T

@@ -1,0 +1,174 @@
+"""Things: what both halves have to say of what one of them found."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from shortcut_finder.data.membership import lacking
+from shortcut_finder.detect.study import Candidate, Model, Study
+from shortcut_finder.stats.evidence import phi
+
+# Correlation of the carriers, over a class, from which the halves found the same thing.
+SAME = 0.35
+# Share of its carriers that must carry another thing, too, for it to be a piece of that; and share
+# of a class that this one may have at most.
+PIECE, MOST = 0.8, 0.5
+# Strength from which a thing is grown again from what both halves say.
+WORTH = 0.1
+
+
+@dataclass(frozen=True, eq=False)
+class Thing:
+    """Something that part of a class has.
+
+    Attributes:
+        label: index of the class.
+        models: of the first half and of the second.
+        witnesses: gain of what each half found by itself on the other, the half that found it
+            first; 0 where the second did not.
+        agreement: correlation of the carriers of both models over the class, in [-1, 1].
+        test: numbers of the test on the half that did not find it.
+        half: the first half, (image,) of bool.
+        extent: cells of a thing at one place that nearly all of a class carries, (cell,) of bool;
+            ``None`` for everything else.
+        answers: of every image to the model of the other half, (image,).
+        score: the same in terms of the model: 0 at its limit, 1 for a typical carrier, (image,).
+        best: the cell that answers most, (image,).
+        covers: cells that answer, of images of the class near the limit or beyond it, by number,
+            (cell,) of bool.
+        known: images whose score counts, (image,) of bool; all if None.
+    """
+
+    label: int
+    models: tuple[Model, Model]
+    witnesses: tuple[float, float]
+    agreement: float
+    test: dict[str, float]
+    half: np.ndarray
+    extent: np.ndarray | None = None
+    answers: np.ndarray = field(default_factory=lambda: np.zeros(0))
+    score: np.ndarray = field(default_factory=lambda: np.zeros(0))
+    best: np.ndarray = field(default_factory=lambda: np.zeros(0))
+    covers: Mapping[int, np.ndarray] = field(default_factory=dict)
+    known: np.ndarray | None = None
+
+    def strange(self, labels: np.ndarray) -> np.ndarray:
+        """Images of other classes whose score counts, (image,) of bool."""
+        others = lacking(labels, self.label)
+        return others if self.known is None else others & self.known
+
+    @property
+    def gain(self) -> float:
+        """Nats an image that it saves on images that it was not found on.
+
+        A half that only learned what the other found is no witness of its own.
+        """
+        return sum(self.witnesses) / 2
+
+
+@dataclass(frozen=True, eq=False)
+class Pair:
+    """A candidate, and what the other half found or learned of it.
+
+    Attributes:
+        found: the candidate.
+        other: of the other half.
+        witnesses: gain of what each half found by itself on the other, ``found`` first; 0 where the
+            other did not.
+    """
+
+    found: Candidate
+    other: Candidate
+    witnesses: tuple[float, float]
+
+    @property
+    def agreement(self) -> float:
+        """Correlation of the carriers of both, in [-1, 1]."""
+        return _correlation(self.found, self.other)
+
+    @property
+    def carries(self) -> np.ndarray:
+        """Which sampled images of the class both halves say carry it, (image,) of bool."""
+        return self.found.carries & self.other.carries
+
+    @property
+    def strength(self) -> float:
+        """Gain on images it was not found on, times the agreement of both halves."""
+        return sum(self.witnesses) / 2 * max(self.agreement, 0.0)
+
+
+def paired(study: Study, holding: Sequence[Candidate], least: float) -> list[Pair]:
+    """What both halves have to say of each thing that holds on the half that did not find it.
+
+    Args:
+        study: the halves.
+        holding: candidates that hold.
+        least: strength below which a thing is not worth a word.
+    """
+    pairs = []
+    for one in holding:
+        partner = _partner(one, holding)
+        if partner is not None and one.half == 1 and _partner(partner, holding) is one:
+            # Each is the other's: it is made from the first half's side.
+            continue
+        alone = one.model.gain / 2 if partner is None else np.inf
+        other = partner or (study.grown(one) if alone >= least else None)
+        if other is not None:
+            gains = (one.model.gain, partner.model.gain if partner else 0.0)
+            pairs.append(Pair(one, other, gains))
+    return pairs
+
+
+def strongest(pairs: Sequence[Pair], most: int, least: float, same: float) -> list[Pair]:
+    """The strongest of each class, each thing once, by the one that most images carry.
+
+    A mark that is a pixel off in half of its images makes a heap for either half of them, and one
+    for all.
+    """
+    kept: list[Pair] = []
+    for pair in sorted(pairs, key=lambda one: -one.strength * float(one.carries.sum()) ** 0.5):
+        mine = [one for one in kept if one.found.label == pair.found.label]
+        piece = any(_is_piece(pair.carries, one.carries, same) for one in mine)
+        if len(mine) < most and pair.strength >= least and not piece:
+            kept.append(pair)
+    # Those of a class together: the cells that they need are at hand then.
+    return sorted(kept, key=lambda one: one.found.label)
+
+
+def _is_piece(piece: np.ndarray, whole: np.ndarray, same: float) -> bool:
+    """Whether one thing is another, or part of it, by which images carry each, (image,) of bool."""
+    if phi(piece.astype(float), whole.astype(float)) >= same:
+        return True
+    within = (piece & whole).sum() >= PIECE * max(int(piece.sum()), 1)
+    # In most of a class everything lies within everything.
+    return bool(within and whole.mean() <= MOST)
+
+
+def thing_of(pair: Pair, study: Study) -> Thing:
+    """A pair as a thing with a model of each half."""
+    mine, others = pair.found, pair.other
+    if pair.strength >= WORTH:
+        mine, others = study.refined(mine, others)
+    first, second = (mine, others) if pair.found.half == 0 else (others, mine)
+    return Thing(
+        label=pair.found.label,
+        models=(first.model, second.model),
+        witnesses=pair.witnesses,
+        agreement=_correlation(first, second),
+        test=dict(pair.found.test),
+        half=study.half,
+    )
+
+
+def _partner(one: Candidate, holding: Sequence[Candidate]) -> Candidate | None:
+    """What the other half found by itself in the same images; ``None`` where nothing."""
+    others = [o for o in holding if o.label == one.label and o.half != one.half]
+    best = max(others, key=lambda other: _correlation(one, other), default=None)
+    return best if best is not None and _correlation(one, best) >= SAME else None
+
+
+def _correlation(one: Candidate, other: Candidate) -> float:
+    return phi(one.carries.astype(float), other.carries.astype(float))
