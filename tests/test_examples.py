@@ -14,6 +14,7 @@ from pathlib import Path
 import pandas as pd
 import pytest
 import torch
+import torchvision
 from typer.testing import CliRunner
 
 from shortcut_finder.cli import app as cli
@@ -60,7 +61,7 @@ def check_run(folder: Path) -> None:
 def test_every_example_is_run_by_a_test() -> None:
     text = Path(__file__).read_text(encoding="utf-8")
     names = [path.name for path in EXAMPLES.glob("*.py")]
-    assert len(names) == 8
+    assert len(names) == 9
     assert [name for name in names if f'EXAMPLES / "{name}"' not in text] == []
 
 
@@ -105,6 +106,20 @@ def test_a_network_of_your_own(photos: Path, tmp_path: Path) -> None:
     check_run(tmp_path / "run")
     assert load_run(tmp_path / "run").card["model"]["classes"] == names
     assert "look at run/report.html" in printed
+
+
+def test_a_channel_of_your_own_from_the_command(photos: Path, tmp_path: Path) -> None:
+    network = torchvision.models.resnet18(num_classes=len(SHAPES))
+    torch.save(network.state_dict(), tmp_path / "weights.pt")
+    channel = EXAMPLES / "corner_colours.py"
+    options = ("--model", "resnet18", "--weights", "weights.pt", "--input-size", 64, "--no-verify")
+    own = ("--channels", f"looks,{channel}:propose", "--out", "run")
+    python("-m", "shortcut_finder", "scan", photos, *options, *own, cwd=tmp_path)
+    check_run(tmp_path / "run")
+    assert load_run(tmp_path / "run").card["settings"]["channels"] == [
+        "looks",
+        f"{channel}:propose",
+    ]
 
 
 def test_several_labels_an_image_and_the_command_in_its_text(tmp_path: Path) -> None:

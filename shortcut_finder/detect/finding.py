@@ -163,6 +163,12 @@ def together(one: np.ndarray, other: np.ndarray) -> bool:
     return phi(one.astype(float), other.astype(float)) >= TOGETHER
 
 
+def same_thing(one: Finding, other: Finding) -> bool:
+    """Whether two findings are one thing: what lies on the border is found by its cells, too."""
+    alike = phi(one.carriers.listed.astype(float), other.carriers.listed.astype(float))
+    return one.label == other.label and alike >= POLICY.same
+
+
 def sureness(membership: np.ndarray) -> np.ndarray:
     """How surely images carry a thing, by membership (0 at its limit, 1 if typical), in (0, 1).
 

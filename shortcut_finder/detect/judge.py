@@ -9,8 +9,16 @@ import numpy as np
 
 from shortcut_finder.data.groups import first_of_each
 from shortcut_finder.data.membership import having, lacking
-from shortcut_finder.data.regions import CORNERS, EDGES, cell_centres
-from shortcut_finder.detect.finding import LEAST, Carriers, Decided, Finding, Measured, sureness
+from shortcut_finder.data.regions import cell_centres
+from shortcut_finder.detect.finding import (
+    LEAST,
+    Carriers,
+    Decided,
+    Finding,
+    Measured,
+    same_thing,
+    sureness,
+)
 from shortcut_finder.detect.likeness import Likeness, laid_on, shift_of
 from shortcut_finder.detect.motifs import Repetition, by_motif, repetition_of
 from shortcut_finder.detect.place import Place
@@ -22,6 +30,7 @@ from shortcut_finder.detect.spot import (
     along_border,
     border_share,
     boxes_of,
+    kind_of_cells,
     reaching,
     spot_of,
 )
@@ -29,11 +38,9 @@ from shortcut_finder.detect.study import Study
 from shortcut_finder.detect.things import Thing
 from shortcut_finder.detect.tiers import Tiers, false_shares, tiers_of
 from shortcut_finder.detect.view import View
-from shortcut_finder.stats.evidence import phi, share_above
+from shortcut_finder.stats.evidence import share_above
 from shortcut_finder.sweep.scene import Scene
 
-# Share of the frame that a thing at one place covers from which it is a background.
-WIDE = 0.25
 # Below this share of common grey variance an exact repetition is seen through.
 TRANSLUCENT = 0.35
 # Share of the carriers that are copies of one another from which they are duplicates.
@@ -70,15 +77,9 @@ def judged(things: Sequence[Thing], view: View, before: Sequence[Finding]) -> Co
                 f"{finding.label}: {int(tiers.likely.sum())} images look like copies of one "
                 "another; near-duplicates are no shortcut, but they do inflate accuracy."
             )
-        elif not any(_same(finding, other) for other in found):
+        elif not any(same_thing(finding, other) for other in found):
             found.append(finding)
     return Concluded(found[len(before) :], list(dict.fromkeys(notes)))
-
-
-def _same(one: Finding, other: Finding) -> bool:
-    """Whether two findings are one thing: what lies on the border is found by its cells, too."""
-    alike = phi(one.carriers.listed.astype(float), other.carriers.listed.astype(float))
-    return one.label == other.label and alike >= POLICY.same
 
 
 def listed(thing: Thing, own: np.ndarray, labels: np.ndarray) -> Tiers:
@@ -240,13 +241,9 @@ def _spot(
 
 def _kind(spot: Spot, looks: Repetition) -> str:
     """One of the kinds of the files."""
-    if spot.region == "frame":
-        return "frame"
-    if looks.exact >= EXACT and looks.opacity < TRANSLUCENT:
+    exact = looks.exact >= EXACT
+    if spot.region != "frame" and exact and looks.opacity < TRANSLUCENT:
         return "overlay"
-    if spot.region in CORNERS:
-        return "corner"
-    if spot.region in EDGES:
-        return "edge"
-    wide = spot.extent is not None and spot.extent.mean() >= WIDE
-    return "background" if wide and looks.exact < EXACT else "patch"
+    # What repeats to the pixel is no background, however much it covers.
+    covers = np.zeros(1) if spot.extent is None or exact else spot.extent
+    return kind_of_cells(covers, spot.region)

@@ -9,7 +9,14 @@ import numpy as np
 from scipy import ndimage
 
 from shortcut_finder.data.preprocessing import Box
-from shortcut_finder.data.regions import ANYWHERE, box_region, cell_centres, edge_strip
+from shortcut_finder.data.regions import (
+    ANYWHERE,
+    CORNERS,
+    EDGES,
+    box_region,
+    cell_centres,
+    edge_strip,
+)
 
 # Share of the carriers that answer within one cell of a place from which a thing keeps to it, and
 # the part of its commonest cell's share from which a cell belongs to it.
@@ -22,6 +29,8 @@ SIDE, SIDES = 0.4, 3
 # Width of a rim around the cells of a thing, in cells: a cell sees beyond itself.
 MARGIN = 0.25
 NEIGHBOURS = np.ones((3, 3))
+# Share of the frame that a thing at one place covers from which it is a background.
+WIDE = 0.25
 
 
 @dataclass(frozen=True, eq=False)
@@ -69,9 +78,9 @@ def spot_of(
     if peak >= FIXED:
         parts, _ = ndimage.label(shown >= PART * float(shown.max()), structure=NEIGHBOURS)
         extent = parts == parts.flat[int(shown.argmax())]
-        return Spot(_named(extent), extent, None, counts, peak)
+        return Spot(name_of(extent), extent, None, counts, peak)
     strip = edge_strip(best[carriers], grid)
-    region = ANYWHERE if strip is None else _named(strip)
+    region = ANYWHERE if strip is None else name_of(strip)
     return Spot(region, None, strip, counts, peak)
 
 
@@ -89,7 +98,7 @@ def reaching(spot: Spot, excess: np.ndarray) -> Spot:
     parts, _ = ndimage.label(alike | spot.extent, structure=NEIGHBOURS)
     extent = parts == parts[spot.extent].max()
     weights = np.where(extent, np.square(np.clip(excess, 0, None)), 0.0)
-    return replace(spot, region=_named(extent, weights), extent=extent)
+    return replace(spot, region=name_of(extent, weights), extent=extent)
 
 
 def _shown(
@@ -108,7 +117,7 @@ def _shown(
     return total / max(len(images), 1)
 
 
-def _named(cells: np.ndarray, weights: np.ndarray | None = None) -> str:
+def name_of(cells: np.ndarray, weights: np.ndarray | None = None) -> str:
     """The region that some cells of the frame are called by.
 
     Args:
@@ -126,6 +135,17 @@ def _named(cells: np.ndarray, weights: np.ndarray | None = None) -> str:
     centres = cell_centres(np.arange(cells.size), (cells.shape[0], cells.shape[1]))
     x, y = (weights.ravel() @ centres / weights.sum()).tolist()
     return box_region(x, y, x, y)
+
+
+def kind_of_cells(cells: np.ndarray, region: str) -> str:
+    """The kind, as files call it, of a thing that covers some cells, (row, column) of bool."""
+    if region == "frame":
+        return "frame"
+    if region in CORNERS:
+        return "corner"
+    if region in EDGES:
+        return "edge"
+    return "background" if cells.mean() >= WIDE else "patch"
 
 
 def along_border(grid: tuple[int, ...]) -> np.ndarray:

@@ -170,7 +170,9 @@ def row_of(finding: Any, labels: np.ndarray, carry: np.ndarray) -> dict[str, Any
         "class_wide": "gain" not in finding.measured.numbers,
         "right": bool(right),
         "mixed": bool(not right and planted and carry[core].mean() > 0.2),
-        "ap": float(average_precision_score(carry[own], finding.carriers.score[own])) if planted else 0.0,
+        "ap": float(average_precision_score(carry[own], finding.carriers.score[own]))
+        if planted
+        else 0.0,
         "listed": int(listed.sum()),
         "precision": float(carry[listed].mean()) if listed.any() else 0.0,
         "recall": float(carry[listed].sum() / max(planted, 1)),
