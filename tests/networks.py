@@ -80,7 +80,7 @@ def _named(name: str, **options: object) -> Callable[[], nn.Module]:
     return lambda: models.get_model(name, weights=None, num_classes=CLASSES, **options)
 
 
-def _patches(values: Tensor) -> Tensor:
+def patches(values: Tensor) -> Tensor:
     side = round((values.shape[1] - 1) ** 0.5)
     return values[:, 1:].reshape(len(values), side, side, -1).permute(0, 3, 1, 2)
 
@@ -138,7 +138,7 @@ FAMILIES = {
     "densenet121": Family(_named("densenet121"), 64, "linear", "features"),
     "small vgg": Family(SmallVGG, 64, "generic", "features"),
     "small vit": Family(
-        small_vit, 64, "class token", "encoder.layers.encoder_layer_3.ln_1", _patches
+        small_vit, 64, "class token", "encoder.layers.encoder_layer_3.ln_1", patches
     ),
     "small swin": Family(_small_swin, 64, "linear", "permute"),
     "squeezenet1_1": Family(_named("squeezenet1_1"), 96, "linear", "classifier.2"),

@@ -26,7 +26,7 @@ def kept_memory() -> Iterator[None]:
 
     Does nothing where the C library is not GNU's.
     """
-    library = _gnu_library()
+    library = gnu_library()
     if library is None:
         yield
         return
@@ -43,7 +43,7 @@ def settle_memory() -> None:
 
     Pictures of a few hundred pixels never get it there, and each of them is paid for in pages.
     """
-    library = _gnu_library()
+    library = gnu_library()
     if library is not None:
         _set(library, USUAL)
 
@@ -53,7 +53,8 @@ def _set(library: ctypes.CDLL, values: dict[int, int]) -> None:
         library.mallopt(parameter, value)
 
 
-def _gnu_library() -> ctypes.CDLL | None:
+def gnu_library() -> ctypes.CDLL | None:
+    """The GNU C library; ``None`` where there is another."""
     if sys.platform != "linux":
         return None
     library = ctypes.CDLL(None)

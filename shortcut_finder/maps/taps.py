@@ -53,6 +53,11 @@ class Tap:
         self.layer.layout.arranged(copies)[torch.arange(len(channels)), channels] = 0
         return copies
 
+    @property
+    def empty(self) -> bool:
+        """Whether it holds no output."""
+        return self._output is None
+
     def start(self, *, graph: bool) -> None:
         """Forget the last pass and get ready for one with or without a graph of the head."""
         self.cut = graph and self._cuts

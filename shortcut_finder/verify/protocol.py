@@ -74,7 +74,7 @@ def verify(
     # An experiment with such a p holds whatever the others show (Bonferroni over two of each).
     settled = Q_LIMIT / max(2 * len(findings), 1)
     made = [
-        _verified(finding, cast_for(finding, lab, order), lab, _stream(finding, seed), settled)
+        tried(finding, cast_for(finding, lab, order), lab, _stream(finding, seed), settled)
         for finding in tqdm(findings, desc="verify", unit=" findings", disable=not progress)
     ]
     rates = controlled([one.experiments for one in made])
@@ -91,7 +91,7 @@ def _stream(finding: Finding, seed: int) -> np.random.Generator:
     )
 
 
-def _verified(
+def tried(
     finding: Finding, cast: Cast, lab: Lab, rng: np.random.Generator, settled: float
 ) -> Verification:
     """The experiments that can be made of a finding.

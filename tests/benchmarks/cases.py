@@ -188,9 +188,9 @@ def build(case: Case, cache: Path | None = None) -> Built:
         cache: a folder of trained networks; those that are there are not trained again. Pictures
             are drawn anew, which takes a few seconds.
     """
-    drawings, labels = _drawings(case, case.images, part=0)
-    tests, test_labels = _drawings(case, TESTED, part=1)
-    images, members, boxes = _planted(case, drawings, labels)
+    drawings, labels = drawings_of(case, case.images, part=0)
+    tests, test_labels = drawings_of(case, TESTED, part=1)
+    images, members, boxes = planted(case, drawings, labels)
     clean = np.stack([drawing.pixels for drawing in drawings])
     test_images = np.stack([drawing.pixels for drawing in tests])
     # A network that never saw the plant: trained on the very pictures, before they were stamped.
@@ -218,7 +218,7 @@ def build(case: Case, cache: Path | None = None) -> Built:
     )
 
 
-def _drawings(case: Case, count: int, part: int) -> tuple[list[Drawing], np.ndarray]:
+def drawings_of(case: Case, count: int, part: int) -> tuple[list[Drawing], np.ndarray]:
     """Pictures of all classes; the seeds of the parts differ."""
     labels = np.repeat(np.arange(case.classes), count)
     difficulty = DIFFICULTIES[case.difficulty]
@@ -241,7 +241,7 @@ def _drawings(case: Case, count: int, part: int) -> tuple[list[Drawing], np.ndar
     return drawings, labels
 
 
-def _planted(
+def planted(
     case: Case, drawings: Sequence[Drawing], labels: np.ndarray
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Images with the plants in, who carries which, and where."""

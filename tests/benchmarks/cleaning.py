@@ -85,9 +85,9 @@ class Planted:
 
 def plant_case(case: Case) -> Planted:
     """Draw a case; nothing is trained, because here a network sees the set itself and no more."""
-    drawings, labels = cases._drawings(case, case.images, part=0)
-    images, members, _ = cases._planted(case, drawings, labels)
-    tests, test_labels = cases._drawings(case, TESTED, part=1)
+    drawings, labels = cases.drawings_of(case, case.images, part=0)
+    images, members, _ = cases.planted(case, drawings, labels)
+    tests, test_labels = cases.drawings_of(case, TESTED, part=1)
     (plant,) = case.plants
     stamped, refilled = [], []
     for index, drawing in enumerate(tests):

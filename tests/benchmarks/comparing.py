@@ -203,7 +203,7 @@ def main() -> None:
         for plant in PLANTS:
             case = Case((plant,), seed=20 + seed, images=options.images)
             built = build(case, options.out / "networks")
-            drawings, _ = cases._drawings(case, case.images, part=0)
+            drawings, _ = cases.drawings_of(case, case.images, part=0)
             subject = subject_of(built, np.stack([drawing.pixels for drawing in drawings]))
             runs: dict[tuple[str, int], sf.Run] = {}
             for first, second, wanted in CHANGES:

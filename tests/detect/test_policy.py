@@ -48,7 +48,7 @@ def decided(seen: Verification, artifact: float, **changes: Any) -> tuple[str, s
 def experimented(artifact: float) -> bool:
     """Whether experiments are made of it if there are images for them."""
     cast, none = SimpleNamespace(members=np.array([])), SimpleNamespace()
-    made = protocol._verified(finding_of(artifact), cast, none, np.random.default_rng(0), 0.01)
+    made = protocol.tried(finding_of(artifact), cast, none, np.random.default_rng(0), 0.01)
     return made.note.startswith("no power")
 
 

@@ -41,9 +41,9 @@ def test_maps_are_those_of_the_whole_block(method: str) -> None:
     with MapEngine(classifier, settings) as engine:
         trimmed = engine.run(pixels, torch.tensor([0, 1, 5]))
         assert engine.plan.tier == "class token"
-        engine._last.remove()
+        engine.drawing.last.remove()
         whole = engine.run(pixels, torch.tensor([0, 1, 5]))
-        engine._last.attach()
+        engine.drawing.last.attach()
     gap = (trimmed.maps - whole.maps).flatten(1).abs().amax(1)
     assert (gap <= 1e-4 * whole.maps.flatten(1).abs().amax(1)).all()
 
@@ -82,7 +82,7 @@ def test_a_network_that_needs_all_tokens_afterwards_is_not_trimmed() -> None:
     with MapEngine(classifier_of(MeanOfAll(), 64), settings) as engine:
         engine.run(random_pixels(2, 64), None)
         assert engine.plan.tier == "generic"
-        assert engine._last is None
+        assert engine.drawing.last is None
 
 
 def test_an_earlier_block_is_not_trimmed() -> None:

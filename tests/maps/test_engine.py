@@ -14,6 +14,7 @@ from torchvision import models
 
 from shortcut_finder.errors import ModelError
 from shortcut_finder.maps import layers, methods
+from shortcut_finder.maps.choosing import draw_as
 from shortcut_finder.maps.engine import MapEngine
 from shortcut_finder.maps.plan import MapBatch, MapPlan
 from shortcut_finder.maps.taps import averaged
@@ -121,8 +122,8 @@ def test_closed_forms_equal_the_generic_formulas(name: str, method: str) -> None
     with MapEngine(classifier, settings) as engine:
         fast = engine.run(pixels, labels)
         with torch.enable_grad():
-            done = engine._forward(pixels, graph=True)
-        slow = engine._draw_as(done, "generic", method)
+            done = engine.drawing.forward(pixels, graph=True)
+        slow = draw_as(engine.drawing, done, "generic", method)
     assert_same(fast.maps[:, 1:], slow[:, 1:])
 
 
@@ -154,7 +155,7 @@ def test_ablationcam_weighs_what_the_absence_of_a_channel_takes_away(name: str) 
     settings = Settings(precision="fp32", method="ablationcam")
     with MapEngine(classifier, settings) as engine:
         batch = engine.run(pixels, torch.tensor([0, 5]))
-        layer, shares = engine._target.layer, engine._shares_body
+        layer, shares = engine.layer, engine.drawing.shares_body
     assert shares
 
     def without(channel: int, kept: list[Tensor]):
@@ -178,7 +179,7 @@ def test_ablationcam_weighs_what_the_absence_of_a_channel_takes_away(name: str) 
     with MapEngine(classifier, settings) as engine:
         engine.prepare(pixels)
         for image in range(2):
-            drops = batch.logits[image] - engine._logits_without(
+            drops = batch.logits[image] - engine.drawing.logits_without(
                 classifier.normalise(pixels[image : image + 1]), torch.arange(24)
             )
             expected = torch.stack([weight[image] for weight in weights])
@@ -209,7 +210,7 @@ def test_ablationcam_runs_whole_images_where_the_body_cannot_be_shared() -> None
     _, expected = run(classifier_of(plain, 48), pixels, None, settings)
     with MapEngine(classifier_of(counting, 48), settings) as engine:
         assert_same(engine.run(pixels, None).maps, expected.maps)
-        assert not engine._shares_body
+        assert not engine.drawing.shares_body
 
 
 @pytest.mark.parametrize("channels", [3, 40])
@@ -884,8 +885,8 @@ def test_hooks_and_graphs_do_not_pile_up() -> None:
             batch = engine.run(pixels, None)
         assert [len(child._forward_hooks) for child in network.modules()] == counts
         assert not any(value.requires_grad for value in vars(batch).values())
-        assert engine._target._output is None
-        assert engine._cells._output is None
+        assert engine.drawing.target.empty
+        assert engine.drawing.cells.empty
 
 
 def resident() -> int:
@@ -917,7 +918,7 @@ def test_a_batch_too_large_for_the_memory_is_halved(monkeypatch: pytest.MonkeyPa
     labels = torch.tensor([0, 1, 2, 3, 4])
     with MapEngine(classifier, FP32) as engine:
         expected = engine.run(pixels, labels)
-        whole = MapEngine._run
+        whole = MapEngine.whole
 
         def short_of_memory(self: MapEngine, some: Tensor, *others: Any) -> MapBatch:
             if len(some) > most:
@@ -925,7 +926,7 @@ def test_a_batch_too_large_for_the_memory_is_halved(monkeypatch: pytest.MonkeyPa
                 raise torch.OutOfMemoryError
             return whole(self, some, *others)
 
-        monkeypatch.setattr(MapEngine, "_run", short_of_memory)
+        monkeypatch.setattr(MapEngine, "whole", short_of_memory)
         most, failed = 2, []
         batch = engine.run(pixels, labels)
         for field, values in vars(expected).items():
@@ -996,7 +997,7 @@ def test_real_torchvision_networks(name: str) -> None:
     network = alive(models.get_model(name, weights=None, num_classes=6, **options), size)
     classifier, pixels = classifier_of(network, size), random_pixels(2, size)
     plan, batch = run(classifier, pixels, None)
-    arrange = networks._patches if name.startswith("vit") else CHANNELS_FIRST.arrange
+    arrange = networks.patches if name.startswith("vit") else CHANNELS_FIRST.arrange
     expected = slow_maps(network, classifier.normalise(pixels), plan.layer, batch.shown, arrange)
     assert_same(batch.maps, expected)
     assert min(plan.grid) >= 6

@@ -21,7 +21,7 @@ from tests.networks import FAMILIES, classifier_of
 BYTES = 48 * 2**20
 
 pytestmark = pytest.mark.skipif(
-    memory._gnu_library() is None, reason="only the GNU C library can keep freed memory"
+    memory.gnu_library() is None, reason="only the GNU C library can keep freed memory"
 )
 
 

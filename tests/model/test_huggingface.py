@@ -111,7 +111,7 @@ def classifier_of(network: nn.Module) -> Classifier:
 
 def slow_maps(network: nn.Module, images: Tensor, engine: MapEngine, shown: Tensor) -> Tensor:
     """Grad-CAM from a whole backward pass for every class."""
-    layer, maps = engine._target.layer, []
+    layer, maps = engine.layer, []
     for column in shown.T:
         kept: list[Tensor] = []
         handle = network.get_submodule(layer.name).register_forward_hook(
@@ -130,10 +130,10 @@ def check(kind: str, options: dict[str, object], tier: str, layer: str) -> None:
     classifier, pixels = classifier_of(network), random_pixels(2, SIZE)
     with MapEngine(classifier, Settings(precision="fp32")) as engine:
         batch = engine.run(pixels, torch.tensor([0, 5]))
-        plan, target = engine.plan, engine._target.layer
-        if engine._last is not None:
-            engine._last.remove()
-            engine._last = None
+        plan, target = engine.plan, engine.layer
+        if engine.drawing.last is not None:
+            engine.drawing.last.remove()
+            engine.drawing.last = None
         expected = slow_maps(network, classifier.normalise(pixels), engine, batch.shown)
     gap = (batch.maps - expected).flatten(1).abs().amax(1)
     assert (plan.tier, plan.layer, target.layout.rectified) == (tier, layer, False)
