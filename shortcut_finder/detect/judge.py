@@ -107,29 +107,18 @@ def _wrong(thing: Thing, own: np.ndarray, rest: np.ndarray) -> np.ndarray:
     return np.minimum(share_above(rest, own) / share_above(own, own), 1.0)
 
 
-def _finding(
-    thing: Thing,
-    own: np.ndarray,
-    tiers: Tiers,
-    looks: Repetition,
-    view: View,
-) -> Finding:
-    records, label = view.records, view.classes[thing.label]
-    grid, score = records.cell_grid, thing.score
-    carriers, without = _sides(thing, own, tiers)
-    spot = _spot(thing, carriers, without, view.study, grid)
-    rest = thing.strange(records.labels)
+def _finding(thing: Thing, own: np.ndarray, tiers: Tiers, looks: Repetition, view: View) -> Finding:
+    label, grid = view.classes[thing.label], view.records.cell_grid
+    members, without = _sides(thing, own, tiers)
+    spot = _spot(thing, members, without, view.study, grid)
+    rest = thing.strange(view.labels)
     likeness = Likeness(
         thing.gain * max(thing.agreement, 0.0),
-        shift_of(score[without], score[rest]),
-        border_share(thing.best[carriers], grid),
+        shift_of(thing.score[without], thing.score[rest]),
+        border_share(thing.best[members], grid),
         looks.exact,
     )
     artifact = likeness.artifact if thing.extent is None else laid_on(thing.gain)
-    lists = np.zeros(len(score), dtype=bool)
-    sure = np.zeros(len(score), dtype=bool)
-    lists[own[tiers.likely]], sure[own[tiers.sure]] = True, True
-    lists |= rest & (score >= TYPICAL)
     alike = _alike(thing, own[tiers.likely])
     elsewhere = float(alike[rest].sum()) / max(int(rest.sum()), 1)
     return Finding(
@@ -143,14 +132,7 @@ def _finding(
             extent=spot.extent,
             strip=spot.strip,
         ),
-        carriers=Carriers(
-            listed=lists,
-            score=np.where(lists, max(artifact, LEAST) * sureness(score), 0.0),
-            found_on=np.zeros(len(score), dtype=bool),
-            typical=carriers,
-            sure=sure,
-            alike=alike,
-        ),
+        carriers=_carriers(thing, own, tiers, members, alike, rest, artifact),
         measured=Measured(
             share=tiers.share,
             elsewhere=elsewhere,
@@ -176,6 +158,30 @@ def _finding(
         decided=Decided(POLICY.severity(artifact)),
         sentence=sentence_of(label, spot.region, elsewhere, tiers, likeness, artifact),
         advice=advice_for(spot.region, tiers.share, artifact),
+    )
+
+
+def _carriers(
+    thing: Thing,
+    own: np.ndarray,
+    tiers: Tiers,
+    members: np.ndarray,
+    alike: np.ndarray,
+    rest: np.ndarray,
+    artifact: float,
+) -> Carriers:
+    """Who is listed: the likely ones of the class, and typical carriers of others."""
+    listed, sure = np.zeros((2, len(thing.score)), dtype=bool)
+    listed[own[tiers.likely]], sure[own[tiers.sure]] = True, True
+    listed |= rest & (thing.score >= TYPICAL)
+    return Carriers(
+        listed=listed,
+        score=np.where(listed, max(artifact, LEAST) * sureness(thing.score), 0.0),
+        # Both halves found it, and each was listed by the other's model.
+        found_on=np.zeros(len(listed), dtype=bool),
+        typical=members,
+        sure=sure,
+        alike=alike,
     )
 
 

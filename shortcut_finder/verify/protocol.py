@@ -103,18 +103,10 @@ def tried(
         rng: for random places.
         settled: p from which one experiment is enough.
     """
+    reason = _untried(finding, cast)
+    if reason:
+        return Verification(reason)
     diffuse, around = finding.place.look, finding.place.around
-    if finding.place.column:
-        return Verification("a column of the metadata can be neither pasted nor masked")
-    if diffuse and finding.place.region not in LOOKS:
-        return Verification("it does not show in the pixels that the model sees")
-    if finding.measured.artifact < POLICY.experiment and not finding.place.around:
-        return Verification("it looks like a part of the object, and no experiment can say more")
-    needed = FEWEST_DONORS if finding.decided.severity == "low" else FEWEST_OF_ARTIFACTS
-    if len(cast.members) < needed:
-        return Verification(
-            f"no power: {len(cast.members)} tested images carry it, {needed} are needed"
-        )
     notes = [
         f"no power to {what}: {len(images)} tested images, {FEWEST_PAIRS} are needed"
         for what, images in (("paste", cast.strangers), ("mask", cast.members))
@@ -154,6 +146,20 @@ def tried(
         without,
         surplus,
     )
+
+
+def _untried(finding: Finding, cast: Cast) -> str:
+    """Why no experiment is made of a finding; empty where some are."""
+    if finding.place.column:
+        return "a column of the metadata can be neither pasted nor masked"
+    if finding.place.look and finding.place.region not in LOOKS:
+        return "it does not show in the pixels that the model sees"
+    if finding.measured.artifact < POLICY.experiment and not finding.place.around:
+        return "it looks like a part of the object, and no experiment can say more"
+    needed = FEWEST_DONORS if finding.decided.severity == "low" else FEWEST_OF_ARTIFACTS
+    if len(cast.members) < needed:
+        return f"no power: {len(cast.members)} tested images carry it, {needed} are needed"
+    return ""
 
 
 def _idle(finding: Finding, cast: Cast, lab: Lab, rng: np.random.Generator) -> bool:

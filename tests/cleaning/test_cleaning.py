@@ -22,8 +22,9 @@ from torch.utils.data import WeightedRandomSampler
 from versions import CLASSES, TAG, finding, picture, tagged_images, write_images, write_run
 
 from shortcut_finder.cleaning import folder as cleaning
+from shortcut_finder.cleaning.choice import cleaned_without_asking
 from shortcut_finder.cleaning.folder import clean, destination
-from shortcut_finder.cleaning.plan import CleaningPlan, cleaned_without_asking
+from shortcut_finder.cleaning.plan import CleaningPlan
 from shortcut_finder.data.dataset import load_dataset
 from shortcut_finder.errors import DatasetError, RunError, SettingsError
 from shortcut_finder.run.folder import Run
