@@ -139,9 +139,7 @@ def finding_view(
             percent_bar(clipped(label, MAX_LABEL), detail["share"], "class"),
             percent_bar("all other classes", detail["elsewhere"], "rest"),
         ),
-        suspicion=_two_digit_bar(LIKENESS, detail["artifact"], "sum")
-        if known(detail.get("artifact"))
-        else _two_digit_bar("suspicion", detail["suspicion"], "sum"),
+        suspicion=_likeness_bar(detail),
         parts=tuple(
             _two_digit_bar(shown(name).replace("_", " "), value, "part")
             for name, value in _strongest_first(detail["suspicion_parts"])
@@ -161,6 +159,12 @@ def finding_view(
         numbers=named_numbers(detail["numbers"]),
         worst=worst,
     )
+
+
+def _likeness_bar(detail: Mapping[str, Any]) -> Bar:
+    if known(detail.get("artifact")):
+        return _two_digit_bar(LIKENESS, detail["artifact"], "sum")
+    return _two_digit_bar("suspicion", detail["suspicion"], "sum")
 
 
 def logits(scale: float) -> str:

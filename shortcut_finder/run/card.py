@@ -23,6 +23,9 @@ if TYPE_CHECKING:
     from shortcut_finder.model.classifier import Classifier
     from shortcut_finder.sweep.batches import Sweep
 
+# Packages whose versions decide what a scan says.
+PACKAGES = ("torch", "torchvision", "numpy", "pandas", "scikit-learn")
+
 
 def card_of(
     run: Run,
@@ -39,33 +42,14 @@ def card_of(
     number = {image: place for place, image in enumerate(images.images)}
     labels = images.labels[[number[image] for image in table["image"]]]
     accuracy, by_class = _accuracy(table, labels, images.classes)
-    visible = np.mean(
-        [
-            classifier.preprocessing.visible(width, height)
-            for width, height in zip(table["width"], table["height"], strict=True)
-        ]
-    )
-    counts = {name: int(having(images.labels, n).sum()) for n, name in enumerate(images.classes)}
+    sizes = zip(table["width"], table["height"], strict=True)
+    visible = np.mean([classifier.preprocessing.visible(*size) for size in sizes])
     return {
         "schema_version": SCHEMA_VERSION,
         "version": _version("shortcut-finder"),
         "settings": settings.as_dict(),
-        "dataset": {
-            "name": images.name,
-            "root": None if images.root is None else str(images.root),
-            "classes": list(images.classes),
-            "images": counts,
-            "fingerprint": images.fingerprint,
-            "metadata": list(images.metadata.columns),
-        },
-        "model": {
-            "name": classifier.name,
-            "classes": list(classifier.classes),
-            "fingerprint": classifier.fingerprint,
-            "outputs": "sigmoid" if classifier.outputs.sigmoid else "softmax",
-            "positive": classifier.outputs.positive,
-            "preprocessing": classifier.preprocessing.as_dict(),
-        },
+        "dataset": _dataset_card(images),
+        "model": _model_card(classifier),
         "maps": dict(swept.plan),
         "counts": {
             "images": len(images.images),
@@ -92,12 +76,32 @@ def card_of(
         },
         "versions": {
             "python": platform.python_version(),
-            **{
-                name: _version(name)
-                for name in ("torch", "torchvision", "numpy", "pandas", "scikit-learn")
-            },
+            **{name: _version(name) for name in PACKAGES},
         },
         "warnings": [*images.notes, *judged.notes],
+    }
+
+
+def _dataset_card(images: ImageDataset) -> dict[str, Any]:
+    counts = {name: int(having(images.labels, n).sum()) for n, name in enumerate(images.classes)}
+    return {
+        "name": images.name,
+        "root": None if images.root is None else str(images.root),
+        "classes": list(images.classes),
+        "images": counts,
+        "fingerprint": images.fingerprint,
+        "metadata": list(images.metadata.columns),
+    }
+
+
+def _model_card(classifier: Classifier) -> dict[str, Any]:
+    return {
+        "name": classifier.name,
+        "classes": list(classifier.classes),
+        "fingerprint": classifier.fingerprint,
+        "outputs": "sigmoid" if classifier.outputs.sigmoid else "softmax",
+        "positive": classifier.outputs.positive,
+        "preprocessing": classifier.preprocessing.as_dict(),
     }
 
 
