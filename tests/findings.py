@@ -31,7 +31,7 @@ def a_finding(listed: np.ndarray, **given: Any) -> Finding:
         ),
         measured=Measured(share=0.4, elsewhere=0.0, q=0.001, artifact=artifact),
         decided=Decided("high"),
-        sentence="",
+        said=(),
         advice="",
         key="F1",
     )

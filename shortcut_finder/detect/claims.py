@@ -126,9 +126,9 @@ def _finding(claim: Claim, test: dict[str, float], view: View) -> Finding:
             (float(low), float(high)),
         ),
         decided=Decided(POLICY.severity(claim.artifact)),
-        sentence=(
+        said=(
             f"{percent(share)} of the {label} images ({percent(low)} to {percent(high)}) carry "
-            f"{claim.words} ({region}); {percent(elsewhere)} of the others do."
+            f"{claim.words} ({region}); {percent(elsewhere)} of the others do.",
         ),
         advice=advice_for(region, share, claim.artifact),
     )

@@ -113,7 +113,7 @@ class Finding:
         carriers: which images carry it.
         measured: what was measured of it.
         decided: what was made of it.
-        sentence: what a person should know.
+        said: what a person should know, a sentence each, the first on what was found.
         advice: what to do about it.
         key: ``F1`` for the strongest.
         companions: values of the user's columns that its images have more often than others.
@@ -126,11 +126,16 @@ class Finding:
     carriers: Carriers
     measured: Measured
     decided: Decided
-    sentence: str
+    said: tuple[str, ...]
     advice: str
     key: str = ""
     companions: tuple[Companion, ...] = ()
     colabels: tuple[Colabel, ...] = ()
+
+    @property
+    def sentence(self) -> str:
+        """What a person should know, in one text."""
+        return " ".join(self.said)
 
     @property
     def explained(self) -> bool:
@@ -206,8 +211,8 @@ def with_companions(
 
 
 def _accompanied(finding: Finding, found: tuple[Companion, ...]) -> Finding:
-    sentence = finding.sentence + "".join(f" {one.sentence}" for one in found[:1])
-    return replace(finding, companions=found, sentence=sentence)
+    said = (*finding.said, *(one.sentence for one in found[:1]))
+    return replace(finding, companions=found, said=said)
 
 
 def with_colabels(
@@ -234,8 +239,8 @@ def with_colabels(
 
 
 def _beside(finding: Finding, found: tuple[Colabel, ...]) -> Finding:
-    sentences = [finding.sentence, *(one.sentence(finding.label) for one in found[:1])]
-    finding = replace(finding, colabels=found, sentence=" ".join(sentences))
+    said = (*finding.said, *(one.sentence(finding.label) for one in found[:1]))
+    finding = replace(finding, colabels=found, said=said)
     if not finding.explained:
         return finding
     quiet = min(1.0, POLICY.artifact / max(finding.measured.artifact, LEAST))

@@ -24,7 +24,7 @@ from shortcut_finder.detect.motifs import Repetition, by_motif, repetition_of
 from shortcut_finder.detect.place import Place
 from shortcut_finder.detect.policy import POLICY
 from shortcut_finder.detect.proposals import Concluded
-from shortcut_finder.detect.sentences import EXACT, advice_for, sentence_of
+from shortcut_finder.detect.sentences import EXACT, advice_for, sentences_of
 from shortcut_finder.detect.spot import (
     Spot,
     along_border,
@@ -156,7 +156,7 @@ def _finding(thing: Thing, own: np.ndarray, tiers: Tiers, looks: Repetition, vie
             wrong=tiers.wrong,
         ),
         decided=Decided(POLICY.severity(artifact)),
-        sentence=sentence_of(label, spot.region, elsewhere, tiers, likeness, artifact),
+        said=sentences_of(label, spot.region, elsewhere, tiers, likeness, artifact),
         advice=advice_for(spot.region, tiers.share, artifact),
     )
 

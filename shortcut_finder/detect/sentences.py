@@ -18,10 +18,10 @@ _WHERE = {
 EXACT, BORDER = 0.5, 0.8
 
 
-def sentence_of(
+def sentences_of(
     label: str, region: str, elsewhere: float, tiers: Tiers, likeness: Likeness, artifact: float
-) -> str:
-    """What a person should know of a finding.
+) -> tuple[str, ...]:
+    """What a person should know of a finding, a sentence each.
 
     Args:
         label: class name.
@@ -45,7 +45,7 @@ def sentence_of(
         said.append("It keeps to the border of the frame, as objects seldom do.")
     if artifact < POLICY.artifact:
         said.append("It may well be a true part of the class: look at the pictures.")
-    return " ".join(said)
+    return tuple(said)
 
 
 def advice_for(region: str, share: float, artifact: float) -> str:

@@ -49,7 +49,7 @@ def _worded(finding: Finding, scene: Scene, read: Read) -> Finding:
     if text is None:
         return finding
     words = clipped(shown(text), LONGEST)
-    return replace(finding, sentence=f"{finding.sentence} It is text and says “{words}”.")
+    return replace(finding, said=(*finding.said, f"It is text and says “{words}”."))
 
 
 def _crop(finding: Finding, number: int, scene: Scene) -> Image.Image | None:

@@ -174,9 +174,13 @@ def logits(scale: float) -> str:
 
 def _sentences(detail: Mapping[str, Any]) -> tuple[str, str]:
     """The first sentence and the others; a very long class name is cut in both."""
-    text, label = shown(detail["sentence"]), shown(detail["label"])
-    first, stop, more = text.replace(label, clipped(label, MAX_LABEL)).partition(". ")
-    return first + stop.strip(), more
+    said = detail.get("sentences")
+    if not isinstance(said, list) or not said:
+        # Of a run by an earlier version: where a sentence ends, no one can tell.
+        said = [detail["sentence"]]
+    label = shown(detail["label"])
+    first, *more = (shown(one).replace(label, clipped(label, MAX_LABEL)) for one in said)
+    return first, " ".join(more)
 
 
 def _keys(detail: Mapping[str, Any], severity: str, position: int) -> dict[str, float]:

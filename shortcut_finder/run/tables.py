@@ -120,6 +120,7 @@ def detail_of(
         "sure_images": int((finding.carriers.tiers[own] == SURE).sum()),
         "sure_wrong": sure_wrong,
         "listed_wrong": listed_wrong,
+        "sentences": list(finding.said),
         "advice": finding.advice,
         "verification": _experiments(finding),
         "numbers": dict(finding.measured.numbers),

@@ -36,7 +36,7 @@ def decided(finding: Finding, verification: Verification, records: Records) -> F
         finding,
         carriers=replace(finding.carriers, score=score),
         decided=Decided(severity, verdict, reliance, verification),
-        sentence=" ".join(filter(None, (finding.sentence, _says(finding, verification, verdict)))),
+        said=(*finding.said, *_says(finding, verification, verdict)),
     )
 
 
@@ -120,8 +120,8 @@ def _hanging(
     return np.asarray(score * (1 - HANGING * (1 - fall)))
 
 
-def _says(finding: Finding, verification: Verification, verdict: str) -> str:
-    """What the experiments showed, in a sentence or two."""
+def _says(finding: Finding, verification: Verification, verdict: str) -> list[str]:
+    """What the experiments showed, a sentence each."""
     said = [_outcome(finding, one) for one in verification.experiments if one.holds]
     if finding.place.around:
         if verification.rivals_own:
@@ -136,7 +136,7 @@ def _says(finding: Finding, verification: Verification, verdict: str) -> str:
         )
     if verification.ruled_out:
         said.append("The model does not react when it is added or taken away.")
-    return " ".join(said)
+    return said
 
 
 def _outcome(finding: Finding, made: Experiment) -> str:

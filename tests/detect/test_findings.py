@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
-from findings import changed
+from findings import a_finding, changed
 from PIL import Image
 from synthetic import FIXED_CELL, GRID, SIDE, Thing, World, judged_of, make_world, texture
 
@@ -237,3 +237,12 @@ def test_a_confirmed_look_explains_what_is_alike_in_the_same_images(
         (changed(look, verdict="suspect"), thing),
     ):
         assert len(worth_listing([other, reason])) == 2
+
+
+def test_a_column_called_surroundings_is_no_place() -> None:
+    told = a_finding(np.ones(8, dtype=bool), kind="metadata", region="surroundings")
+    assert not told.place.around
+    assert len(worth_listing([told])) == 1
+    around = changed(told, kind="background")
+    assert around.place.around
+    assert worth_listing([around]) == ()

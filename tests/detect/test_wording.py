@@ -36,7 +36,7 @@ def picture(number: int, text: str) -> Image.Image:
 
 def finding(kind: str = "corner", count: int = 6) -> Finding:
     said = "They carry a mark."
-    return a_finding(np.ones(count, dtype=bool), kind=kind, boxes=lambda _: BOX, sentence=said)
+    return a_finding(np.ones(count, dtype=bool), kind=kind, boxes=lambda _: BOX, said=(said,))
 
 
 def scene(texts: list[str], groups: list[int] | None = None) -> Any:

@@ -310,9 +310,16 @@ def test_metadata_says_where_a_finding_comes_from(run: Run) -> None:
 
 
 def test_first_sentence_stands_alone(run: Run) -> None:
-    detail = {**run.details[0], "sentence": "1.5% of daisy carry it. It repeats. Pasted, it wins."}
-    view = report_page(dataclasses.replace(run, details=[detail])).findings[0]
-    assert (view.sentence, view.more) == ("1.5% of daisy carry it.", "It repeats. Pasted, it wins.")
+    said = ["1.5% of St. Bernard carry it.", "It repeats.", "Pasted, it wins."]
+    for sentences, seen in (
+        (said, ("1.5% of St. Bernard carry it.", "It repeats. Pasted, it wins.")),
+        # A run of an earlier version, or one that was written by hand.
+        (None, (" ".join(said), "")),
+        ("1.5%", (" ".join(said), "")),
+    ):
+        detail = {**run.details[0], "sentence": " ".join(said), "sentences": sentences}
+        view = report_page(dataclasses.replace(run, details=[detail])).findings[0]
+        assert (view.sentence, view.more) == seen
     assert report_page(run).findings[0].more == ""
 
 

@@ -134,7 +134,7 @@ def _finding(one: Telling, view: View) -> Finding:
     excess = one.share - one.elsewhere
     suspicion = exclusive * excess
     carries = one.carries & having(records.labels, one.label)
-    also = f" Other columns tell it too: {_listed(one.also)}." if one.also else ""
+    also = [f"Other columns tell it too: {_listed(one.also)}."] if one.also else []
     return Finding(
         label=label,
         number=one.label,
@@ -159,11 +159,13 @@ def _finding(one: Telling, view: View) -> Finding:
             numbers={"p": one.p, "values": float(len(one.values))},
         ),
         decided=Decided(POLICY.severity(suspicion)),
-        sentence=(
+        said=(
             f"The label can be read off column {one.column}: {percent(one.share)} of the {label} "
             f"images have {one.column} = {_listed(one.values, 'or')}; {percent(one.elsewhere)} of "
-            "the others do. Unless the column is the label by another name, anything that differs "
-            f"between its values may stand for the class.{also}"
+            "the others do.",
+            "Unless the column is the label by another name, anything that differs between its "
+            "values may stand for the class.",
+            *also,
         ),
         advice=(
             f"Collect images of every class from every {one.column}, and measure accuracy within "

@@ -231,7 +231,7 @@ def _finding(one: _Held, moves: dict[str, float], spread: Spread, view: View) ->
             numbers={**test, **moves},
         ),
         decided=Decided(POLICY.severity(suspicion)),
-        sentence=_sentence(one, label),
+        said=_said(one, label),
         advice=(
             "Look at what lies there in the listed images: if it is not the object, mask it or "
             "crop it in all classes and train again."
@@ -239,15 +239,16 @@ def _finding(one: _Held, moves: dict[str, float], spread: Spread, view: View) ->
     )
 
 
-def _sentence(one: _Held, label: str) -> str:
+def _said(one: _Held, label: str) -> tuple[str, ...]:
     share, elsewhere = percent(one.test["share"]), percent(one.test["elsewhere"])
     where = {OUTSIDE: "outside the object", "frame": "at the border"}.get(
         one.region, f"at the {one.region}"
     )
     return (
         f"In {share} of the {label} images more of the evidence lies {where} than the images of "
-        f"other classes reach ({elsewhere} of them do). It goes along when the picture is moved, "
-        "and blank pictures do not have it. What lies there need not look alike."
+        f"other classes reach ({elsewhere} of them do).",
+        "It goes along when the picture is moved, and blank pictures do not have it.",
+        "What lies there need not look alike.",
     )
 
 

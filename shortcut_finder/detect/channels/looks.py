@@ -153,10 +153,11 @@ def _finding(one: Association, view: View) -> Finding:
             shifts=shifts,
         ),
         decided=Decided(POLICY.severity(suspicion)),
-        sentence=(
+        said=(
             f"{percent(one.share)} of the {label} images are alike in {one.family} (typical "
             f"{trait} {most.members:.3g}, in other images {most.others:.3g}); "
-            f"{percent(one.elsewhere)} of the others are. {why}"
+            f"{percent(one.elsewhere)} of the others are.",
+            why,
         ),
         advice=(
             f"{_ADVICE[one.family]} and train again."

@@ -186,10 +186,10 @@ def _finding(one: _Around, view: View) -> Finding:
             numbers=test,
         ),
         decided=Decided(POLICY.severity(suspicion)),
-        sentence=(
+        said=(
             f"{percent(share)} of the {label} images are alike in what surrounds the middle of the "
-            f"frame; {percent(elsewhere)} of the others are like them. The middle shows "
-            f"{percent(min(max(test['in_the_middle'], 0.0), 1.0))} as much of it."
+            f"frame; {percent(elsewhere)} of the others are like them.",
+            f"The middle shows {percent(min(max(test['in_the_middle'], 0.0), 1.0))} as much of it.",
         ),
         advice=(
             "Add images of the class on other backgrounds, and of other classes on this one, or "
