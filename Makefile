@@ -5,7 +5,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 INSTALLED := $(VENV)/installed
 
-.PHONY: demo test test-slow check bench-plantings bench-watermark bench-clean bench-compare bench-scale bench-looks bench-backgrounds bench-photographs bench-varying bench-real bench-likeness bench-sweep bench-decode bench-whole screenshots bench-detect bench-calibration bench-labels golden clean
+.PHONY: demo test test-slow check bench-plantings bench-watermark bench-clean bench-compare bench-scale bench-looks bench-backgrounds bench-photographs bench-varying bench-real bench-likeness bench-ablation bench-sweep bench-decode bench-whole screenshots bench-detect bench-calibration bench-labels golden clean
 
 demo: $(INSTALLED)
 	$(BIN)/shortcut-finder demo --out demo-run
@@ -69,6 +69,11 @@ bench-varying: $(INSTALLED)
 # Real sets, SETS, each with train/ and perhaps metadata.csv; trains on each and lists what a scan finds.
 bench-real: $(INSTALLED)
 	$(BIN)/python tests/benchmarks/real.py $(SETS) --out $(or $(OUT),bench-real) $(OPTIONS)
+
+# What each channel finds alone: sets of `make golden` in GOLDEN, and real SETS with networks of
+# `make bench-real` in REAL, scanned without each channel in turn.
+bench-ablation: $(INSTALLED)
+	$(BIN)/python tests/benchmarks/ablation.py --out $(or $(OUT),bench-ablation) --golden $(or $(GOLDEN),golden-out) $(if $(REAL),--real $(REAL) --sets $(SETS))
 
 # What tells artifacts from parts of objects, on things planted in PHOTOS, pools of class folders.
 bench-likeness: $(INSTALLED)

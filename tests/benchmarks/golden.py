@@ -19,6 +19,7 @@ import json
 import math
 import sys
 from collections.abc import Callable, Iterator, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -45,26 +46,42 @@ WORDS, PICTURES = {"sentence", "advice", "note", "reason"}, {"maps", "place", "t
 SEED = 0
 
 
-def scan_planted(name: str, out: Path) -> sf.Run:
-    """The first development case with that artifact at that place."""
+def scan_planted(
+    name: str, out: Path, run: Path | None = None, channels: tuple[str, ...] = ()
+) -> sf.Run:
+    """The first development case with that artifact at that place.
+
+    Args:
+        name: of the case.
+        out: networks are kept in ``out/networks``.
+        run: folder of a run that goes on with its shards; ``out/name``, from the start, if None.
+        channels: ways to find; all if empty.
+    """
     case = next(case for case in DEVELOPMENT if _is(case, *PLANTED[name]))
     built = build(case, out / "networks")
-    return scan(built.dataset, built.model, out / name, case.settings)
+    settings = replace(case.settings, channels=channels)
+    if run is not None:
+        return sf.scan(built.dataset, built.model, out=run, settings=settings, progress=False)
+    return scan(built.dataset, built.model, out / name, settings)
 
 
 def _is(case: Case, kind: str, place: str) -> bool:
     return [(plant.kind, plant.place) for plant in case.plants] == [(kind, place)]
 
 
-def scan_demo(out: Path) -> sf.Run:
-    """The demo's pictures and network, scanned as the demo does it."""
+def scan_demo(out: Path, run: Path | None = None, channels: tuple[str, ...] = ()) -> sf.Run:
+    """The demo's pictures and network, scanned as the demo does it; arguments as above."""
     folder = out / "demo-set"
     if not (folder / "weights.pt").exists():
         folder.mkdir(parents=True, exist_ok=True)
         make_dataset(folder, progress=False)
         train(folder, progress=False)
-    settings = sf.Settings(input_size=INPUT_SIZE)
+    settings = sf.Settings(input_size=INPUT_SIZE, channels=channels)
     weights = folder / "weights.pt"
+    if run is not None:
+        return sf.scan(
+            folder / "images", MODEL, weights=weights, out=run, settings=settings, progress=False
+        )
     return scan(folder / "images", MODEL, out / "demo", settings, weights=weights)
 
 

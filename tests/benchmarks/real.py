@@ -28,6 +28,8 @@ ROOT = Path(__file__).resolve().parents[2]
 SHOWN, SIDE, ACROSS = 30, 110, 10
 # Values of a column of the metadata that many images share.
 VALUES = 20
+# Side of the input, and epochs of training.
+SIZE, EPOCHS = 160, 3
 
 
 def told_by(listed: pd.Series, others: pd.Series, table: pd.DataFrame) -> str:
@@ -65,22 +67,41 @@ def sheet(run: sf.Run, finding: Any, folder: Path, out: Path) -> None:
     made.save(out / f"{finding.finding}.png")
 
 
-def scan_set(folder: Path, out: Path, options: argparse.Namespace) -> sf.Run:
-    """Train on a set, once, and scan it."""
-    how = preprocessing(LITE0, options.input)
+def scan_set(
+    folder: Path,
+    out: Path,
+    *,
+    size: int = SIZE,
+    epochs: int = EPOCHS,
+    verify: bool = True,
+    run: Path | None = None,
+    channels: tuple[str, ...] = (),
+) -> sf.Run:
+    """Train on a set, once, and scan it.
+
+    Args:
+        folder: the set, with ``train/``.
+        out: for the network, and the run unless said otherwise.
+        size: side of the model's input.
+        epochs: of training.
+        verify: with experiments.
+        run: folder of the run.
+        channels: ways to find; all if empty.
+    """
+    how = preprocessing(LITE0, size)
     out.mkdir(parents=True, exist_ok=True)
-    weights = out / f"{options.input}-{options.epochs}.pt"
+    weights = out / f"{size}-{epochs}.pt"
     if not weights.exists():
         images = sf.load_dataset(folder / "train")
-        network = fine_tuned(images, how, epochs=options.epochs, seed=0)
+        network = fine_tuned(images, how, epochs=epochs, seed=0)
         torch.save(network.state_dict(), weights)
     settings = sf.Settings(
-        input_size=options.input, resize=how.resize, mean=how.mean, std=how.std,
-        verify=options.verify,
+        input_size=size, resize=how.resize, mean=how.mean, std=how.std, verify=verify,
+        channels=channels,
     )  # fmt: skip
     model = f"{ROOT}/examples/train_classifier.py:efficientnet_lite0"
     return sf.scan(
-        folder / "train", model, weights=weights, out=out / "run", settings=settings,
+        folder / "train", model, weights=weights, out=run or out / "run", settings=settings,
         progress=False,
     )  # fmt: skip
 
@@ -100,8 +121,8 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("folders", type=Path, nargs="+")
     parser.add_argument("--out", type=Path, required=True)
-    parser.add_argument("--input", type=int, default=160)
-    parser.add_argument("--epochs", type=int, default=3)
+    parser.add_argument("--input", type=int, default=SIZE)
+    parser.add_argument("--epochs", type=int, default=EPOCHS)
     parser.add_argument("--no-verify", dest="verify", action="store_false")
     options = parser.parse_args()
     for folder in options.folders:
@@ -109,7 +130,10 @@ def main() -> None:
             print(f"{folder}: no train/, skipped")
             continue
         out = options.out / folder.name
-        run, table = scan_set(folder, out, options), metadata_of(folder)
+        run = scan_set(
+            folder, out, size=options.input, epochs=options.epochs, verify=options.verify
+        )
+        table = metadata_of(folder)
         stages = ", ".join(f"{k} {v['seconds']:.0f} s" for k, v in run.card["stages"].items())
         print(f"\n{folder.name}: {len(run.images)} images, {stages}", flush=True)
         for finding in run.findings.itertuples():
