@@ -36,8 +36,8 @@ COVERS = ((1, 1), (3, 2))
 BEGUN = 5
 # Correlation of the carriers of two directions of a class from which one of them is kept.
 SAME = 0.8
-# Cells that the covariance is estimated on, and the share of its mean eigenvalue added to each.
-SAMPLED, RIDGE = 60_000, 1e-2
+# Share of the mean eigenvalue of the covariance that is added to each.
+RIDGE = 1e-2
 # Images in a block of responses, directions that are grown at once, and cells of a member that are
 # looked at without itself.
 BLOCK, CHUNK, NEAR = 256, 150, 8
@@ -61,12 +61,8 @@ class Frame:
         return white / white.norm(dim=-1, keepdim=True).clamp(min=1e-6)
 
 
-def fit_frame(cells: Tensor, seed: int) -> Frame:
-    """Learn the whitening of some images' cells, (image, cell, width)."""
-    rows = cells.flatten(0, 1)
-    if len(rows) > SAMPLED:
-        chosen = np.random.default_rng(seed).choice(len(rows), SAMPLED, replace=False)
-        rows = rows[torch.from_numpy(np.sort(chosen))]
+def fit_frame(rows: Tensor) -> Frame:
+    """Learn the whitening of some cells, (cell, width)."""
     values, vectors = torch.linalg.eigh(torch.cov(rows.double().T).reshape(rows.shape[1], -1))
     scale = (values.clamp(min=0) + RIDGE * values.mean()).sqrt()
     return Frame(rows.mean(0), ((vectors / scale) @ vectors.T).float())

@@ -28,7 +28,7 @@ from shortcut_finder.detect.mixture import (
     responses,
 )
 from shortcut_finder.stats.evidence import exclusivity_test
-from shortcut_finder.sweep.descriptors import descriptor_blocks, read_descriptors
+from shortcut_finder.sweep.descriptors import Descriptors, descriptor_blocks, read_descriptors
 
 # Images of a class, and of all others together, that take part in a half.
 OWN, OTHERS = 600, 250
@@ -40,6 +40,8 @@ LATELY = 8
 ALL_SEEDS, FEWEST_SEEDS = 20_000, 64
 # Directions of a class that are tested, from each half.
 TESTED = 16
+# Cells that the whitening of a half is learned from.
+SAMPLED = 60_000
 # Rounds in which a half learns what the other found.
 ROUNDS = 2
 
@@ -102,14 +104,16 @@ class Study:
         self.classes = occurring(labels)
         self.sample = _sampled(folder, labels, half, seed, counted)
         descriptors = read_descriptors(folder, self.sample)
-        cells = descriptors.of(self.sample).to(device)
-        self.frames, self.white = [], []
         self._lately: dict[tuple[int, bytes], Tensor] = {}
-        for mine in (half, ~half):
-            frame = fit_frame(cells[torch.from_numpy(mine[self.sample]).to(device)], seed)
-            self.frames.append(frame)
-            # Half the bytes; a cell of unit length is off by .0005 then.
-            self.white.append(torch.cat([frame(c).half() for c in torch.split(cells, BLOCK)]))
+        halves = (self.sample[mine[self.sample]] for mine in (half, ~half))
+        self.frames = [fit_frame(_some_cells(descriptors, one, seed).to(device)) for one in halves]
+        shape = (len(self.sample), descriptors.cells.shape[1], len(self.frames[0].mean))
+        # Half the bytes; a cell of unit length is off by .0005 then.
+        self.white = [torch.empty(shape, dtype=torch.float16, device=device) for _ in self.frames]
+        for start in range(0, len(self.sample), BLOCK):
+            cells = descriptors.of(self.sample[start : start + BLOCK]).to(device)
+            for frame, white in zip(self.frames, self.white, strict=True):
+                white[start : start + BLOCK] = frame(cells)
 
     def images(self, half: int, label: int, *, own: bool) -> np.ndarray:
         """Places in the sample of a half's images of a class, or of the others."""
@@ -219,6 +223,21 @@ class Study:
             if one.model.gain + other.model.gain <= before:
                 break
         return one, other
+
+
+def _some_cells(descriptors: Descriptors, images: np.ndarray, seed: int) -> Tensor:
+    """Cells of some images, (cell, width): all of them, or so many drawn by lot."""
+    each = descriptors.cells.shape[1]
+    chosen = np.arange(len(images) * each)
+    if len(chosen) > SAMPLED:
+        chosen = np.random.default_rng(seed).choice(len(chosen), SAMPLED, replace=False)
+        chosen.sort()
+    found = []
+    for start in range(0, len(images), BLOCK):
+        cells = descriptors.of(images[start : start + BLOCK]).flatten(0, 1)
+        first, last = np.searchsorted(chosen, [start * each, (start + BLOCK) * each])
+        found.append(cells[torch.from_numpy(chosen[first:last] - start * each)])
+    return torch.cat(found)
 
 
 def alike(cells: Tensor) -> np.ndarray:

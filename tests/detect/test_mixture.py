@@ -91,7 +91,7 @@ def test_images_answer_with_the_mean_of_their_closest_cells() -> None:
 def test_a_frame_makes_cells_white() -> None:
     rng = np.random.default_rng(0)
     raw = rng.normal(size=(200, CELLS, 6)) @ rng.normal(size=(6, 6)) + 3
-    frame = fit_frame(torch.tensor(raw, dtype=torch.float32), 0)
+    frame = fit_frame(torch.tensor(raw, dtype=torch.float32).flatten(0, 1))
     cells = frame(torch.tensor(raw, dtype=torch.float32))
     assert cells.norm(dim=-1) == pytest.approx(np.ones((200, CELLS)), abs=1e-4)
     spread = torch.cov(cells.flatten(0, 1).T)
