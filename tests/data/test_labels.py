@@ -84,6 +84,10 @@ def test_frames_and_parquet_hold_lists_sets_and_missing_values(folder: Path) -> 
     vectors = load_dataset(pd.DataFrame({"image": images, "labels": list(np.array(STATES))}))
     assert vectors.labels.tolist() == STATES
     assert vectors.classes == ("0", "1", "2")
+    unknown = [*np.array(STATES[:4]), None]
+    assert load_dataset(pd.DataFrame({"image": images, "labels": unknown})).labels.tolist() == (
+        vectors.labels.tolist()
+    )
     path = folder / "list.parquet"
     pd.DataFrame({"image": IMAGES, "labels": lists}).to_parquet(path)
     check(load_dataset(path))
@@ -119,6 +123,25 @@ def test_items_have_sets_of_names_or_numbers() -> None:
     check(load_dataset(Pairs([sorted(one) for one in named], list(NAMES))), known)
     numbers = [{place for place, has in enumerate(row) if has} for row in known]
     check(load_dataset(Pairs(numbers, list(NAMES))), known)
+
+
+def test_sets_and_vectors_may_stand_in_a_column_called_label(folder: Path) -> None:
+    images = [str(folder / name) for name in IMAGES[:4]]
+    known = STATES[:4]
+    named = [{name for name, has in zip(NAMES, row, strict=True) if has} for row in known]
+    check(load_dataset(pd.DataFrame({"image": images, "label": named})), known)
+    numbers = [{place for place, has in enumerate(row) if has} for row in known]
+    for form in (numbers, [torch.tensor(row) for row in known]):
+        dataset = load_dataset(pd.DataFrame({"image": images, "label": form}))
+        assert (dataset.classes, dataset.labels.tolist()) == (("0", "1", "2"), known)
+    mixed = pd.DataFrame({"image": images, "label": ["edema", {"mass"}, set(), "mass|tube"]})
+    assert load_dataset(mixed).labels.tolist() == [[1, 0, 0], [0, 1, 0], [0, 0, 0], [0, 1, 1]]
+
+
+def test_an_item_without_labels_is_unknown() -> None:
+    named = [{name for name, has in zip(NAMES, row, strict=True) if has} for row in STATES[:4]]
+    check(load_dataset(Pairs([*named, None])))
+    check(load_dataset(Pairs([*STATES[:4], None], list(NAMES))))
 
 
 def test_one_image_a_row_and_the_order_of_names(folder: Path) -> None:
