@@ -5,7 +5,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 INSTALLED := $(VENV)/installed
 
-.PHONY: demo test test-slow check bench-plantings bench-watermark bench-clean bench-compare bench-scale bench-looks bench-backgrounds bench-photographs bench-varying bench-real bench-likeness bench-sweep bench-decode bench-whole screenshots bench-detect bench-calibration bench-labels golden clean
+.PHONY: demo test test-slow test-exports check bench-plantings bench-watermark bench-clean bench-compare bench-scale bench-looks bench-backgrounds bench-photographs bench-varying bench-real bench-likeness bench-sweep bench-decode bench-whole screenshots bench-detect bench-calibration bench-labels golden clean
 
 demo: $(INSTALLED)
 	$(BIN)/shortcut-finder demo --out demo-run
@@ -16,6 +16,11 @@ test: $(INSTALLED)
 
 test-slow: $(INSTALLED)
 	$(BIN)/python -m pytest -m slow
+
+# Exports are imported again by the annotation tools' own packages, 350 MB of them.
+test-exports: $(INSTALLED)
+	test -d .tools || $(BIN)/python -m pip install --quiet --no-deps --target .tools -r tests/exporting/tools.txt
+	PYTHONPATH=.tools $(BIN)/python -m pytest tests/exporting
 
 check: $(INSTALLED)
 	$(BIN)/ruff check .
@@ -118,5 +123,5 @@ $(INSTALLED): pyproject.toml constraints.txt
 	touch $@
 
 clean:
-	rm -rf $(VENV) demo-run build dist .mypy_cache .pytest_cache .ruff_cache .import_linter_cache .hypothesis
+	rm -rf $(VENV) .tools demo-run build dist .mypy_cache .pytest_cache .ruff_cache .import_linter_cache .hypothesis
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
