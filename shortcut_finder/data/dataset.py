@@ -30,7 +30,7 @@ from shortcut_finder.data.items import (
     without_subset,
 )
 from shortcut_finder.data.joining import joined_columns
-from shortcut_finder.data.labels import class_order, take_labels
+from shortcut_finder.data.labels import class_order, several_in_one, take_labels
 from shortcut_finder.data.levels import Window
 from shortcut_finder.data.reading import ReadImage, read_file, storable
 from shortcut_finder.errors import DatasetError
@@ -277,7 +277,8 @@ def _from_table(
             f"{place}: none of its {len(paths)} files exists, such as {paths[0]!r}; paths are "
             f"taken from {root}"
         )
-    notes = (*repeated, *left_out)
+    joined = several_in_one(labels, place) if several is None else ()
+    notes = (*joined, *repeated, *left_out)
     classes = class_order(labels) if several is None else several.classes
     return _from_files(root, name, paths, labels, classes, metadata, notes, states=states)
 

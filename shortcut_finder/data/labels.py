@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import re
+from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -18,8 +19,9 @@ from shortcut_finder.errors import DatasetError
 # A manifest that has no column ``label`` has one of lists, or one a label that starts so.
 LISTS, PREFIX = "labels", "label:"
 SEPARATORS = "|;"
-# What people separate by as well, but what also stands inside names.
-_UNSURE = (",", "/", "+", "&", "\t", "\n")
+# What people separate by as well, but what also stands inside names; the first ones hardly do.
+_RARE = (",", "\t", "\n")
+_UNSURE = (*_RARE, "/", "+", "&", " ")
 _STATES = {
     "1": HAS, "true": HAS, "0": LACKS, "false": LACKS, "-1": UNKNOWN, "": UNKNOWN, "nan": UNKNOWN,
 }  # fmt: skip
@@ -165,14 +167,33 @@ def _check_separators(lists: Sequence[Sequence[str]], name: str) -> None:
     if any(len(one) > 1 for one in lists):
         return
     names = {label for one in lists for label in one}
-    for label in sorted(names):
-        for mark in _UNSURE:
-            parts = [part.strip() for part in label.split(mark)]
-            if len(parts) > 1 and any(part in names for part in parts):
+    for mark in _UNSURE:
+        parts = {label: _parts(label, mark) for label in sorted(names) if mark in label}
+        counts = Counter(part for some in parts.values() for part in some)
+        for label, some in parts.items():
+            known = [part in names or (mark in _RARE and counts[part] > 1) for part in some]
+            # Names of several words are common, so that one word alone gives nothing away.
+            if all(known) if mark == " " else any(known):
                 raise DatasetError(
                     f"{name}: labels like {label[:60]!r} look separated by {mark!r}; "
                     "separate them with | or ;"
                 )
+
+
+def _parts(label: str, mark: str) -> set[str]:
+    return {part.strip() for part in label.split(mark)} - {"", label}
+
+
+def several_in_one(labels: Sequence[str], name: str) -> tuple[str, ...]:
+    """A note where single labels look like lists of others."""
+    names = set(labels)
+    for label in sorted(names):
+        if any(_parts(label, mark) & names for mark in SEPARATORS):
+            return (
+                f"{name}: labels like {label[:60]!r} count as classes of their own; call the "
+                "column labels where an image has several",
+            )
+    return ()
 
 
 def is_several(target: Any) -> bool:

@@ -183,6 +183,10 @@ def test_the_fingerprint_knows_what_is_unknown(folder: Path) -> None:
         ("image,a\na.png,0\n", ("a",), "no image has a label"),
         ('image,labels\na.png,"x,y"\nb.png,y\n', (), "labels like 'x,y' look separated by ','"),
         ("image,labels\na.png,x/y\nb.png,y\n", (), "look separated by '/'"),
+        ('image,labels\na.png,"x,y"\nb.png,"y,z"\n', (), "labels like 'x,y' look separated by ','"),
+        ("image,labels\na.png,x\ty\nb.png,y\n", (), r"look separated by '\\t'"),
+        ("image,labels\na.png,x & y\nb.png,y\n", (), "look separated by '&'"),
+        ("image,labels\na.png,x y\nb.png,y\nd.png,x\n", (), "look separated by ' '"),
         ("image,labels\na.png,\"['x', 'y']\"\n", (), "without brackets"),
         ("image,labels\na.png,x|y\na.png,x\n", (), r"'a.png' has the labels 'x\|y' and 'x'"),
         ("image,label: ,label:b\na.png,1,1\n", (), "or one without; rename them"),
@@ -195,6 +199,26 @@ def test_labels_that_cannot_be_used_are_one_clear_line(
     with pytest.raises(DatasetError, match=problem) as caught:
         load_dataset(manifest(folder, text), label_columns=columns)
     assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    "names", [("pleural effusion", "effusion"), ("New York, NY", "cat"), ("n/a", "b")]
+)
+def test_names_of_one_label_may_hold_what_others_separate_by(
+    folder: Path, names: tuple[str, str]
+) -> None:
+    path = manifest(folder, 'image,labels\na.png,"{}"\nb.png,"{}"\n'.format(*names))
+    assert load_dataset(path).classes == tuple(sorted(names))
+
+
+def test_single_labels_that_look_like_several_are_noted(folder: Path) -> None:
+    dataset = load_dataset(manifest(folder, "image,label\na.png,x|y\nb.png,y\nd.png,x\n"))
+    assert dataset.classes == ("x", "x|y", "y")
+    assert (
+        "labels like 'x|y' count as classes of their own; call the column labels"
+        in (dataset.notes[0])
+    )
+    assert not load_dataset(manifest(folder, "image,label\na.png,x|z\nb.png,y\n")).notes
 
 
 @pytest.mark.parametrize(
