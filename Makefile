@@ -5,7 +5,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 INSTALLED := $(VENV)/installed
 
-.PHONY: demo test test-slow test-exports check bench-plantings bench-watermark bench-clean bench-compare bench-scale bench-looks bench-backgrounds bench-photographs bench-varying bench-real bench-likeness bench-sweep bench-decode bench-whole screenshots bench-detect bench-calibration bench-labels golden clean
+.PHONY: demo test test-slow test-exports check bench-plantings bench-watermark bench-clean bench-compare bench-scale bench-looks bench-backgrounds bench-photographs bench-varying bench-real bench-real-labels bench-likeness bench-sweep bench-decode bench-whole screenshots bench-detect bench-calibration bench-labels golden clean
 
 demo: $(INSTALLED)
 	$(BIN)/shortcut-finder demo --out demo-run
@@ -75,6 +75,11 @@ bench-varying: $(INSTALLED)
 bench-real: $(INSTALLED)
 	$(BIN)/python tests/benchmarks/real.py $(SETS) --out $(or $(OUT),bench-real) $(OPTIONS)
 
+# One task as a softmax, as one logit and as sigmoids beside labels of the metadata: SET has train/ of
+# two class folders and metadata.csv. OPTIONS="--labels COLUMN=VALUE ..." says which labels.
+bench-real-labels: $(INSTALLED)
+	$(BIN)/python tests/benchmarks/real_labels.py $(SET) --out $(or $(OUT),bench-real-labels) $(OPTIONS)
+
 # What tells artifacts from parts of objects, on things planted in PHOTOS, pools of class folders.
 bench-likeness: $(INSTALLED)
 	$(BIN)/python tests/benchmarks/likeness.py $(PHOTOS) --out $(or $(OUT),bench-likeness) --sets $(or $(SEEDS),4)
@@ -102,9 +107,10 @@ screenshots: $(INSTALLED)
 bench-detect: $(INSTALLED)
 	$(BIN)/python tests/benchmarks/detection.py --split $(or $(SPLIT),development) --out $(or $(OUT),bench-detect)
 
-# Labels drawn by lot, again and again: p must be uniform.
+# Labels drawn by lot, again and again: p must be uniform. OPTIONS="--copies 10": with ten files of
+# each picture.
 bench-calibration: $(INSTALLED)
-	$(BIN)/python tests/benchmarks/calibration.py --out $(or $(OUT),bench-calibration)
+	$(BIN)/python tests/benchmarks/calibration.py --out $(or $(OUT),bench-calibration) $(OPTIONS)
 
 # Drawn sets with several labels an image: a quarter of an hour of one core; what is done is kept in
 # OUT. OPTIONS: see the head of the script.
