@@ -126,6 +126,10 @@ def test_findings_in_json_have_their_colabels_and_the_page_shows_them(world: Wor
     page = (world.run.folder / "report.html").read_text(encoding="utf-8")
     assert ("Labels it goes with" in page) == any(detail["colabels"] for detail in details)
     assert ">birch<" in page
+    # In the list of images each has its other labels, too.
+    both = world.run.images["image"][world.run.images["label"] == "birch|cedar"]
+    assert len(set(both) & set(world.run.offenders["image"]))
+    assert "birch, also cedar" in page
 
 
 def test_reasons_name_the_probability_of_the_findings_own_label(world: World) -> None:
