@@ -5,7 +5,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 INSTALLED := $(VENV)/installed
 
-.PHONY: demo test test-slow check bench-plantings bench-watermark bench-clean bench-compare bench-scale bench-looks bench-backgrounds bench-photographs bench-varying bench-real bench-likeness bench-ablation bench-sweep bench-decode bench-whole screenshots bench-detect bench-calibration bench-labels golden clean
+.PHONY: demo test test-slow check bench-plantings bench-watermark bench-clean bench-compare bench-scale bench-looks bench-backgrounds bench-photographs bench-varying bench-real bench-likeness bench-ablation bench-sweep bench-decode bench-whole screenshots bench-detect bench-calibration bench-labels golden test-exports bench-real-labels clean
 
 demo: $(INSTALLED)
 	$(BIN)/shortcut-finder demo --out demo-run
@@ -16,6 +16,11 @@ test: $(INSTALLED)
 
 test-slow: $(INSTALLED)
 	$(BIN)/python -m pytest -m slow
+
+# Exports are imported again by the annotation tools' own packages, 350 MB of them.
+test-exports: $(INSTALLED)
+	test -d .tools || $(BIN)/python -m pip install --quiet --no-deps --target .tools -r tests/exporting/tools.txt
+	PYTHONPATH=.tools $(BIN)/python -m pytest tests/exporting
 
 check: $(INSTALLED)
 	$(BIN)/ruff check .
@@ -75,6 +80,11 @@ bench-real: $(INSTALLED)
 bench-ablation: $(INSTALLED)
 	$(BIN)/python tests/benchmarks/ablation.py --out $(or $(OUT),bench-ablation) --golden $(or $(GOLDEN),golden-out) $(if $(REAL),--real $(REAL) --sets $(SETS))
 
+# One task as a softmax, as one logit and as sigmoids beside labels of the metadata: SET has train/ of
+# two class folders and metadata.csv. OPTIONS="--labels COLUMN=VALUE ..." says which labels.
+bench-real-labels: $(INSTALLED)
+	$(BIN)/python tests/benchmarks/real_labels.py $(SET) --out $(or $(OUT),bench-real-labels) $(OPTIONS)
+
 # What tells artifacts from parts of objects, on things planted in PHOTOS, pools of class folders.
 bench-likeness: $(INSTALLED)
 	$(BIN)/python tests/benchmarks/likeness.py $(PHOTOS) --out $(or $(OUT),bench-likeness) --sets $(or $(SEEDS),4)
@@ -102,9 +112,10 @@ screenshots: $(INSTALLED)
 bench-detect: $(INSTALLED)
 	$(BIN)/python tests/benchmarks/detection.py --split $(or $(SPLIT),development) --out $(or $(OUT),bench-detect)
 
-# Labels drawn by lot, again and again: p must be uniform.
+# Labels drawn by lot, again and again: p must be uniform. OPTIONS="--copies 10": with ten files of
+# each picture.
 bench-calibration: $(INSTALLED)
-	$(BIN)/python tests/benchmarks/calibration.py --out $(or $(OUT),bench-calibration)
+	$(BIN)/python tests/benchmarks/calibration.py --out $(or $(OUT),bench-calibration) $(OPTIONS)
 
 # Drawn sets with several labels an image: a quarter of an hour of one core; what is done is kept in
 # OUT. OPTIONS: see the head of the script.
@@ -123,5 +134,5 @@ $(INSTALLED): pyproject.toml constraints.txt
 	touch $@
 
 clean:
-	rm -rf $(VENV) demo-run build dist .mypy_cache .pytest_cache .ruff_cache .import_linter_cache .hypothesis
+	rm -rf $(VENV) .tools demo-run build dist .mypy_cache .pytest_cache .ruff_cache .import_linter_cache .hypothesis
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +

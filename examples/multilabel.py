@@ -67,9 +67,15 @@ def draw(folder: Path, images: int, rng: np.random.Generator) -> np.ndarray:
 
 
 def shape(name: str, rng: np.random.Generator) -> np.ndarray:
-    """One shape of some size at some place, (row, column) of bool."""
-    size = rng.uniform(7, 10)
-    y, x = (np.indices((SIDE, SIDE)) - rng.uniform(size, SIDE - size, (2, 1, 1))) / size
+    """One shape of some size at some place, a little turned and stretched, (row, column) of bool.
+
+    Exact copies of a shape would repeat as marks do.
+    """
+    size, angle, wide = rng.uniform(7, 10), rng.uniform(-0.4, 0.4), rng.uniform(0.8, 1.25)
+    down, across = (np.indices((SIDE, SIDE)) - rng.uniform(size, SIDE - size, (2, 1, 1))) / size
+    down, across = down * wide, across / wide
+    x = np.cos(angle) * across + np.sin(angle) * down
+    y = np.cos(angle) * down - np.sin(angle) * across
     square = np.maximum(abs(x), abs(y)) <= 1
     if name == "cross":
         return square & (np.minimum(abs(x), abs(y)) <= 0.25)

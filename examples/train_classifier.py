@@ -15,7 +15,7 @@ from __future__ import annotations
 
 import argparse
 import shlex
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -90,7 +90,7 @@ def readable(images: ImageDataset) -> ImageDataset:
     return images.subset(good)
 
 
-class TrainingImages(Dataset[tuple[Tensor, int]]):
+class TrainingImages(Dataset[tuple[Tensor, Tensor]]):
     """Part of a dataset, as tensors; mirrored at random when asked.
 
     The images go through the same code as in the scan, so the network sees the same pixels.
@@ -102,13 +102,13 @@ class TrainingImages(Dataset[tuple[Tensor, int]]):
     def __len__(self) -> int:
         return len(self.images)
 
-    def __getitem__(self, index: int) -> tuple[Tensor, int]:
+    def __getitem__(self, index: int) -> tuple[Tensor, Tensor]:
         pixels = self.how.pixels(self.images.read(index).picture)
         if self.mirror and torch.rand(()) < 0.5:
             pixels = pixels[:, ::-1]
         inputs = (pixels / 255 - np.array(self.how.mean)) / np.array(self.how.std)
         tensor = torch.from_numpy(inputs.astype(np.float32)).permute(2, 0, 1)
-        return tensor, int(self.images.labels[index])
+        return tensor, torch.as_tensor(self.images.labels[index])
 
 
 def split(images: ImageDataset) -> tuple[ImageDataset, ImageDataset]:
@@ -124,6 +124,7 @@ def train(
     how: Preprocessing,
     epochs: int,
     weights: Sequence[float] | None = None,
+    loss_of: Callable[[Tensor, Tensor], Tensor] = nn.functional.cross_entropy,
 ) -> None:
     """Fine-tune; the last layer is new, so it learns ten times faster.
 
@@ -133,6 +134,7 @@ def train(
         how: what is done to them first.
         epochs: passes over the images.
         weights: how often each image is drawn, as ``clean --action reweight`` says; evenly if None.
+        loss_of: of logits and labels of a batch; one logit or sigmoids want another.
     """
     sampler = None if weights is None else WeightedRandomSampler(weights, len(images))
     batches = DataLoader(
@@ -152,9 +154,7 @@ def train(
     for epoch in range(epochs):
         bar = tqdm(batches, desc=f"epoch {epoch + 1} of {epochs}", unit="batch")
         for inputs, labels in bar:
-            loss = nn.functional.cross_entropy(
-                network(inputs.to(memory_format=torch.channels_last)), labels
-            )
+            loss = loss_of(network(inputs.to(memory_format=torch.channels_last)), labels)
             optimiser.zero_grad()
             loss.backward()
             optimiser.step()

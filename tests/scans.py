@@ -10,6 +10,7 @@ from pydicom import Dataset, FileDataset, FileMetaDataset
 from pydicom.encaps import encapsulate
 from pydicom.uid import (
     UID,
+    DeflatedExplicitVRLittleEndian,
     DigitalXRayImageStorageForPresentation,
     ExplicitVRLittleEndian,
     JPEG2000Lossless,
@@ -27,11 +28,21 @@ IDENTIFIERS = {
     "InstitutionName": "Bramblewick Infirmary",
     "StudyID": "STUDY-4711",
     "OtherPatientIDs": "ALT-90210",
+    "PatientComments": "sister of Wilhelmina",
+    "StudyDate": "20310217",
+    "AcquisitionDateTime": "20310218101112",
+    "StudyDescription": "after the fall at Hollowbrook",
+    "OperatorsName": "Fitzgibbon^Ada",
+    "StudyInstanceUID": "1.2.826.0.1.3680043.8.498.8675309",
+    "DeviceSerialNumber": "SN-31415926",
 }
 SECRETS = (
     "Zebediah", "Quartermain", "MRN-5550123", "19370419", "Thistledown", "ACC778899", "Okonkwo",
-    "Ludmilla", "Bramblewick", "STUDY-4711", "ALT-90210",
+    "Ludmilla", "Bramblewick", "STUDY-4711", "ALT-90210", "Wilhelmina", "20310217", "20310218",
+    "Hollowbrook", "Fitzgibbon", "498.8675309", "SN-31415926",
 )  # fmt: skip
+
+PLAIN = {"WindowCenter": 2048, "WindowWidth": 4096}
 
 
 def ramp(bits: int = 12, side: int = 64, signed: bool = False) -> np.ndarray:
@@ -104,3 +115,44 @@ def write_scan(path: Path, scan: FileDataset) -> Path:
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_bytes(bytes_of(scan))
     return path
+
+
+def damaged() -> dict[str, tuple[bytes, str]]:
+    """Files that cannot be read, with a pattern of what is said of them."""
+    whole = bytes_of(scan_of(ramp(), **PLAIN))
+    huge = scan_of(ramp())
+    huge.Rows = huge.Columns = 60000
+    lying = as_jpeg2000(scan_of(ramp()))
+    lying.Rows = 8
+    bare = scan_of(ramp())
+    del bare.PixelData
+    shapeless = scan_of(ramp())
+    del shapeless.Rows
+    colour = scan_of(ramp(), PhotometricInterpretation="MONOCHROME7")
+    wild = bytearray(whole)
+    wild[300:340] = b"\xff" * 40
+    deflated = scan_of(ramp())
+    deflated.file_meta.TransferSyntaxUID = DeflatedExplicitVRLittleEndian
+    return {
+        "truncated": (whole[:-100], "a DICOM file, damaged"),
+        "cut in the header": (whole[:400], "a DICOM file"),
+        "the preamble alone": (whole[:132], "a DICOM file without a picture"),
+        "no pixels": (bytes_of(bare), "a DICOM file without a picture"),
+        "no rows": (bytes_of(shapeless), "a DICOM file, cannot be read"),
+        "noise": (b"\0" * 128 + b"DICM" + bytes(range(256)) * 8, "a DICOM file"),
+        "overwritten": (bytes(wild), "a DICOM file"),
+        "no such colours": (bytes_of(colour), "a DICOM file, damaged"),
+        "a bomb": (bytes_of(huge), "too large"),
+        "another size inside": (bytes_of(lying), "another size"),
+        "JPEG-LS": (
+            bytes_of(wrapped(scan_of(ramp()), b"\xff\xd8" + b"x" * 40, "1.2.840.10008.1.2.4.80")),
+            "compressed by JPEG-LS Lossless.* no installed",
+        ),
+        "a codec of its own": (
+            bytes_of(wrapped(scan_of(ramp()), b"x" * 40, "1.2.3.4.5")), "compressed by unknown",
+        ),
+        "JPEG 2000 of noise": (
+            bytes_of(wrapped(scan_of(ramp()), b"x" * 40, "1.2.840.10008.1.2.4.90")), "no size",
+        ),
+        "deflated": (bytes_of(deflated), "deflated"),
+    }  # fmt: skip

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from dataclasses import replace
 from pathlib import Path
+from unittest.mock import patch
 
 import numpy as np
 import pandas as pd
@@ -16,12 +17,13 @@ from typer.testing import CliRunner
 
 import shortcut_finder as sf
 from shortcut_finder.cli import app as cli
+from shortcut_finder.detect.channels import cells
 from shortcut_finder.model.classifier import load_classifier
-from shortcut_finder.settings import Settings
+from shortcut_finder.settings import EXPORTS, Settings
 
 pytest.importorskip("pydicom", reason="pydicom is not installed")
 
-from scans import SECRETS, scan_of, write_scan
+from scans import PLAIN, SECRETS, as_jpeg2000, damaged, scan_of, write_scan
 
 SIDE = 64
 EACH = 48
@@ -67,7 +69,7 @@ def scans(tmp_path_factory: pytest.TempPathFactory) -> Path:
             )
             write_scan(root / "images" / label / f"{number:03d}.dcm", scan)
     (root / "images" / "ill" / "broken.dcm").write_bytes(
-        (root / "images" / "ill" / "000.dcm").read_bytes()[:900]
+        (root / "images" / "ill" / "000.dcm").read_bytes()[:-900]
     )
     return root
 
@@ -80,7 +82,7 @@ def run(scans: Path) -> sf.Run:
 
 def everything_in(folder: Path) -> str:
     """All that the files of a folder hold, tables unpacked."""
-    texts = [str(sorted(folder.rglob("*")))]
+    texts = [str(sorted(folder.rglob("*"))), "" if folder.is_dir() else folder.read_text("latin-1")]
     for path in sorted(path for path in folder.rglob("*") if path.is_file()):
         texts.append(path.read_bytes().decode("latin-1"))
         if path.suffix == ".parquet":
@@ -149,6 +151,63 @@ def test_the_command_takes_window_frames_and_group(scans: Path, tmp_path: Path) 
     again = CliRunner().invoke(cli.app, [*words[:9], "0,4000", *words[10:]])
     assert again.exit_code == 1
     assert "and window;" in again.output
+
+
+def test_nothing_that_a_command_says_or_writes_names_a_patient(
+    tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    """Every kind of file, damaged ones among them, and all that is made of their scan."""
+    rng = np.random.default_rng(0)
+    for label in ("ill", "well"):
+        for number in range(20):
+            tag = label == "ill" and number % 2 == 0
+            frames = [lung(rng, tag) for _ in range(2)]
+            kind = "MONOCHROME1" if number % 3 else "MONOCHROME2"
+            pixels = np.stack(frames) if number % 4 == 0 else frames[0]
+            scan = scan_of(
+                pixels, PhotometricInterpretation=kind, PatientID=f"MRN-5550123-{label}{number}",
+                # A device that was given the name of a patient.
+                StationName="ROOM quartermain" if label == "ill" else "ROOM", **PLAIN,
+            )  # fmt: skip
+            scan.add_new(0x00091001, "LO", "Zebediah in a private element")
+            packed = as_jpeg2000(scan) if number % 5 == 0 else scan
+            write_scan(tmp_path / "images" / label / f"{number:03d}.dcm", packed)
+    for number, (data, _) in enumerate(damaged().values()):
+        (tmp_path / "images" / "well" / f"damaged{number}.dcm").write_bytes(data)
+    (tmp_path / "net.py").write_text(
+        "import torch\nfrom torch import nn\n"
+        "def build(num_classes):\n"
+        "    torch.manual_seed(0)\n"
+        "    return nn.Sequential(nn.Conv2d(1, 8, 3, 2), nn.ReLU(), nn.Conv2d(8, 8, 3, 2),\n"
+        "        nn.ReLU(), nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(8, num_classes))\n"
+    )
+    net, run, out = f"{tmp_path / 'net.py'}:build", str(tmp_path / "run"), str(tmp_path / "out")
+    first = str(tmp_path / "images" / "ill" / "000.dcm")
+    size = ("--input-size", "64")
+    commands = [
+        ("scan", str(tmp_path / "images"), "--model", net, "--out", run, *size, "--frames", "all",
+         "--group", "patient"),
+        ("scan", str(tmp_path / "images"), "--model", net, "--out", run, *size),
+        ("report", run),
+        *(("export", run, "--to", to, "--out", f"{out}-{to}") for to in EXPORTS),
+        ("compare", run, run, "--out", f"{out}-comparison"),
+        ("explain", first, "--model", net, "--classes", str(tmp_path / "classes.txt"), *size,
+         "--out", f"{out}-explained"),
+    ]  # fmt: skip
+    (tmp_path / "classes.txt").write_text("ill\nwell\n")
+    with patch.object(cells, "SEEDS", 100):
+        said = [CliRunner().invoke(cli.app, words) for words in commands]
+    assert "damaged: its picture cannot be decoded" in everything_in(tmp_path / "run")
+    read = sf.load_run(run)
+    assert len(read.images) == 50
+    assert read.unreadable["image"].str.contains("damaged").all()
+    texts = [one.output for one in said]
+    texts += [*capfd.readouterr()]
+    texts += [everything_in(path) for path in (tmp_path / "run", *tmp_path.glob("out*"))]
+    found = [secret for secret in SECRETS if secret.lower() in "".join(texts).lower()]
+    assert found == []
+    # And nothing went wrong but the second scan, of other images into the same folder.
+    assert [one.exit_code for one in said] == [0, 1, *[0] * (len(said) - 2)], texts[: len(said)]
 
 
 @pytest.mark.parametrize(

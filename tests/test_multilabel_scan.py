@@ -20,10 +20,12 @@ from shortcut_finder.data.dataset import load_dataset
 from shortcut_finder.data.membership import labelled
 from shortcut_finder.detect import study
 from shortcut_finder.errors import DatasetError, ModelError
+from shortcut_finder.exporting.export import export
+from shortcut_finder.exporting.marks import marked_images
 from shortcut_finder.model.classifier import load_classifier
 from shortcut_finder.run.folder import Run, load_run
 from shortcut_finder.scanning import scan
-from shortcut_finder.settings import Settings
+from shortcut_finder.settings import EXPORTS, Settings
 
 SETTINGS = Settings(input_size=SIDE, precision="fp32", workers=0)
 # Cells that are tried: the pictures are small.
@@ -124,6 +126,10 @@ def test_findings_in_json_have_their_colabels_and_the_page_shows_them(world: Wor
     page = (world.run.folder / "report.html").read_text(encoding="utf-8")
     assert ("Labels it goes with" in page) == any(detail["colabels"] for detail in details)
     assert ">birch<" in page
+    # In the list of images each has its other labels, too.
+    both = world.run.images["image"][world.run.images["label"] == "birch|cedar"]
+    assert len(set(both) & set(world.run.offenders["image"]))
+    assert "birch, also cedar" in page
 
 
 def test_reasons_name_the_probability_of_the_findings_own_label(world: World) -> None:
@@ -181,6 +187,23 @@ def test_masking_fills_the_cue(world: World, tmp_path: Path) -> None:
     assert "label:birch" in (tmp_path / "clean" / "manifest.csv").read_text()
     masked = pd.read_csv(tmp_path / "clean" / "masked.csv")
     assert len(set(masked["image"]) & carriers(world)) >= 0.8 * len(carriers(world))
+
+
+@pytest.mark.parametrize("to", EXPORTS)
+def test_it_is_exported_with_all_labels_of_an_image(world: World, tmp_path: Path, to: str) -> None:
+    text = "".join(
+        path.read_text(encoding="utf-8") for path in export(world.run, to, tmp_path / "out")
+    )
+    assert "F1 " in text or to == "csv"
+    labels = dict(zip(world.run.images["image"], world.run.images["label"], strict=True))
+    images = marked_images(world.run)
+    assert {image.name: image.label for image in images}.items() <= labels.items()
+    assert any("|" in image.label for image in images)
+    boxes = {(image.name, mark.finding): box for image in images for mark, box in image.boxes}
+    offenders = world.run.offenders.set_index(["image", "finding"])
+    for key, box in boxes.items():
+        assert box == tuple(offenders.loc[key, ["x0", "y0", "x1", "y1"]])
+    assert boxes
 
 
 def test_a_run_compared_with_itself_persists(world: World) -> None:

@@ -15,20 +15,24 @@ import numpy as np
 import pandas as pd
 
 from shortcut_finder.data import tables
-from shortcut_finder.data.dicom import framed, has_preamble
+from shortcut_finder.data.dicom import framed
+from shortcut_finder.data.features import Pictures, described, has_features
+from shortcut_finder.data.folders import entries, images_below, is_image
 from shortcut_finder.data.imports import is_function_name
 from shortcut_finder.data.items import (
     Items,
+    check_images,
     class_names,
     item_labels,
+    labels_of,
     make_items,
     method_home,
     without_subset,
 )
 from shortcut_finder.data.joining import joined_columns
-from shortcut_finder.data.labels import class_order, take_labels
+from shortcut_finder.data.labels import class_order, several_in_one, take_labels
 from shortcut_finder.data.levels import Window
-from shortcut_finder.data.reading import SUFFIXES, ReadImage, read_file, storable
+from shortcut_finder.data.reading import ReadImage, read_file, storable
 from shortcut_finder.errors import DatasetError
 
 __all__ = ["ImageDataset", "ReadImage", "load_dataset"]
@@ -208,8 +212,14 @@ def _from_object(
 ) -> ImageDataset:
     if isinstance(data, pd.DataFrame):
         return _from_table(data, name, name, Path.cwd(), label_columns)
-    _need_table(name, label_columns)
     base, indices = without_subset(data)
+    if has_features(base):
+        whole = _from_features(base, name, spec, label_columns)
+        return whole if indices is None else whole.subset(indices)
+    _need_table(name, label_columns)
+    if isinstance(base, Mapping):
+        splits = ", ".join(map(str, base)) or "none"
+        raise DatasetError(f"{name}: a {type(base).__name__} of {splits}; give one of them")
     if not (hasattr(base, "__getitem__") and hasattr(base, "__len__")):
         raise DatasetError(
             f"{name}: a {type(base).__name__} is no map-style dataset; it needs __len__, and "
@@ -221,16 +231,16 @@ def _from_object(
 
 def _from_folder(root: Path) -> ImageDataset:
     """Each subfolder is a class; its images lie anywhere below it."""
-    entries = _entries(root)
-    folders = sorted(entry.name for entry in entries if entry.is_dir())
-    loose = sum(_is_image(entry) for entry in entries if not entry.is_dir())
+    inside = entries(root)
+    folders = sorted(entry.name for entry in inside if entry.is_dir())
+    loose = sum(is_image(entry) for entry in inside if not entry.is_dir())
     if not folders:
         problem = "images but no class folders" if loose else "no class folders"
         raise DatasetError(f"{root}: {problem}; expected {root}/<class>/<image>, or a CSV manifest")
     paths: list[str] = []
     labels: list[str] = []
     for folder in folders:
-        found = _images_below(root / folder)
+        found = images_below(root / folder)
         if not found:
             raise DatasetError(
                 f"{root / folder}: class folder without images; add some or remove the folder"
@@ -242,44 +252,6 @@ def _from_folder(root: Path) -> ImageDataset:
     return _from_files(
         root, root.name or str(root), paths, labels, sorted(folders), notes=[note] * bool(loose)
     )
-
-
-def _entries(folder: Path) -> list[os.DirEntry[str]]:
-    try:
-        with os.scandir(folder) as entries:
-            return [entry for entry in entries if not entry.name.startswith(".")]
-    except OSError as error:
-        raise DatasetError(f"{folder}: cannot be listed ({error.strerror})") from error
-
-
-def _is_image(entry: os.DirEntry[str]) -> bool:
-    suffix = os.path.splitext(entry.name)[1].lower()  # noqa: PTH122 - ten times faster
-    # Scanners name files by numbers.
-    return suffix in SUFFIXES or (not suffix[1:].isalpha() and has_preamble(Path(entry.path)))
-
-
-def _images_below(folder: Path) -> list[str]:
-    """Images anywhere below a folder, as relative paths with ``/``."""
-    images = []
-    pending = [(folder, "")]
-    # Every real folder is entered once, so links cannot make the walk endless.
-    seen = {_identity(folder)}
-    while pending:
-        place, prefix = pending.pop()
-        for entry in _entries(place):
-            if entry.is_dir():
-                below = place / entry.name
-                if (identity := _identity(below)) not in seen:
-                    seen.add(identity)
-                    pending.append((below, f"{prefix}{entry.name}/"))
-            elif _is_image(entry):
-                images.append(prefix + entry.name)
-    return images
-
-
-def _identity(folder: Path) -> tuple[int, int]:
-    facts = folder.stat()
-    return facts.st_dev, facts.st_ino
 
 
 def _from_table(
@@ -305,7 +277,8 @@ def _from_table(
             f"{place}: none of its {len(paths)} files exists, such as {paths[0]!r}; paths are "
             f"taken from {root}"
         )
-    notes = (*repeated, *left_out)
+    joined = several_in_one(labels, place) if several is None else ()
+    notes = (*joined, *repeated, *left_out)
     classes = class_order(labels) if several is None else several.classes
     return _from_files(root, name, paths, labels, classes, metadata, notes, states=states)
 
@@ -367,14 +340,38 @@ def _from_files(
     )
 
 
+def _from_features(
+    dataset: Any, name: str, spec: str | None, label_columns: Sequence[str]
+) -> ImageDataset:
+    """A dataset of Hugging Face: its columns are labels and metadata."""
+    items = Items(Pictures(dataset, name), spec)
+    check_images(items, name)
+    targets, classes, table = described(dataset, label_columns, name)
+    labels, classes = labels_of(targets, classes, name)
+    metadata, notes = tables.metadata_columns(table, name)
+    return _of_items(items, name, labels, classes, metadata, notes)
+
+
 def _from_items(items: Items, name: str) -> ImageDataset:
     labels, classes = item_labels(items, name)
+    return _of_items(items, name, labels, classes, pd.DataFrame(index=range(len(items))))
+
+
+def _of_items(
+    items: Items,
+    name: str,
+    labels: np.ndarray,
+    classes: tuple[str, ...],
+    metadata: pd.DataFrame,
+    notes: tuple[str, ...] = (),
+) -> ImageDataset:
     return ImageDataset(
         name=storable(name),
         root=None,
         images=tuple(f"item/{index:07d}" for index in range(len(items))),
         labels=labels,
         classes=classes,
-        metadata=pd.DataFrame(index=range(len(items))),
+        metadata=metadata,
         source=items,
+        notes=notes,
     )

@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from shortcut_finder.data.features import Pictures, has_features
 from shortcut_finder.data.imports import load_function
 from shortcut_finder.data.labels import class_order, from_targets, is_several
 from shortcut_finder.data.levels import Window
@@ -38,7 +39,8 @@ class Items:
     def __setstate__(self, state: dict[str, Any]) -> None:
         self.items, self.spec, self.window = state["items"], state["spec"], state["window"]
         if self.spec:
-            self.items = without_subset(make_items(self.spec))[0]
+            made = without_subset(make_items(self.spec))[0]
+            self.items = Pictures(made, self.spec) if has_features(made) else made
 
     def __len__(self) -> int:
         return len(self.items)
@@ -109,10 +111,25 @@ def item_labels(items: Items, name: str) -> tuple[np.ndarray, tuple[str, ...]]:
     Raises:
         DatasetError: no image can be taken from it, or a label is no whole number or name.
     """
-    _check_images(items, name)
+    check_images(items, name)
     targets = _listed_targets(items) or _read_targets(items, name)
-    classes = class_names(items.items, name)
-    if any(map(is_several, targets)):
+    return labels_of(targets, class_names(items.items, name), name)
+
+
+def labels_of(
+    targets: Sequence[Any], classes: tuple[str, ...] | None, name: str
+) -> tuple[np.ndarray, tuple[str, ...]]:
+    """Labels as indices into the class names, or as membership, and these names.
+
+    Args:
+        targets: one an item: a whole number, a name, a vector or a set.
+        classes: the dataset's own names, where it has any.
+        name: of the dataset, for messages.
+
+    Raises:
+        DatasetError: a label is none of these.
+    """
+    if any(map(is_several, targets)) or all(target is None for target in targets):
         found = from_targets(targets, classes, name)
         return found.states, found.classes
     labels = [_label(target, name, index) for index, target in enumerate(targets)]
@@ -123,8 +140,13 @@ def item_labels(items: Items, name: str) -> tuple[np.ndarray, tuple[str, ...]]:
     return _indexed(names, classes, name), classes
 
 
-def _check_images(items: Items, name: str) -> None:
-    """One bad item is listed by the sweep, but the first three bad is a wrong kind of dataset."""
+def check_images(items: Items, name: str) -> None:
+    """See that images can be taken from it.
+
+    Raises:
+        DatasetError: one bad item is listed by the sweep, but the first three bad are not: it is a
+            wrong kind of dataset.
+    """
     reasons = []
     for index in range(min(3, len(items))):
         try:

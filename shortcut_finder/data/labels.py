@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import re
+from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -18,8 +19,9 @@ from shortcut_finder.errors import DatasetError
 # A manifest that has no column ``label`` has one of lists, or one a label that starts so.
 LISTS, PREFIX = "labels", "label:"
 SEPARATORS = "|;"
-# What people separate by as well, but what also stands inside names.
-_UNSURE = (",", "/", "+", "&", "\t", "\n")
+# What people separate by as well, but what also stands inside names; the first ones hardly do.
+_RARE = (",", "\t", "\n")
+_UNSURE = (*_RARE, "/", "+", "&", " ")
 _STATES = {
     "1": HAS, "true": HAS, "0": LACKS, "false": LACKS, "-1": UNKNOWN, "": UNKNOWN, "nan": UNKNOWN,
 }  # fmt: skip
@@ -102,7 +104,7 @@ def from_columns(table: pd.DataFrame, columns: Mapping[str, str], name: str) -> 
 
 def _state(value: Any, place: str, what: str) -> int:
     """What one cell or number of a vector says of a label."""
-    if value is None or value is pd.NA or (isinstance(value, float) and math.isnan(value)):
+    if _missing(value):
         return UNKNOWN
     if hasattr(value, "item"):
         value = value.item()
@@ -142,7 +144,7 @@ def from_lists(cells: Iterable[Any], name: str, what: Callable[[int], str]) -> M
 
 def _names(cell: Any, place: str) -> list[str] | None:
     """The labels of one cell; ``None`` where they are unknown."""
-    if cell is None or cell is pd.NA or (isinstance(cell, float) and math.isnan(cell)):
+    if _missing(cell):
         return None
     if isinstance(cell, str):
         if re.fullmatch(r"\s*[\[({].*[\])}]\s*", cell, re.S):
@@ -165,14 +167,33 @@ def _check_separators(lists: Sequence[Sequence[str]], name: str) -> None:
     if any(len(one) > 1 for one in lists):
         return
     names = {label for one in lists for label in one}
-    for label in sorted(names):
-        for mark in _UNSURE:
-            parts = [part.strip() for part in label.split(mark)]
-            if len(parts) > 1 and any(part in names for part in parts):
+    for mark in _UNSURE:
+        parts = {label: _parts(label, mark) for label in sorted(names) if mark in label}
+        counts = Counter(part for some in parts.values() for part in some)
+        for label, some in parts.items():
+            known = [part in names or (mark in _RARE and counts[part] > 1) for part in some]
+            # Names of several words are common, so that one word alone gives nothing away.
+            if all(known) if mark == " " else any(known):
                 raise DatasetError(
                     f"{name}: labels like {label[:60]!r} look separated by {mark!r}; "
                     "separate them with | or ;"
                 )
+
+
+def _parts(label: str, mark: str) -> set[str]:
+    return {part.strip() for part in label.split(mark)} - {"", label}
+
+
+def several_in_one(labels: Sequence[str], name: str) -> tuple[str, ...]:
+    """A note where single labels look like lists of others."""
+    names = set(labels)
+    for label in sorted(names):
+        if any(_parts(label, mark) & names for mark in SEPARATORS):
+            return (
+                f"{name}: labels like {label[:60]!r} count as classes of their own; call the "
+                "column labels where an image has several",
+            )
+    return ()
 
 
 def is_several(target: Any) -> bool:
@@ -182,17 +203,21 @@ def is_several(target: Any) -> bool:
     return len(getattr(target, "shape", ())) == 1 and tuple(target.shape) != (1,)
 
 
-def _is_vector(cell: Any) -> bool:
-    """Whether a cell holds numbers, and not names."""
-    numbers = cell.tolist() if isinstance(cell, np.ndarray) else cell
-    return isinstance(numbers, (list, tuple)) and any(not isinstance(one, str) for one in numbers)
+def _of_numbers(cell: Any) -> bool:
+    """Whether a cell is a set or a vector that holds numbers, and not names."""
+    return is_several(cell) and any(not isinstance(one, str) for one in cell)
+
+
+def _missing(cell: Any) -> bool:
+    """Whether a cell of a table is empty."""
+    return cell is None or cell is pd.NA or (isinstance(cell, float) and math.isnan(cell))
 
 
 def from_targets(targets: Sequence[Any], classes: tuple[str, ...] | None, name: str) -> Membership:
     """Labels of a Python dataset that gives vectors of 1, 0 and -1, or sets of names or numbers.
 
     Args:
-        targets: one an item.
+        targets: one an item; None where all of its labels are unknown.
         classes: the dataset's own class names; vectors are in their order.
         name: of the dataset, for messages.
 
@@ -200,53 +225,71 @@ def from_targets(targets: Sequence[Any], classes: tuple[str, ...] | None, name: 
         DatasetError: a target is neither, or does not fit the classes.
     """
     plain = [one.tolist() if hasattr(one, "tolist") else one for one in targets]
-    sets = [isinstance(one, (set, frozenset)) or _is_text(one) for one in plain]
-    if all(sets):
-        return _of_sets([set(one) for one in plain], classes, name).checked(name)
-    if any(sets) or not all(isinstance(one, (list, tuple)) for one in plain):
-        odd = sets.index(True) if any(sets) else [isinstance(p, list) for p in plain].index(False)
-        raise DatasetError(
-            f"{name}: the labels of item {odd} are a {type(targets[odd]).__name__} and those of "
-            "others are not; give sets of labels, or vectors of 1 and 0, for all items"
-        )
-    width = len(classes) if classes is not None else len(plain[0])
-    for number, one in enumerate(plain):
+    given = [number for number, one in enumerate(plain) if one is not None]
+    if all(_is_set(plain[number]) for number in given):
+        found, names = _of_sets({row: set(plain[row]) for row in given}, classes, name)
+    else:
+        odd = next((n for n in given if _is_set(plain[n]) or not _is_list(plain[n])), None)
+        if odd is not None:
+            raise DatasetError(
+                f"{name}: the labels of item {odd} are a {type(targets[odd]).__name__} and those "
+                "of others are not; give sets of labels, or vectors of 1 and 0, for all items"
+            )
+        found, names = _of_vectors({row: plain[row] for row in given}, classes, name)
+    states = np.full((len(plain), len(names)), UNKNOWN, dtype=np.int8)
+    for row, one in found.items():
+        states[row] = one
+    return Membership(states, names).checked(name)
+
+
+def _is_list(target: Any) -> bool:
+    return isinstance(target, (list, tuple))
+
+
+def _is_set(target: Any) -> bool:
+    """A set, or a list of names, which is none of numbers."""
+    return isinstance(target, (set, frozenset)) or (
+        _is_list(target) and all(isinstance(one, str) for one in target)
+    )
+
+
+def _of_vectors(
+    vectors: Mapping[int, Sequence[Any]], classes: tuple[str, ...] | None, name: str
+) -> tuple[dict[int, list[int]], tuple[str, ...]]:
+    """States by item, and the names of the classes."""
+    width = len(classes) if classes is not None else len(next(iter(vectors.values())))
+    found = {}
+    for number, one in vectors.items():
         if len(one) != width:
             raise DatasetError(
                 f"{name}: the labels of item {number} are {len(one)} numbers, and there are "
                 f"{width} classes; give one for each, or a set of labels"
             )
-    states = np.array(
-        [
-            [_state(value, f"{name}: item {number}", "its labels") for value in one]
-            for number, one in enumerate(plain)
-        ],
-        dtype=np.int8,
-    ).reshape(len(plain), width)
-    return Membership(states, classes or tuple(map(str, range(width)))).checked(name)
+        found[number] = [_state(value, f"{name}: item {number}", "its labels") for value in one]
+    return found, classes or tuple(map(str, range(width)))
 
 
-def _is_text(target: Any) -> bool:
-    return isinstance(target, (list, tuple)) and all(isinstance(one, str) for one in target)
-
-
-def _of_sets(sets: Sequence[set[Any]], classes: tuple[str, ...] | None, name: str) -> Membership:
-    own = [{_label(one, f"{name}: item {row}") for one in s} for row, s in enumerate(sets)]
+def _of_sets(
+    sets: Mapping[int, set[Any]], classes: tuple[str, ...] | None, name: str
+) -> tuple[dict[int, list[int]], tuple[str, ...]]:
+    """States by item, and the names of the classes."""
+    own = {row: {_label(one, f"{name}: item {row}") for one in s} for row, s in sets.items()}
     if classes is None:
-        own = [{str(one) for one in s} for s in own]
-        classes = class_order([str(one) for s in own for one in s])
+        own = {row: {str(one) for one in s} for row, s in own.items()}
+        classes = class_order([str(one) for s in own.values() for one in s])
     index: dict[Any, int] = {label: place for place, label in enumerate(classes)}
     index |= {place: place for place in range(len(classes))}
-    states = np.full((len(sets), len(classes)), LACKS, dtype=np.int8)
-    for row, labels in enumerate(own):
+    found = {}
+    for row, labels in own.items():
+        found[row] = [LACKS] * len(classes)
         for label in labels:
             if label not in index:
                 raise DatasetError(
                     f"{name}: item {row} has the label {label!r}, which is none of the "
                     f"{len(classes)} classes"
                 )
-            states[row, index[label]] = HAS
-    return Membership(states, classes)
+            found[row][index[label]] = HAS
+    return found, classes
 
 
 def _label(label: Any, place: str) -> int | str:
@@ -288,14 +331,15 @@ def take_labels(
         labels differ; and the membership. ``None`` where the table has one label an image.
     """
     columns = label_columns(table, asked, name)
+    lists = "label" if "label" in table.columns else LISTS
+    cells = table[lists].tolist() if lists in table.columns else []
     if columns:
         found, gone = from_columns(table, columns, name), list(columns)
-    elif LISTS in table.columns and "label" not in table.columns:
-        cells, gone = table[LISTS].tolist(), [LISTS]
-        if any(map(_is_vector, cells)):
-            found = from_targets(cells, None, name)
-        else:
-            found = from_lists(cells, name, lambda row: f"{name}: row {row + 1}")
+    elif any(map(_of_numbers, cells)):
+        targets = [None if _missing(cell) else cell for cell in cells]
+        found, gone = from_targets(targets, None, name), [lists]
+    elif any(map(is_several, cells)) or (lists == LISTS and LISTS in table.columns):
+        found, gone = from_lists(cells, name, lambda row: f"{name}: row {row + 1}"), [lists]
     else:
         return table, None
     table = table.drop(columns=[*gone, "label"], errors="ignore")

@@ -41,7 +41,7 @@ class MarkedImage:
         path: where the file lies; the name where there is no file.
         width: of the upright original, in pixels.
         height: of the upright original, in pixels.
-        label: its class.
+        label: its class, or all of its labels as text.
         predicted: what the model says.
         marks: the most certain first.
     """
@@ -77,6 +77,7 @@ def names_of(run: Run) -> dict[str, str]:
 def marked_images(run: Run) -> list[MarkedImage]:
     """Every image that carries a finding, sorted by name."""
     names, root = names_of(run), run.card["dataset"]["root"]
+    labels = dict(zip(run.images["image"], run.images["label"], strict=True))
     found = []
     for number, (image, rows) in enumerate(run.offenders.groupby("image", sort=True)):
         width, height = run.sizes[str(image)]
@@ -101,7 +102,7 @@ def marked_images(run: Run) -> list[MarkedImage]:
                 path=str(image) if root is None else f"{root}/{image}",
                 width=width,
                 height=height,
-                label=str(rows["label"].iloc[0]),
+                label=str(labels[image]),
                 predicted=str(rows["predicted"].iloc[0]),
                 marks=marks,
             )

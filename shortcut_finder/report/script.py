@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import PurePath
 from typing import Any
 from urllib.parse import quote
 
 import pandas as pd
 
+from shortcut_finder.data.membership import label_lists
 from shortcut_finder.figures.pictures import jpeg_uri, smaller
 from shortcut_finder.report.album import Album
 from shortcut_finder.report.selection import MAX_OFFENDERS, listed_images
@@ -35,7 +36,7 @@ def page_data(run: Run, album: Album, decisions: Decisions | None) -> dict[str, 
         a small picture by number of the image; ``decisions``.
     """
     texts: dict[str, int] = {}
-    offenders = run.offenders.head(MAX_OFFENDERS)
+    offenders = _with_all_labels(run.offenders.head(MAX_OFFENDERS), run.images)
     rows = offender_rows(offenders, album.numbers, texts)
     icons = {
         album.numbers[name]: jpeg_uri(smaller(album.thumbnails[name], ICON_SIDE))
@@ -51,6 +52,23 @@ def page_data(run: Run, album: Album, decisions: Decisions | None) -> dict[str, 
         "icons": icons,
         "decisions": (decisions or Decisions(run.fingerprint)).as_dict(),
     }
+
+
+def _with_all_labels(offenders: pd.DataFrame, images: pd.DataFrame) -> pd.DataFrame:
+    """The offenders; where images may have several labels, each with all of its own."""
+    if "labels" not in images:
+        return offenders
+    held = dict(zip(images["image"], label_lists(images), strict=True))
+    return offenders.assign(
+        label=[
+            _also(label, [name for name in held[image] if name != label])
+            for image, label in zip(offenders["image"], offenders["label"], strict=True)
+        ]
+    )
+
+
+def _also(label: str, others: Sequence[str]) -> str:
+    return f"{label}, also {', '.join(others)}" if others else label
 
 
 def offender_rows(

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from shortcut_finder.data.dataset import ImageDataset
 from shortcut_finder.data.preprocessing import Preprocessing
@@ -35,6 +35,8 @@ def fine_tuned(
     epochs: int,
     seed: int,
     weights: Sequence[float] | None = None,
+    outputs: int | None = None,
+    loss_of: Callable[[Tensor, Tensor], Tensor] = nn.functional.cross_entropy,
 ) -> nn.Module:
     """EfficientNet-Lite0 that learned the images, from its ImageNet weights.
 
@@ -44,9 +46,11 @@ def fine_tuned(
         epochs: passes over the images.
         seed: of the new layer and of the order of the images.
         weights: how often each image is drawn; evenly if None.
+        outputs: of the network; one a class if None.
+        loss_of: of logits and labels of a batch.
     """
     torch.manual_seed(seed)
-    network = build(LITE0, len(images.classes), pretrained=False)
+    network = build(LITE0, outputs or len(images.classes), pretrained=False)
     network = network.to(memory_format=torch.channels_last)
-    train(network, images, how, epochs, weights)
+    train(network, images, how, epochs, weights, loss_of)
     return network

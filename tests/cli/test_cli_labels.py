@@ -11,11 +11,28 @@ from typer.testing import CliRunner
 from shortcut_finder.cli import app as cli
 
 NETWORK = """
+import numpy as np
 from torch import nn
 
 def one():
     pooled = (nn.Conv2d(3, 8, 3), nn.ReLU(), nn.AdaptiveAvgPool2d(1), nn.Flatten())
     return nn.Sequential(*pooled, nn.Linear(8, 1))
+
+def halves():
+    return Grey([[0.5, 1.0]] * 3)
+
+def nothing_known():
+    return Grey([None] * 3)
+
+class Grey:
+    def __init__(self, targets):
+        self.targets = targets
+
+    def __len__(self):
+        return len(self.targets)
+
+    def __getitem__(self, index):
+        return np.full((40, 40, 3), 90, np.uint8), self.targets[index]
 """
 
 
@@ -50,6 +67,14 @@ def test_one_logit_is_scanned_with_its_class_by_name(home: Path) -> None:
         ("image,a\n0.png,1\n", ("list.csv", "--label-columns", "a,c"), "no column c"),
         ("image,label:a\n0.png,-1\n", ("list.csv",), "all labels of all images are unknown"),
         ('image,labels\n0.png,"a,b"\n1.png,b\n', ("list.csv",), "look separated by ','"),
+        ('image,labels\n0.png,"a,b"\n1.png,"b,c"\n', ("list.csv",), "look separated by ','"),
+        ("image,labels\n0.png,a/b\n1.png,b\n", ("list.csv",), "look separated by '/'"),
+        ("image,labels\n0.png,a b\n1.png,b\n2.png,a\n", ("list.csv",), "look separated by ' '"),
+        ("image,labels\n0.png,\n1.png,\n", ("list.csv",), "all labels of all images are unknown"),
+        ("image,label:a\n0.png,0.5\n", ("list.csv",), "row 1 has '0.5' in column label:a"),
+        ("image,a\n0.png,1\n", ("photos", "--label-columns", "a"), "photos is no manifest"),
+        ("", ("network.py:halves",), "item 0 has '0.5' in its labels"),
+        ("", ("network.py:nothing_known",), "all labels of all images are unknown"),
         ("image,labels\n0.png,a|b\n1.png,b\n", ("list.csv",), "has 1 outputs but there are 2"),
     ],
 )

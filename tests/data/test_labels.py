@@ -84,6 +84,10 @@ def test_frames_and_parquet_hold_lists_sets_and_missing_values(folder: Path) -> 
     vectors = load_dataset(pd.DataFrame({"image": images, "labels": list(np.array(STATES))}))
     assert vectors.labels.tolist() == STATES
     assert vectors.classes == ("0", "1", "2")
+    unknown = [*np.array(STATES[:4]), None]
+    assert load_dataset(pd.DataFrame({"image": images, "labels": unknown})).labels.tolist() == (
+        vectors.labels.tolist()
+    )
     path = folder / "list.parquet"
     pd.DataFrame({"image": IMAGES, "labels": lists}).to_parquet(path)
     check(load_dataset(path))
@@ -119,6 +123,25 @@ def test_items_have_sets_of_names_or_numbers() -> None:
     check(load_dataset(Pairs([sorted(one) for one in named], list(NAMES))), known)
     numbers = [{place for place, has in enumerate(row) if has} for row in known]
     check(load_dataset(Pairs(numbers, list(NAMES))), known)
+
+
+def test_sets_and_vectors_may_stand_in_a_column_called_label(folder: Path) -> None:
+    images = [str(folder / name) for name in IMAGES[:4]]
+    known = STATES[:4]
+    named = [{name for name, has in zip(NAMES, row, strict=True) if has} for row in known]
+    check(load_dataset(pd.DataFrame({"image": images, "label": named})), known)
+    numbers = [{place for place, has in enumerate(row) if has} for row in known]
+    for form in (numbers, [torch.tensor(row) for row in known]):
+        dataset = load_dataset(pd.DataFrame({"image": images, "label": form}))
+        assert (dataset.classes, dataset.labels.tolist()) == (("0", "1", "2"), known)
+    mixed = pd.DataFrame({"image": images, "label": ["edema", {"mass"}, set(), "mass|tube"]})
+    assert load_dataset(mixed).labels.tolist() == [[1, 0, 0], [0, 1, 0], [0, 0, 0], [0, 1, 1]]
+
+
+def test_an_item_without_labels_is_unknown() -> None:
+    named = [{name for name, has in zip(NAMES, row, strict=True) if has} for row in STATES[:4]]
+    check(load_dataset(Pairs([*named, None])))
+    check(load_dataset(Pairs([*STATES[:4], None], list(NAMES))))
 
 
 def test_one_image_a_row_and_the_order_of_names(folder: Path) -> None:
@@ -160,6 +183,10 @@ def test_the_fingerprint_knows_what_is_unknown(folder: Path) -> None:
         ("image,a\na.png,0\n", ("a",), "no image has a label"),
         ('image,labels\na.png,"x,y"\nb.png,y\n', (), "labels like 'x,y' look separated by ','"),
         ("image,labels\na.png,x/y\nb.png,y\n", (), "look separated by '/'"),
+        ('image,labels\na.png,"x,y"\nb.png,"y,z"\n', (), "labels like 'x,y' look separated by ','"),
+        ("image,labels\na.png,x\ty\nb.png,y\n", (), r"look separated by '\\t'"),
+        ("image,labels\na.png,x & y\nb.png,y\n", (), "look separated by '&'"),
+        ("image,labels\na.png,x y\nb.png,y\nd.png,x\n", (), "look separated by ' '"),
         ("image,labels\na.png,\"['x', 'y']\"\n", (), "without brackets"),
         ("image,labels\na.png,x|y\na.png,x\n", (), r"'a.png' has the labels 'x\|y' and 'x'"),
         ("image,label: ,label:b\na.png,1,1\n", (), "or one without; rename them"),
@@ -172,6 +199,26 @@ def test_labels_that_cannot_be_used_are_one_clear_line(
     with pytest.raises(DatasetError, match=problem) as caught:
         load_dataset(manifest(folder, text), label_columns=columns)
     assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    "names", [("pleural effusion", "effusion"), ("New York, NY", "cat"), ("n/a", "b")]
+)
+def test_names_of_one_label_may_hold_what_others_separate_by(
+    folder: Path, names: tuple[str, str]
+) -> None:
+    path = manifest(folder, 'image,labels\na.png,"{}"\nb.png,"{}"\n'.format(*names))
+    assert load_dataset(path).classes == tuple(sorted(names))
+
+
+def test_single_labels_that_look_like_several_are_noted(folder: Path) -> None:
+    dataset = load_dataset(manifest(folder, "image,label\na.png,x|y\nb.png,y\nd.png,x\n"))
+    assert dataset.classes == ("x", "x|y", "y")
+    assert (
+        "labels like 'x|y' count as classes of their own; call the column labels"
+        in (dataset.notes[0])
+    )
+    assert not load_dataset(manifest(folder, "image,label\na.png,x|z\nb.png,y\n")).notes
 
 
 @pytest.mark.parametrize(

@@ -102,6 +102,31 @@ def test_copies_are_kept_together_without_being_asked(copied: tuple[Path, Scene]
     assert "~" in line
 
 
+def test_ten_copies_of_a_picture_are_one_group_and_the_page_can_say_so(
+    photos: Path, tmp_path: Path
+) -> None:
+    rng = np.random.default_rng(0)
+    for label in sorted(photos.iterdir())[:2]:
+        (tmp_path / "images" / label.name).mkdir(parents=True)
+        for number, path in enumerate(sorted(label.iterdir())):
+            pixels = np.asarray(Image.open(path).convert("RGB")).astype(float)
+            for copy in range(10 if number < 4 else 1):
+                lighter = Image.fromarray((pixels + rng.uniform(-2, 2)).clip(0, 255).astype("u1"))
+                name = tmp_path / "images" / label.name / f"{path.stem}~{copy}.jpg"
+                lighter.save(name, quality=int(rng.integers(75, 96)))
+    folder, scene = swept(tmp_path / "images", tmp_path)
+    together = kept_together(scene, None, None, folder, 0)
+    assert together.records.groups is not None
+    names = np.array(originals(scene.records.table["image"].to_numpy()))
+    groups = np.unique(together.records.groups, return_inverse=True)[1]
+    assert (groups[:, None] == groups).tolist() == (names[:, None] == names).tolist()
+    assert dict(together.card["groups"]) == {
+        "column": None, "groups": 32, "largest": 10, "near_duplicates": 80,
+    }  # fmt: skip
+    assert together.records.counted.sum() == 32
+    assert together.notes[0].startswith("80 images are near-duplicates of another, such as ")
+
+
 def test_what_the_user_says_and_what_is_alike_are_joined(copied: tuple[Path, Scene]) -> None:
     folder, scene = copied
     records = scene.records
