@@ -6,6 +6,7 @@ import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -34,7 +35,6 @@ from shortcut_finder.detect.detection import discovery_half, find_shortcuts
 from shortcut_finder.detect.finding import Judged, ranked, with_colabels, worth_listing
 from shortcut_finder.detect.placing import to_the_pixel
 from shortcut_finder.detect.wording import readable, with_words
-from shortcut_finder.errors import SettingsError
 from shortcut_finder.maps.blanks import SCRAMBLED, Explain, blank_notes, blank_pixels, standing_heat
 from shortcut_finder.pixels.words import reader
 from shortcut_finder.run.card import card_of
@@ -49,6 +49,7 @@ from shortcut_finder.sweep.lab import Predict
 from shortcut_finder.sweep.lately import Lately
 from shortcut_finder.sweep.records import Records, read_records
 from shortcut_finder.sweep.scene import Scene
+from shortcut_finder.sweep.spreading import spread_by
 from shortcut_finder.sweep.together import kept_together
 from shortcut_finder.verify.protocol import verify
 
@@ -100,8 +101,6 @@ def scan(
     stages = Stages()
     stages.begin("start")
     settings = settings or Settings()
-    if settings.engine != "local":
-        raise SettingsError(f"--engine {settings.engine}: this version sweeps on one machine only")
     folder = run_folder(Path(out))
     images, outlines = take_outlines(
         open_dataset(
@@ -113,20 +112,28 @@ def scan(
             group=settings.group,
         )
     )
-    classifier = load_classifier(
+    load = partial(
+        load_classifier,
         model,
         weights=Path(weights) if weights else None,
         classes=classes,
         labels=images.classes,
-        settings=settings,
         several=images.several,
     )
+    classifier = load(settings=settings)
     images = with_outputs(images, classifier.classes)
     if fresh:
         forget(folder)
     stages.begin("sweep")
     with stages.passes(classifier.module):
-        swept = sweep(images, classifier, settings, folder / "shards", progress=progress)
+        swept = sweep(
+            images,
+            classifier,
+            settings,
+            folder / "shards",
+            progress=progress,
+            spread=spread_by(settings, load, classifier.fingerprint),
+        )
     stages.decoded(swept.swept)
     images = stages.counted(images)
     stages.begin("analysis")

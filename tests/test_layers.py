@@ -37,6 +37,7 @@ TORCH = {
     "model.surgery",
     "model.weights",
     "pixels.motif",
+    "sweep.actors",
     "sweep.batches",
     "sweep.descriptors",
     "sweep.whitening",

@@ -85,7 +85,7 @@ Layer = Annotated[
     str | None,
     typer.Option("--layer", metavar="PATH", help="Module to draw the maps on, as layer4.1.conv2."),
 ]
-Device = Annotated[str, typer.Option("--device", help="auto, cpu, cuda, or any torch device.")]
+Device = Annotated[str, typer.Option("--device", help="auto, cpu, cuda, cuda:0,cuda:1...")]
 Precision = Annotated[
     str, one_of("--precision", PRECISIONS, "Numbers the model runs in; auto: by the device.")
 ]

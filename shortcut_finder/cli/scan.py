@@ -31,7 +31,6 @@ from shortcut_finder.cli.options import (
     two_numbers,
 )
 from shortcut_finder.cli.output import findings_json, findings_table, log
-from shortcut_finder.errors import SettingsError
 from shortcut_finder.settings import ENGINES, FRAMES, SEVERITIES, Settings
 
 
@@ -79,6 +78,20 @@ def scan(
         int | None, typer.Option("--limit", metavar="N", help="Scan at most N images, at random.")
     ] = None,
     engine: Annotated[str, one_of("--engine", ENGINES, "Where the sweep runs.")] = "local",
+    actors: Annotated[
+        int | None,
+        typer.Option("--actors", metavar="N", help="Ray: processes that hold the model."),
+    ] = None,
+    gpus_per_actor: Annotated[
+        float | None,
+        typer.Option("--gpus-per-actor", metavar="X", help="Ray: GPUs of each, such as 1 or 0.5."),
+    ] = None,
+    address: Annotated[
+        str | None,
+        typer.Option(
+            "--address", metavar="ADDRESS", help="Ray: cluster to join; by default one of its own."
+        ),
+    ] = None,
     fresh: Annotated[
         bool, typer.Option("--fresh", help="Start over instead of continuing in RUN.")
     ] = False,
@@ -123,13 +136,12 @@ def scan(
             workers=workers,
             limit=limit,
             engine=engine,
+            actors=actors,
+            gpus_per_actor=gpus_per_actor,
+            address=address,
             verify=not no_verify,
             seed=seed,
         )
-        if settings.engine != "local":
-            raise SettingsError(
-                f"--engine {engine}: this version runs on one machine; leave the option out"
-            )
         from shortcut_finder import scanning
 
         run = scanning.scan(
