@@ -29,7 +29,8 @@ Data = Annotated[
     str,
     typer.Argument(
         metavar="DATA",
-        help="Folder of class folders, CSV or Parquet manifest (image,label), or FILE.py:FUNCTION.",
+        help="Folder of class folders, CSV or Parquet manifest (image,label), tar, zip or Parquet "
+        "with images, a URL of these, or FILE.py:FUNCTION.",
         show_default=False,
     ),
 ]
