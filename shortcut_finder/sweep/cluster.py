@@ -142,7 +142,9 @@ def _crew(ray: ModuleType, settings: Settings, parts: int) -> tuple[int, dict[st
     An actor on a GPU also takes its part of the processors beside it, for decoding; any other is
     one processor.
     """
-    machines = [node["Resources"] for node in ray.nodes() if node["Alive"]]
+    # A head node that takes no work says that it has no processors.
+    alive = [node["Resources"] for node in ray.nodes() if node["Alive"]]
+    machines = [machine for machine in alive if machine.get("CPU")]
     gpus = sum(machine.get("GPU", 0) for machine in machines)
     on_gpus = settings.device != "cpu" and gpus > 0
     share = settings.gpus_per_actor
@@ -152,8 +154,8 @@ def _crew(ray: ModuleType, settings: Settings, parts: int) -> tuple[int, dict[st
         raise SettingsError(
             f"--gpus-per-actor {share:g}: Ray finds no GPU here; leave the option out"
         )
-    beside = [m.get("CPU", 1) / m["GPU"] for m in machines if m.get("GPU")] if share else []
+    beside = [m["CPU"] / m["GPU"] for m in machines if m.get("GPU")] if share else []
     cpus = min(MOST_DECODERS + 1, max(1, int(min(beside) * share))) if beside else 1
-    room = gpus / share if share else sum(machine.get("CPU", 0) for machine in machines)
+    room = gpus / share if share else sum(machine["CPU"] for machine in machines)
     count = settings.actors or max(1, int(room))
     return min(count, parts), {"num_cpus": cpus, "num_gpus": share}

@@ -491,7 +491,7 @@ def test_the_default_folder_of_the_demo_is_that_of_its_function() -> None:
 # Help ---------------------------------------------------------------------------------------------
 
 
-COMMANDS = ["adapt", "clean", "compare", "demo", "explain", "export", "report", "scan"]
+COMMANDS = ["adapt", "clean", "compare", "demo", "explain", "export", "report", "review", "scan"]
 
 
 def test_there_are_these_commands_and_no_stubs() -> None:

@@ -13,6 +13,7 @@ from collections.abc import Iterator
 from concurrent.futures import Future
 from concurrent.futures.process import BrokenProcessPool
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -24,6 +25,7 @@ from shortcut_finder.run.folder import load_run
 from shortcut_finder.scanning import scan
 from shortcut_finder.settings import Settings
 from shortcut_finder.sweep import batches as sweep_module
+from shortcut_finder.sweep import cluster
 from shortcut_finder.sweep.actors import Hand, hand_out
 from shortcut_finder.sweep.shards import shard_path
 
@@ -312,6 +314,34 @@ def test_ray_is_needed_only_where_it_is_asked_for(
 def test_options_that_make_no_sense(options: dict[str, object], message: str) -> None:
     with pytest.raises(SettingsError, match=message):
         Settings(**options)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    ("machines", "options", "expected"),
+    [
+        ([{"CPU": 4}], {}, (4, 1, 0)),
+        ([{"CPU": 4}], {"actors": 2}, (2, 1, 0)),
+        ([{"CPU": 32, "GPU": 4}, {"CPU": 16, "GPU": 1}], {}, (5, 8, 1)),
+        ([{"GPU": 1}, {"CPU": 16, "GPU": 1}], {}, (1, 16, 1)),
+        ([{"CPU": 64, "GPU": 1}], {"gpus_per_actor": 0.5}, (2, 17, 0.5)),
+        ([{"CPU": 8, "GPU": 2}], {"device": "cpu"}, (8, 1, 0)),
+    ],
+)
+def test_actors_fill_the_machines_they_find(
+    machines: list[dict[str, float]], options: dict[str, object], expected: tuple[float, ...]
+) -> None:
+    nodes = [{"Alive": True, "Resources": machine} for machine in machines]
+    ray = SimpleNamespace(nodes=lambda: [*nodes, {"Alive": False, "Resources": {"CPU": 99}}])
+    settings = Settings(engine="ray", **options)  # type: ignore[arg-type]
+    count, asked = cluster._crew(ray, settings, parts=100)  # type: ignore[arg-type]
+    assert (count, asked["num_cpus"], asked["num_gpus"]) == expected
+    assert cluster._crew(ray, settings, parts=1)[0] == 1  # type: ignore[arg-type]
+
+
+def test_gpus_that_are_not_there_are_said() -> None:
+    ray = SimpleNamespace(nodes=lambda: [{"Alive": True, "Resources": {"CPU": 4}}])
+    with pytest.raises(SettingsError, match="--gpus-per-actor 1: Ray finds no GPU here"):
+        cluster._crew(ray, Settings(engine="ray", gpus_per_actor=1), 9)  # type: ignore[arg-type]
 
 
 class Crew:
