@@ -5,7 +5,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 INSTALLED := $(VENV)/installed
 
-.PHONY: demo test test-slow check bench-plantings bench-watermark bench-clean bench-compare bench-scale bench-spread bench-looks bench-backgrounds bench-photographs bench-varying bench-real bench-likeness bench-sweep bench-decode bench-whole screenshots bench-detect bench-calibration bench-labels golden clean
+.PHONY: demo test test-slow check bench-plantings bench-watermark bench-clean bench-compare bench-scale bench-spread bench-review bench-looks bench-backgrounds bench-photographs bench-varying bench-real bench-likeness bench-sweep bench-decode bench-whole screenshots bench-detect bench-calibration bench-labels golden clean
 
 demo: $(INSTALLED)
 	$(BIN)/shortcut-finder demo --out demo-run
@@ -51,6 +51,10 @@ bench-scale: $(INSTALLED)
 # same bytes, and how fast. OPTIONS: see the head of the script.
 bench-spread: $(INSTALLED)
 	$(BIN)/python tests/benchmarks/spread.py $(OPTIONS)
+
+# A review of 200,000 offenders in a headless browser.
+bench-review: $(INSTALLED)
+	$(BIN)/python tests/benchmarks/reviewing.py $(OPTIONS)
 
 # PHOTOS is any folder of class folders.
 bench-looks: $(INSTALLED)
