@@ -18,6 +18,9 @@ DATA=$1 MODEL=$2 WEIGHTS=$3 OUT=$4
 NODES=${SLURM_JOB_NUM_NODES:-1}
 PORT=${RAY_PORT:-$((20000 + ${SLURM_JOB_ID:-$$} % 10000))}
 export RAY_USAGE_STATS_ENABLED=0
+# Whoever reaches a Ray without a token can run what they like on it; this one is of this job alone.
+RAY_AUTH_TOKEN=$(head -c 32 /dev/urandom | od -An -tx1 | tr -d ' \n')
+export RAY_AUTH_MODE=token RAY_AUTH_TOKEN
 
 HEAD=127.0.0.1
 if [ -n "${SLURM_JOB_NODELIST:-}" ]; then

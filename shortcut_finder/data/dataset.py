@@ -16,7 +16,7 @@ import pandas as pd
 
 from shortcut_finder.data import tables
 from shortcut_finder.data.containers import Contents, Remote, contents_of, remote_manifest
-from shortcut_finder.data.dicom import framed, has_preamble
+from shortcut_finder.data.dicom import framed
 from shortcut_finder.data.imports import is_function_name
 from shortcut_finder.data.items import (
     Items,
@@ -29,8 +29,9 @@ from shortcut_finder.data.items import (
 from shortcut_finder.data.joining import joined_columns
 from shortcut_finder.data.labels import class_order, take_labels
 from shortcut_finder.data.levels import Window
-from shortcut_finder.data.reading import SUFFIXES, ReadImage, read_file, storable
+from shortcut_finder.data.reading import ReadImage, read_file, storable
 from shortcut_finder.data.storage import is_url, safe_image
+from shortcut_finder.data.walking import entries_of, has_folders, images_below, is_image
 from shortcut_finder.errors import DatasetError
 
 __all__ = ["ImageDataset", "ReadImage", "load_dataset"]
@@ -183,7 +184,7 @@ def load_dataset(
 
 def _from_name(data: str, label_columns: Sequence[str]) -> ImageDataset:
     path = Path(data)
-    if is_url(data) or path.is_file() or (path.is_dir() and not _has_folders(path)):
+    if is_url(data) or path.is_file() or (path.is_dir() and not has_folders(path)):
         found = contents_of(data)
         if found is not None:
             _need_table(data, label_columns)
@@ -231,16 +232,16 @@ def _from_object(
 
 def _from_folder(root: Path) -> ImageDataset:
     """Each subfolder is a class; its images lie anywhere below it."""
-    entries = _entries(root)
+    entries = entries_of(root)
     folders = sorted(entry.name for entry in entries if entry.is_dir())
-    loose = sum(_is_image(entry) for entry in entries if not entry.is_dir())
+    loose = sum(is_image(entry) for entry in entries if not entry.is_dir())
     if not folders:
         problem = "images but no class folders" if loose else "no class folders"
         raise DatasetError(f"{root}: {problem}; expected {root}/<class>/<image>, or a CSV manifest")
     paths: list[str] = []
     labels: list[str] = []
     for folder in folders:
-        found = _images_below(root / folder)
+        found = images_below(root / folder)
         if not found:
             raise DatasetError(
                 f"{root / folder}: class folder without images; add some or remove the folder"
@@ -252,44 +253,6 @@ def _from_folder(root: Path) -> ImageDataset:
     return _from_files(
         root, root.name or str(root), paths, labels, sorted(folders), notes=[note] * bool(loose)
     )
-
-
-def _entries(folder: Path) -> list[os.DirEntry[str]]:
-    try:
-        with os.scandir(folder) as entries:
-            return [entry for entry in entries if not entry.name.startswith(".")]
-    except OSError as error:
-        raise DatasetError(f"{folder}: cannot be listed ({error.strerror})") from error
-
-
-def _is_image(entry: os.DirEntry[str]) -> bool:
-    suffix = os.path.splitext(entry.name)[1].lower()  # noqa: PTH122 - ten times faster
-    # Scanners name files by numbers.
-    return suffix in SUFFIXES or (not suffix[1:].isalpha() and has_preamble(Path(entry.path)))
-
-
-def _images_below(folder: Path) -> list[str]:
-    """Images anywhere below a folder, as relative paths with ``/``."""
-    images = []
-    pending = [(folder, "")]
-    # Every real folder is entered once, so links cannot make the walk endless.
-    seen = {_identity(folder)}
-    while pending:
-        place, prefix = pending.pop()
-        for entry in _entries(place):
-            if entry.is_dir():
-                below = place / entry.name
-                if (identity := _identity(below)) not in seen:
-                    seen.add(identity)
-                    pending.append((below, f"{prefix}{entry.name}/"))
-            elif _is_image(entry):
-                images.append(prefix + entry.name)
-    return images
-
-
-def _identity(folder: Path) -> tuple[int, int]:
-    facts = folder.stat()
-    return facts.st_dev, facts.st_ino
 
 
 def _from_table(
@@ -345,10 +308,6 @@ def _from_contents(found: Contents) -> ImageDataset:
         found.notes,
         source=found.source,
     )
-
-
-def _has_folders(root: Path) -> bool:
-    return any(entry.is_dir() for entry in _entries(root))
 
 
 def _exists(path: Path) -> bool:

@@ -138,6 +138,8 @@ def started() -> Iterator[None]:
     """A small Ray for several scans, as a program may have one of its own."""
     ray = pytest.importorskip("ray")
     ray.init(
+        # Not one that somebody else runs on this machine.
+        address="local",
         num_cpus=2,
         include_dashboard=False,
         object_store_memory=80 * 2**20,
