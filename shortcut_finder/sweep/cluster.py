@@ -9,13 +9,16 @@ from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
 from types import ModuleType
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from shortcut_finder.data.dataset import ImageDataset
 from shortcut_finder.errors import RunError, SettingsError
 from shortcut_finder.settings import Settings
+
+if TYPE_CHECKING:
+    from shortcut_finder.sweep.actors import Actor
 
 # How often Ray starts a dead actor again and sends it what it had; a machine may be taken away, but
 # an image that kills whoever decodes it must not go round for ever.
@@ -56,7 +59,7 @@ def sweep_on_ray(
     if not parts:
         return
     ray = _ray()
-    from shortcut_finder.sweep.actors import Actor, Hand, Job, hand_out, packed
+    from shortcut_finder.sweep.actors import Hand, Job, hand_out, packed
 
     job = packed(
         Job(dataset, load, fingerprint, settings, folder.absolute()), ray.cloudpickle.dumps
@@ -65,14 +68,13 @@ def sweep_on_ray(
         sent = ray.put(job)
         count, asked = _crew(ray, settings, len(parts))
         cpus = asked["num_cpus"]
-        remote = ray.remote(max_restarts=RETRIES, max_task_retries=RETRIES, **asked)(Actor)
+        remote = ray.remote(max_restarts=RETRIES, max_task_retries=RETRIES, **asked)(ActorOnRay)
         # Without a GPU of its own an actor must not take one that it happens to see.
         device = "cpu" if settings.device == "auto" and not asked["num_gpus"] else None
-        actors = [
-            remote.remote(sent, str(Path.cwd()), device, cpus - 1, cpus) for _ in range(count)
-        ]
+        place = str(Path.cwd())
+        actors = [remote.remote(place, device, cpus - 1, cpus) for _ in range(count)]
         hands = [
-            Hand(f"actor {n}", actor.ready.remote().future(), partial(_ask, actor))
+            Hand(f"actor {n}", actor.ready.remote(sent).future(), partial(_ask, actor, sent))
             for n, actor in enumerate(actors)
         ]
         try:
@@ -85,8 +87,38 @@ def sweep_on_ray(
                 ray.kill(actor)
 
 
-def _ask(actor: Any, parts: Mapping[int, np.ndarray]) -> Any:
-    return actor.sweep.remote(parts).future()
+def _ask(actor: Any, job: Any, parts: Mapping[int, np.ndarray]) -> Any:
+    return actor.sweep.remote(job, parts).future()
+
+
+class ActorOnRay:
+    """An actor that is made when it is first asked something.
+
+    What a constructor is given must stay in Ray's store for as long as the actor may be started
+    again; what comes with each call need not.
+
+    Args:
+        options: of `shortcut_finder.sweep.actors.Actor`, behind the job.
+    """
+
+    def __init__(self, *options: Any) -> None:
+        self._options = options
+        self._actor: Actor | None = None
+
+    def ready(self, job: bytes) -> bool:
+        """As `Actor.ready`."""
+        return self._made(job).ready()
+
+    def sweep(self, job: bytes, parts: Mapping[int, np.ndarray]) -> tuple[int, ...]:
+        """As `Actor.sweep`."""
+        return self._made(job).sweep(parts)
+
+    def _made(self, job: bytes) -> Actor:
+        if self._actor is None:
+            from shortcut_finder.sweep.actors import Actor
+
+            self._actor = Actor(job, *self._options)
+        return self._actor
 
 
 def _ray() -> ModuleType:
