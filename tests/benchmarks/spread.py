@@ -8,6 +8,7 @@ one thread a process, so the two-process runs have twice the threads of the loca
 engine is timed with one decode process beside it, which makes two, too.
 
 Usage: python tests/benchmarks/spread.py [--images 2000] [--side 112] [--model resnet18]
+       [--runs local "ray, killed"]
 """
 
 from __future__ import annotations
@@ -91,6 +92,7 @@ def main() -> None:
     parser.add_argument("--side", type=int, default=112)
     parser.add_argument("--model", default="resnet18")
     parser.add_argument("--folder", type=Path)
+    parser.add_argument("--runs", nargs="*", choices=list(RUNS), default=list(RUNS))
     options = parser.parse_args()
     with tempfile.TemporaryDirectory(dir=options.folder) as temporary:
         place = Path(temporary)
@@ -98,20 +100,21 @@ def main() -> None:
         torch.manual_seed(0)
         network = models.get_model(options.model, weights=None, num_classes=2)
         torch.save(network.state_dict(), place / "weights.pt")
-        print(json.dumps(measure(place, options.model, options.side), indent=1))
+        print(json.dumps(measure(place, options), indent=1))
 
 
-def measure(place: Path, model: str, side: int) -> dict[str, object]:
+def measure(place: Path, asked: argparse.Namespace) -> dict[str, object]:
     """Bytes and images a second of each run."""
     rows: dict[str, object] = {}
     reference: dict[str, bytes] = {}
     speed = 0.0
-    for name, options in RUNS.items():
+    for name in asked.runs:
+        options = RUNS[name]
         out = place / name.replace(", ", "-")
         command = [
             sys.executable, "-m", "shortcut_finder", "scan", str(place / "photos"),
-            "--model", model, "--weights", str(place / "weights.pt"), "--out", str(out),
-            "--input-size", str(side), "--no-verify", "--quiet", "--device", "cpu", *options,
+            "--model", asked.model, "--weights", str(place / "weights.pt"), "--out", str(out),
+            "--input-size", str(asked.side), "--no-verify", "--quiet", "--device", "cpu", *options,
         ]  # fmt: skip
         process = subprocess.Popen(command, env={**os.environ, "OMP_NUM_THREADS": "1"})
         killed = [kill_one(process, out / "shards", 2)] if "killed" in name else []
