@@ -5,7 +5,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 INSTALLED := $(VENV)/installed
 
-.PHONY: demo test test-slow check bench-plantings bench-watermark bench-clean bench-compare bench-scale bench-looks bench-backgrounds bench-photographs bench-varying bench-real bench-likeness bench-ablation bench-sweep bench-decode bench-whole screenshots bench-detect bench-calibration bench-labels golden test-exports bench-real-labels clean
+.PHONY: demo test test-slow check bench-plantings bench-watermark bench-clean bench-compare bench-scale bench-looks bench-backgrounds bench-photographs bench-varying bench-real bench-likeness bench-ablation bench-sweep bench-decode bench-whole screenshots bench-detect bench-calibration bench-labels golden test-exports bench-real-labels bench-spread bench-review clean
 
 demo: $(INSTALLED)
 	$(BIN)/shortcut-finder demo --out demo-run
@@ -51,6 +51,15 @@ bench-compare: $(INSTALLED)
 # Analysis of 5,000 and 50,000 made-up images; the latter take 1.3 GB of disk.
 bench-scale: $(INSTALLED)
 	$(BIN)/python tests/benchmarks/scale.py
+
+# One sweep by the local engine, by two processes, and by two actors on Ray, one of them killed: the
+# same bytes, and how fast. OPTIONS: see the head of the script.
+bench-spread: $(INSTALLED)
+	$(BIN)/python tests/benchmarks/spread.py $(OPTIONS)
+
+# A review of 200,000 offenders in a headless browser.
+bench-review: $(INSTALLED)
+	$(BIN)/python tests/benchmarks/reviewing.py $(OPTIONS)
 
 # PHOTOS is any folder of class folders.
 bench-looks: $(INSTALLED)

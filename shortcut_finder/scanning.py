@@ -6,6 +6,7 @@ import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -25,7 +26,6 @@ from shortcut_finder.detect.proposals import Channel
 from shortcut_finder.detect.view import View
 from shortcut_finder.detect.weighing import Weighed, weighed
 from shortcut_finder.detect.wording import readable, with_words
-from shortcut_finder.errors import SettingsError
 from shortcut_finder.maps.blanks import Explain
 from shortcut_finder.pixels.words import reader
 from shortcut_finder.run.card import card_of
@@ -39,6 +39,7 @@ from shortcut_finder.sweep.lab import Predict
 from shortcut_finder.sweep.lately import Lately
 from shortcut_finder.sweep.records import read_records
 from shortcut_finder.sweep.scene import Scene
+from shortcut_finder.sweep.spreading import spread_by
 from shortcut_finder.sweep.together import Together, kept_together
 from shortcut_finder.verify.protocol import verify
 
@@ -49,7 +50,7 @@ if TYPE_CHECKING:
     from torch import nn
 
     from shortcut_finder.model.classifier import Classifier
-    from shortcut_finder.sweep.batches import Sweep
+    from shortcut_finder.sweep.batches import Spread, Sweep
 
 
 def scan(
@@ -89,8 +90,6 @@ def scan(
     stages = Stages()
     stages.begin("start")
     settings = settings or Settings()
-    if settings.engine != "local":
-        raise SettingsError(f"--engine {settings.engine}: this version sweeps on one machine only")
     channels = channels_of(settings.channels)
     folder = run_folder(Path(out))
     given = _opened(dataset, model, weights, classes, metadata, settings)
@@ -99,7 +98,12 @@ def scan(
     stages.begin("sweep")
     with stages.passes(given.classifier.module):
         swept = sweep(
-            given.images, given.classifier, settings, folder / "shards", progress=progress
+            given.images,
+            given.classifier,
+            settings,
+            folder / "shards",
+            progress=progress,
+            spread=given.spread,
         )
     stages.decoded(swept.swept)
     given = replace(given, images=stages.counted(given.images))
@@ -129,12 +133,14 @@ class _Given:
         outlines: boxes or masks of objects; ``None`` where there are none.
         classifier: the model.
         settings: the options of the scan.
+        spread: what sweeps in other processes; ``None`` where this one does it alone.
     """
 
     images: ImageDataset
     outlines: Outlines | None
     classifier: Classifier
     settings: Settings
+    spread: Spread | None
 
 
 def _opened(
@@ -158,15 +164,18 @@ def _opened(
             group=settings.group,
         )
     )
-    classifier = load_classifier(
+    load = partial(
+        load_classifier,
         model,
         weights=Path(weights) if weights else None,
         classes=classes,
         labels=images.classes,
-        settings=settings,
         several=images.several,
     )
-    return _Given(with_outputs(images, classifier.classes), outlines, classifier, settings)
+    classifier = load(settings=settings)
+    images = with_outputs(images, classifier.classes)
+    spread = spread_by(settings, load, classifier.fingerprint)
+    return _Given(images, outlines, classifier, settings, spread)
 
 
 @dataclass(frozen=True, eq=False)

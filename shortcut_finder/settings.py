@@ -49,12 +49,17 @@ class Settings:
         positive: the class that a network with one output speaks for; the second if ``None``.
         label_columns: columns of a table that hold a label each, 1 or 0, blank or -1 if unknown.
         batch_size: images a forward pass.
-        device: ``auto``, ``cpu``, ``cuda`` or any torch device.
+        device: ``auto``, ``cpu``, ``cuda`` or any torch device; several, as ``cuda:0,cuda:1``,
+            sweep together, and the first does the rest.
         precision: ``auto`` uses bfloat16 where the device has matrix arithmetic for it (GPUs from
             Ampere on, processors with AMX) and a check on the first batch allows it.
         workers: processes that decode images; 0 decodes in the main one.
         limit: scan at most this many images, drawn at random with the seed.
-        engine: where the sweep runs.
+        engine: where the sweep runs: in this process (``local``), or by actors on Ray.
+        actors: processes that hold the model on Ray; as many as there is room for if ``None``.
+        gpus_per_actor: GPUs that each of them takes, in parts of one or several; one if ``None``
+            and there are any.
+        address: of a Ray cluster to join; by default Ray is started on this machine, and ended.
         verify: whether candidates are tested by intervention.
         seed: the one source of randomness.
         window: the numbers that become black and white, of grey deeper than 8 bits; for DICOM in
@@ -80,6 +85,9 @@ class Settings:
     workers: int | None = None
     limit: int | None = None
     engine: str = "local"
+    actors: int | None = None
+    gpus_per_actor: float | None = None
+    address: str | None = None
     verify: bool = True
     seed: int = 0
     window: tuple[float, float] | None = None
@@ -95,10 +103,19 @@ class Settings:
         _one_of("frames", self.frames, FRAMES)
         if self.resize is not None:
             _one_of("resize", self.resize, RESIZES)
-        for name in ("input_size", "batch_size", "limit"):
+        for name in ("input_size", "batch_size", "limit", "actors"):
             value = getattr(self, name)
             if value is not None and value < 1:
                 raise SettingsError(f"--{name.replace('_', '-')} {value}: must be 1 or more")
+        for name in ("actors", "gpus_per_actor", "address"):
+            if getattr(self, name) is not None and self.engine != "ray":
+                raise SettingsError(f"--{name.replace('_', '-')}: is for --engine ray")
+        if self.gpus_per_actor is not None and not 0 <= self.gpus_per_actor < math.inf:
+            raise SettingsError(f"--gpus-per-actor {self.gpus_per_actor}: must be 0 or more")
+        if self.engine == "ray" and len(devices_of(self.device)) > 1:
+            raise SettingsError(
+                f"--device {self.device}: on Ray an actor has GPUs of its own; use --gpus-per-actor"
+            )
         if self.workers is not None and self.workers < 0:
             raise SettingsError(f"--workers {self.workers}: must be 0 or more")
         if self.seed < 0:
@@ -116,6 +133,16 @@ class Settings:
     def as_dict(self) -> dict[str, Any]:
         """The settings as plain values, ready for JSON."""
         return dataclasses.asdict(self)
+
+
+def devices_of(device: str) -> list[str]:
+    """The devices that an option names.
+
+    Example:
+        >>> devices_of("cuda:0, cuda:1")
+        ['cuda:0', 'cuda:1']
+    """
+    return [name.strip() for name in device.split(",") if name.strip()]
 
 
 def _one_of(name: str, value: str, choices: tuple[str, ...]) -> None:

@@ -43,6 +43,7 @@ TORCH = {
     "model.surgery",
     "model.weights",
     "pixels.motif",
+    "sweep.actors",
     "sweep.batches",
     "sweep.descriptors",
     "sweep.whitening",

@@ -385,7 +385,7 @@ def test_the_same_command_again_sweeps_nothing_and_changes_nothing(
     def never(*_: object) -> None:
         raise AssertionError("looked at an image again")
 
-    monkeypatch.setattr("shortcut_finder.sweep.batches._Looker.look", never)
+    monkeypatch.setattr("shortcut_finder.sweep.batches.Looker.look", never)
     go(stamped[0], tmp_path / "run", 3, Settings(**{**SETTINGS.as_dict(), "limit": 40}))
     after = masked(tmp_path / "run")
     assert [name for name in before if before[name] != after[name]] == []
@@ -446,8 +446,8 @@ def test_a_file_for_a_folder_and_another_engine_are_refused(
     (tmp_path / "file").write_text("x")
     with pytest.raises(RunError, match="is a file; choose a folder for --out"):
         go(stamped[0], tmp_path / "file", 3)
-    with pytest.raises(SettingsError, match="this version sweeps on one machine only"):
-        go(stamped[0], tmp_path / "run", 3, Settings(engine="ray"))
+    with pytest.raises(SettingsError, match="--actors: is for --engine ray"):
+        go(stamped[0], tmp_path / "run", 3, Settings(actors=2))
     assert not (tmp_path / "run").exists()
 
 

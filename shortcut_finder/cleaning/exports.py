@@ -93,7 +93,7 @@ def write_numbers(
     part: Path, rows: pd.DataFrame, plan: CleaningPlan, originals: Originals, run: Run
 ) -> None:
     """Indices of what is kept, and weights, as arrays that torch and scikit-learn take."""
-    if originals.root is None:
+    if originals.root is None and rows["image"].str.match(r"item/\d+$").all():
         # The number of an item is its place in the user's dataset.
         numbers = rows["image"].str.rpartition("/")[2].astype(np.int64).to_numpy()
         size = int(run.card["counts"]["images"])

@@ -71,8 +71,9 @@ def clean(
     )
     if originals.root is None and (action == "mask" or files != "none"):
         raise DatasetError(
-            f"{run.folder}: scanned from a Python dataset, which has no files; use --action drop "
-            "or reweight without --files, and the indices and weights it writes"
+            f"{run.folder}: its images are no files of their own (a Python dataset, an archive or "
+            "a URL); use --action drop or reweight without --files, and the lists, indices and "
+            "weights it writes"
         )
     if out is not None:
         _write(plan, run, originals, absolute(Path(out)), files)

@@ -17,7 +17,8 @@ class Originals:
     """The image files that a run was made from.
 
     Attributes:
-        root: where their names start; None for a Python dataset.
+        root: where their names start; None for a Python dataset, and for images in archives,
+            Parquet files or remote folders.
         window: of grey deeper than 8 bits, as in the scan.
     """
 
@@ -37,7 +38,7 @@ class Originals:
             DatasetError: there is none.
         """
         if self.root is None:
-            raise DatasetError(f"{self.folder}: scanned from a Python dataset, which has no files")
+            raise DatasetError(f"{self.folder}: its images are no files of their own")
         path, _ = framed(self.root / image)
         if not is_file(path):
             path, _ = framed(self._spelled_out(self.root, image))

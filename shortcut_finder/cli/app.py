@@ -17,6 +17,7 @@ from shortcut_finder.cli.demo import demo
 from shortcut_finder.cli.explain import explain
 from shortcut_finder.cli.export import export
 from shortcut_finder.cli.report import report
+from shortcut_finder.cli.review import review
 from shortcut_finder.cli.scan import scan
 
 app = typer.Typer(
@@ -28,7 +29,7 @@ app = typer.Typer(
     rich_markup_mode=None,
 )
 
-for command in (scan, report, explain, adapt, clean, compare, export, demo):
+for command in (scan, report, review, explain, adapt, clean, compare, export, demo):
     app.command()(command)
 
 

@@ -29,8 +29,8 @@ Data = Annotated[
     str,
     typer.Argument(
         metavar="DATA",
-        help="Folder of class folders, CSV or Parquet manifest (image and label or labels), or "
-        "FILE.py:FUNCTION.",
+        help="Folder of class folders, CSV or Parquet manifest (image and label or labels), tar, "
+        "zip or Parquet with images, a URL of these, or FILE.py:FUNCTION.",
         show_default=False,
     ),
 ]
@@ -86,7 +86,7 @@ Layer = Annotated[
     str | None,
     typer.Option("--layer", metavar="PATH", help="Module to draw the maps on, as layer4.1.conv2."),
 ]
-Device = Annotated[str, typer.Option("--device", help="auto, cpu, cuda, or any torch device.")]
+Device = Annotated[str, typer.Option("--device", help="auto, cpu, cuda, cuda:0,cuda:1...")]
 Precision = Annotated[
     str, one_of("--precision", PRECISIONS, "Numbers the model runs in; auto: by the device.")
 ]

@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-from typing import Annotated
-
 import typer
 
 from shortcut_finder.cli.exits import check_gate, told_errors
@@ -26,26 +23,40 @@ from shortcut_finder.cli.options import (
     Weights,
     Window,
     names_of,
-    one_of,
     three_numbers,
     two_numbers,
 )
 from shortcut_finder.cli.output import findings_json, findings_table, log
-from shortcut_finder.detect.channels import CHANNELS
-from shortcut_finder.errors import SettingsError
-from shortcut_finder.settings import ENGINES, FRAMES, SEVERITIES, Settings
+from shortcut_finder.cli.scan_options import (
+    Actors,
+    Address,
+    AsJson,
+    BatchSize,
+    Channels,
+    Engine,
+    FailOn,
+    Frames,
+    Fresh,
+    GpusPerActor,
+    Group,
+    Limit,
+    Metadata,
+    NoVerify,
+    Out,
+    Quiet,
+    Seed,
+    Workers,
+)
+from shortcut_finder.settings import Settings
 
 
 def scan(
     data: Data,
     model: Model,
-    out: Annotated[Path, typer.Option("--out", metavar="RUN", help="Folder for the results.")],
+    out: Out,
     weights: Weights = None,
     classes: Classes = None,
-    metadata: Annotated[
-        Path | None,
-        typer.Option("--metadata", metavar="FILE", help="CSV or Parquet, joined on `image`."),
-    ] = None,
+    metadata: Metadata = None,
     outputs: OutputsAs = "auto",
     positive: Positive = None,
     label_columns: LabelColumns = None,
@@ -56,54 +67,24 @@ def scan(
     window: Window = None,
     method: Method = "auto",
     layer: Layer = None,
-    frames: Annotated[
-        str, one_of("--frames", FRAMES, "Frames of DICOM files with several: the first, or all.")
-    ] = "first",
-    group: Annotated[
-        str | None,
-        typer.Option(
-            "--group",
-            metavar="COLUMN",
-            help="Images with one value of it stay together; of DICOM files also patient, study "
-            "or series.",
-        ),
-    ] = None,
-    channels: Annotated[
-        str | None,
-        typer.Option(
-            "--channels",
-            metavar="A,B,C",
-            help=f"Ways to find that are tried, of {', '.join(CHANNELS)}; all by default. "
-            "FILE.py:FUNCTION adds one of your own.",
-        ),
-    ] = None,
-    batch_size: Annotated[
-        int | None, typer.Option("--batch-size", metavar="N", help="Images a forward pass.")
-    ] = None,
+    frames: Frames = "first",
+    group: Group = None,
+    channels: Channels = None,
+    batch_size: BatchSize = None,
     device: Device = "auto",
     precision: Precision = "auto",
-    workers: Annotated[
-        int | None, typer.Option("--workers", metavar="N", help="Processes that decode images.")
-    ] = None,
-    limit: Annotated[
-        int | None, typer.Option("--limit", metavar="N", help="Scan at most N images, at random.")
-    ] = None,
-    engine: Annotated[str, one_of("--engine", ENGINES, "Where the sweep runs.")] = "local",
-    fresh: Annotated[
-        bool, typer.Option("--fresh", help="Start over instead of continuing in RUN.")
-    ] = False,
-    no_verify: Annotated[
-        bool, typer.Option("--no-verify", help="Leave out the test by masking and pasting.")
-    ] = False,
-    seed: Annotated[int, typer.Option("--seed", help="The one source of randomness.")] = 0,
-    fail_on: Annotated[
-        str | None,
-        one_of("--fail-on", SEVERITIES, "Exit 3 if a finding is at least this severe."),
-    ] = None,
-    quiet: Annotated[bool, typer.Option("--quiet", help="Print no progress and no table.")] = False,
-    as_json: Annotated[
-        bool, typer.Option("--json", help="Print one JSON object instead of the table.")
-    ] = False,
+    workers: Workers = None,
+    limit: Limit = None,
+    engine: Engine = "local",
+    actors: Actors = None,
+    gpus_per_actor: GpusPerActor = None,
+    address: Address = None,
+    fresh: Fresh = False,
+    no_verify: NoVerify = False,
+    seed: Seed = 0,
+    fail_on: FailOn = None,
+    quiet: Quiet = False,
+    as_json: AsJson = False,
 ) -> None:
     """Look at every image once and say which classes rest on a shortcut.
 
@@ -134,13 +115,12 @@ def scan(
             workers=workers,
             limit=limit,
             engine=engine,
+            actors=actors,
+            gpus_per_actor=gpus_per_actor,
+            address=address,
             verify=not no_verify,
             seed=seed,
         )
-        if settings.engine != "local":
-            raise SettingsError(
-                f"--engine {engine}: this version runs on one machine; leave the option out"
-            )
         from shortcut_finder import scanning
 
         run = scanning.scan(

@@ -15,9 +15,9 @@ import numpy as np
 import pandas as pd
 
 from shortcut_finder.data import tables
+from shortcut_finder.data.containers import Contents, Remote, contents_of, remote_manifest
 from shortcut_finder.data.dicom import framed
 from shortcut_finder.data.features import Pictures, described, has_features
-from shortcut_finder.data.folders import entries, images_below, is_image
 from shortcut_finder.data.imports import is_function_name
 from shortcut_finder.data.items import (
     Items,
@@ -33,6 +33,8 @@ from shortcut_finder.data.joining import joined_columns
 from shortcut_finder.data.labels import class_order, several_in_one, take_labels
 from shortcut_finder.data.levels import Window
 from shortcut_finder.data.reading import ReadImage, read_file, storable
+from shortcut_finder.data.storage import is_url, safe_image
+from shortcut_finder.data.walking import entries_of, has_folders, images_below, is_image
 from shortcut_finder.errors import DatasetError
 
 __all__ = ["ImageDataset", "ReadImage", "load_dataset"]
@@ -185,6 +187,14 @@ def load_dataset(
 
 def _from_name(data: str, label_columns: Sequence[str]) -> ImageDataset:
     path = Path(data)
+    if is_url(data) or path.is_file() or (path.is_dir() and not has_folders(path)):
+        found = contents_of(data)
+        if found is not None:
+            _need_table(data, label_columns)
+            return _from_contents(found)
+    if is_url(data):
+        table, source = remote_manifest(data)
+        return _from_table(table, Path(data).stem, data, None, label_columns, source)
     if path.is_file() and path.suffix.lower() in tables.SUFFIXES:
         manifest = tables.read_table(path)
         return _from_table(manifest, path.stem, data, tables.absolute(path.parent), label_columns)
@@ -195,7 +205,7 @@ def _from_name(data: str, label_columns: Sequence[str]) -> ImageDataset:
         problem = "cannot be used" if path.exists() else "not found"
         raise DatasetError(
             f"{data}: {problem}; expected a folder of class folders, a .csv or .parquet manifest, "
-            "or FILE.py:FUNCTION"
+            "an archive, or FILE.py:FUNCTION"
         )
     return _from_object(make_items(data), data, spec=data)
 
@@ -231,9 +241,9 @@ def _from_object(
 
 def _from_folder(root: Path) -> ImageDataset:
     """Each subfolder is a class; its images lie anywhere below it."""
-    inside = entries(root)
-    folders = sorted(entry.name for entry in inside if entry.is_dir())
-    loose = sum(is_image(entry) for entry in inside if not entry.is_dir())
+    entries = entries_of(root)
+    folders = sorted(entry.name for entry in entries if entry.is_dir())
+    loose = sum(is_image(entry) for entry in entries if not entry.is_dir())
     if not folders:
         problem = "images but no class folders" if loose else "no class folders"
         raise DatasetError(f"{root}: {problem}; expected {root}/<class>/<image>, or a CSV manifest")
@@ -255,15 +265,27 @@ def _from_folder(root: Path) -> ImageDataset:
 
 
 def _from_table(
-    table: pd.DataFrame, name: str, place: str, root: Path, label_columns: Sequence[str]
+    table: pd.DataFrame,
+    name: str,
+    place: str,
+    root: Path | None,
+    label_columns: Sequence[str],
+    source: Remote | None = None,
 ) -> ImageDataset:
-    """A manifest: a row an image; ``place`` names it in messages, ``root`` is where paths start."""
+    """A manifest: a row an image; ``place`` names it in messages, ``root`` is where paths start.
+
+    What a ``source`` reads lies below the folder of the manifest, and nothing else is looked at.
+    """
     table, several = take_labels(tables.need_columns(table, (), place), label_columns, place)
     table = tables.need_columns(table, ("image", "label"), place)
     if table.empty:
         raise DatasetError(f"{place}: no rows; expected one an image")
+    named = tables.cells(table, "image", place)
     table = table.assign(
-        image=[tables.relative(path, root) for path in tables.cells(table, "image", place)]
+        image=[
+            safe_image(path, place) if root is None else tables.relative(path, root)
+            for path in named
+        ]
     )
     if several is None:
         table["label"] = [label.strip() for label in tables.cells(table, "label", place)]
@@ -272,7 +294,7 @@ def _from_table(
     metadata, left_out = tables.metadata_columns(table.drop(columns=["image", "label"]), place)
     paths, labels = table["image"].tolist(), table["label"].tolist()
     # One missing file is listed by the sweep, but all of them missing is a wrong folder.
-    if not any(_exists(root / path) for path in paths):
+    if root is not None and not any(_exists(root / path) for path in paths):
         raise DatasetError(
             f"{place}: none of its {len(paths)} files exists, such as {paths[0]!r}; paths are "
             f"taken from {root}"
@@ -280,7 +302,22 @@ def _from_table(
     joined = several_in_one(labels, place) if several is None else ()
     notes = (*joined, *repeated, *left_out)
     classes = class_order(labels) if several is None else several.classes
-    return _from_files(root, name, paths, labels, classes, metadata, notes, states=states)
+    return _from_files(
+        root, name, paths, labels, classes, metadata, notes, states=states, source=source
+    )
+
+
+def _from_contents(found: Contents) -> ImageDataset:
+    return _from_files(
+        None,
+        found.name,
+        found.images,
+        found.labels,
+        found.classes,
+        found.metadata,
+        found.notes,
+        source=found.source,
+    )
 
 
 def _exists(path: Path) -> bool:
@@ -303,7 +340,7 @@ def _from_image_folder(dataset: Any, name: str) -> ImageDataset | None:
 
 
 def _from_files(
-    root: Path,
+    root: Path | None,
     name: str,
     paths: Sequence[str],
     labels: Sequence[str],
@@ -313,8 +350,9 @@ def _from_files(
     *,
     sort: bool = True,
     states: Mapping[str, np.ndarray] | None = None,
+    source: Source | None = None,
 ) -> ImageDataset:
-    """A dataset of files; ``paths`` are relative to ``root`` or absolute.
+    """A dataset of files; ``paths`` are relative to ``root`` or absolute, or known to ``source``.
 
     ``states`` are the membership that each of the ``labels`` stands for, where it is no class.
     """
@@ -335,7 +373,7 @@ def _from_files(
         ),
         classes=tuple(storable(label) for label in classes),
         metadata=metadata.iloc[list(order)].reset_index(drop=True),
-        source=Files(root, changed),
+        source=source or Files(root or Path(), changed),
         notes=tuple(notes),
     )
 

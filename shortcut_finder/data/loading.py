@@ -9,7 +9,7 @@ from typing import Any
 
 import pandas as pd
 
-from shortcut_finder.data.dataset import Files, ImageDataset, load_dataset
+from shortcut_finder.data.dataset import ImageDataset, load_dataset
 from shortcut_finder.data.groups import numbered
 from shortcut_finder.data.headers import GROUPS, with_headers
 from shortcut_finder.data.items import Items
@@ -102,11 +102,9 @@ def with_outputs(dataset: ImageDataset, outputs: Sequence[str]) -> ImageDataset:
 
 
 def _windowed(source: Any, window: Window) -> Any:
-    if isinstance(source, Files):
-        return dataclasses.replace(source, window=window)
     if isinstance(source, Items):
         return Items(source.items, source.spec, window)
-    return source
+    return dataclasses.replace(source, window=window)
 
 
 def _cells(dataset: ImageDataset, column: str) -> list[Any]:

@@ -6,7 +6,7 @@ import os
 import re
 from collections.abc import Sequence
 from pathlib import Path, PurePath
-from typing import Any
+from typing import Any, BinaryIO
 
 import numpy as np
 import pandas as pd
@@ -38,29 +38,45 @@ def read_table(path: Path) -> pd.DataFrame:
     if path.suffix.lower() not in SUFFIXES:
         raise DatasetError(f"{path}: expected a .csv or .parquet file")
     try:
-        return _read_csv(path) if path.suffix.lower() == ".csv" else _read_parquet(path)
+        # A file object, not the name: pandas would take some names for addresses or archives.
+        with path.open("rb") as file:
+            return table_from(file, path.suffix.lower(), str(path))
+    except OSError as error:
+        raise DatasetError(f"{path}: cannot be read ({error.strerror or error})") from error
+
+
+def table_from(file: BinaryIO, suffix: str, place: str) -> pd.DataFrame:
+    """A table from an opened file.
+
+    Args:
+        file: opened for reading bytes.
+        suffix: ``.csv``, or ``.parquet`` for anything else.
+        place: for messages.
+
+    Raises:
+        DatasetError: it is damaged.
+    """
+    try:
+        return _read_csv(file) if suffix == ".csv" else _read_parquet(file)
     except UnicodeDecodeError as error:
-        raise DatasetError(f"{path}: not UTF-8 text; save the table as UTF-8") from error
+        raise DatasetError(f"{place}: not UTF-8 text; save the table as UTF-8") from error
     except (OSError, ValueError, pa.ArrowException) as error:
         reason = " ".join(str(error).split())[:200]
-        raise DatasetError(f"{path}: cannot be read ({reason})") from error
+        raise DatasetError(f"{place}: cannot be read ({reason})") from error
 
 
-def _read_csv(path: Path) -> pd.DataFrame:
-    # A file object, not the name: pandas would take some names for addresses or archives. The
-    # header is read as a row: pandas would rename repeated columns, and take surplus ones for rows'
-    # names.
-    with path.open("rb") as file:
-        rows = pd.read_csv(file, header=None, dtype=str, na_filter=False, encoding="utf-8-sig")
+def _read_csv(file: BinaryIO) -> pd.DataFrame:
+    # The header is read as a row: pandas would rename repeated columns, and take surplus ones for
+    # rows' names.
+    rows = pd.read_csv(file, header=None, dtype=str, na_filter=False, encoding="utf-8-sig")
     table = rows.iloc[1:].reset_index(drop=True)
     table.columns = pd.Index(rows.iloc[0])
     return table
 
 
-def _read_parquet(path: Path) -> pd.DataFrame:
+def _read_parquet(file: BinaryIO) -> pd.DataFrame:
     # The notes of pandas inside the file are ignored: an index is an ordinary column again.
-    with path.open("rb") as file:
-        return pq.read_table(file).to_pandas(ignore_metadata=True)
+    return pq.read_table(file).to_pandas(ignore_metadata=True)
 
 
 def need_columns(table: pd.DataFrame, wanted: Sequence[str], name: str) -> pd.DataFrame:

@@ -27,7 +27,7 @@ from shortcut_finder.model.outputs import (
 from shortcut_finder.model.sources import Built, built_from, unwrapped
 from shortcut_finder.model.surgery import adapted, read_head
 from shortcut_finder.model.weights import fingerprint, one_line
-from shortcut_finder.settings import Settings
+from shortcut_finder.settings import Settings, devices_of
 
 # Rec. 601, as Pillow and torchvision turn colours grey.
 LUMA = (0.299, 0.587, 0.114)
@@ -238,6 +238,8 @@ def _try_outputs(
 def _device(name: str) -> torch.device:
     if name == "auto":
         return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    # Of several the first; the others sweep.
+    name = (devices_of(name) or [name])[0]
     try:
         device = torch.device(name)
         torch.zeros(1, device=device)

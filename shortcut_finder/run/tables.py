@@ -14,10 +14,13 @@ from shortcut_finder.data.properties import PROPERTIES
 from shortcut_finder.detect.finding import Finding
 from shortcut_finder.schema import FINDING_COLUMNS
 from shortcut_finder.settings import SURE
-from shortcut_finder.sweep.records import Records
+from shortcut_finder.sweep.records import TOP, Records
 
 if TYPE_CHECKING:
     from shortcut_finder.model.classifier import Classifier
+
+# Images whose probabilities are in memory together: 33 MB of a thousand outputs.
+AT_ONCE = 4096
 
 
 def table_of_images(
@@ -28,8 +31,8 @@ def table_of_images(
     findings: Sequence[Finding],
 ) -> pd.DataFrame:
     """One row an image, in the order of the records."""
-    probabilities = records.probabilities
     number = np.arange(len(records.labels))
+    told = _told(records)
     top = records.shown[:, 1]
     names = np.array(classifier.classes, dtype=object)
     columns: dict[str, Any] = {
@@ -37,15 +40,14 @@ def table_of_images(
         "content": records.table["content"],
         **_labels(records, images),
         "predicted": names[top],
-        "confidence": probabilities.max(axis=1),
-        "label_probability": probabilities[number, records.outputs],
+        "confidence": told["confidence"],
+        "label_probability": told["own"],
     }
     if images.several:
         columns |= _several(records, images, classifier)
-    order = np.argsort(-probabilities, axis=1, kind="stable")
-    for place in range(min(3, len(names))):
-        columns[f"top{place + 1}"] = names[order[:, place]]
-        columns[f"top{place + 1}_probability"] = probabilities[number, order[:, place]]
+    for place in range(min(TOP, len(names))):
+        columns[f"top{place + 1}"] = names[told["order"][:, place]]
+        columns[f"top{place + 1}_probability"] = told["top"][:, place]
     columns |= {name: records.table[name] for name in ("width", "height")}
     columns |= {f"share: {region}": values for region, values in shares.items()}
     columns |= {name: records.table[name] for name in PROPERTIES}
@@ -53,6 +55,25 @@ def table_of_images(
         [f.carriers.score for f in findings] or [np.zeros(len(number))], axis=0
     )
     return pd.DataFrame(columns)
+
+
+def _told(records: Records) -> dict[str, np.ndarray]:
+    """What the model says of each image, worked out for some images at a time.
+
+    Returns:
+        ``confidence`` and ``own``, the probabilities of the likeliest output and of the label's;
+        ``order`` and ``top``, the likeliest outputs and their probabilities, (image, at most 3).
+    """
+    parts: dict[str, list[np.ndarray]] = {"confidence": [], "own": [], "order": [], "top": []}
+    for start in range(0, len(records.labels), AT_ONCE):
+        found = records.probabilities(slice(start, start + AT_ONCE))
+        rows = np.arange(len(found))
+        order = np.argsort(-found, axis=1, kind="stable")[:, :TOP]
+        parts["confidence"].append(found.max(axis=1))
+        parts["own"].append(found[rows, records.outputs[start : start + AT_ONCE]])
+        parts["order"].append(order)
+        parts["top"].append(np.take_along_axis(found, order, axis=1))
+    return {name: np.concatenate(arrays) for name, arrays in parts.items()}
 
 
 def _labels(records: Records, images: ImageDataset) -> dict[str, Any]:
@@ -72,7 +93,12 @@ def _several(
     Where it has none, the latter is that of having none of them, as far as the likeliest says.
     """
     outputs = classifier.class_index(images.classes)
-    found = records.probabilities[:, outputs]
+    found = np.concatenate(
+        [
+            records.probabilities(slice(start, start + AT_ONCE))[:, outputs]
+            for start in range(0, len(records.labels), AT_ONCE)
+        ]
+    )
     own = np.where(records.labels == HAS, found, np.inf).min(axis=1)
     own = np.where(np.isfinite(own), own, 1 - found.max(axis=1))
     of_each = {f"probability: {name}": found[:, n] for n, name in enumerate(images.classes)}

@@ -15,6 +15,8 @@ RUN_FILES = (
     "confusions.csv", "unreadable.csv", "report.html", "thumbnails.parquet",
     "experiments.parquet",
 )  # fmt: skip
+# What a reviewer made of it, which only its maker removes.
+DECIDED = "decisions.json"
 SHARD_FILES = (
     "shard-*.parquet", "unreadable-*.json", "plan.json", "whitening.npz", "*.part",
 )  # fmt: skip
@@ -27,7 +29,8 @@ def run_folder(folder: Path) -> Path:
     shards = folder / "shards"
     if shards.is_symlink():
         raise RunError(f"{shards}: is a link; choose an empty or new folder for --out")
-    known = (*RUN_FILES, "shards", *(f"{name}.part" for name in RUN_FILES))
+    files = (*RUN_FILES, DECIDED)
+    known = (*files, "shards", *(f"{name}.part" for name in files))
     strange = _strangers(folder, known) + _strangers(shards, SHARD_FILES)
     if strange:
         raise RunError(

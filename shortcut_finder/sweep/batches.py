@@ -7,7 +7,7 @@ import json
 import multiprocessing
 import os
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -68,6 +68,12 @@ class Sweep:
     swept: int
 
 
+# Sweeps parts of a dataset elsewhere, by number of their shard, and says how many images are done.
+Spread = Callable[
+    [ImageDataset, Settings, Path, Mapping[int, np.ndarray], Callable[[int], Any]], None
+]
+
+
 @dataclass(frozen=True)
 class Decoded:
     """One image on its way from a decode process to the model.
@@ -113,6 +119,7 @@ def sweep(
     folder: Path,
     *,
     progress: bool = True,
+    spread: Spread | None = None,
 ) -> Sweep:
     """Look at every image once, or at those that an earlier sweep into this folder left.
 
@@ -125,6 +132,7 @@ def sweep(
         settings: of the scan.
         folder: for the shards; made if missing.
         progress: show a bar on stderr.
+        spread: sweeps the parts in other processes, see `shortcut_finder.sweep.actors`.
 
     Raises:
         RunError: the folder holds the shards of another scan.
@@ -135,29 +143,31 @@ def sweep(
     parts = [order[start : start + SHARD] for start in range(0, len(order), SHARD)]
     missing = [n for n in range(len(parts)) if not shard_path(folder, n).exists()]
     started = time.perf_counter()
-    todo = [parts[number] for number in missing]
-    # Decode processes start before the engine, which keeps memory that they had better give back.
-    batches = decoded_batches(dataset, classifier, todo, settings)
-    with MapEngine(classifier, settings) as engine:
-        _sweep_parts(
-            batches,
-            dict(zip(missing, todo, strict=True)),
-            _Looker(engine, dataset, torch.from_numpy(outputs), folder, settings.seed),
-            tqdm(
-                total=len(order),
-                initial=len(order) - sum(map(len, todo)),
-                unit=" images",
-                desc="sweep",
-                disable=not progress,
-            ),
-        )
+    todo = {number: parts[number] for number in missing}
+    swept = sum(map(len, todo.values()))
+    with tqdm(
+        total=len(order),
+        initial=len(order) - swept,
+        unit=" images",
+        desc="sweep",
+        disable=not progress,
+    ) as bar:
+        if spread is not None:
+            spread(dataset, settings, folder, todo, bar.update)
+        else:
+            # Decode processes start before the engine, which keeps memory that they had better
+            # give back.
+            batches = decoded_batches(dataset, classifier, list(todo.values()), settings)
+            with MapEngine(classifier, settings) as engine:
+                looker = Looker(engine, dataset, torch.from_numpy(outputs), folder, settings.seed)
+                sweep_parts(batches, todo, looker, bar.update)
     plan = plan_of(folder) or {}
     return Sweep(
         folder=folder,
         plan=plan.get("maps", {}),
         unreadable=_unreadable(folder),
         seconds=time.perf_counter() - started,
-        swept=sum(map(len, todo)),
+        swept=swept,
     )
 
 
@@ -173,12 +183,21 @@ def outputs_of(dataset: ImageDataset, classifier: Classifier) -> np.ndarray:
 
 
 def sweep_order(dataset: ImageDataset, settings: Settings) -> np.ndarray:
-    """Positions in the dataset in the order they are looked at; at most ``settings.limit``."""
-    order = np.random.default_rng(settings.seed).permutation(len(dataset.images))
-    return order[: settings.limit]
+    """Positions in the dataset in the order they are looked at; at most ``settings.limit``.
+
+    Where images are read by the block, those of one block follow each other, in the order of the
+    blocks' first images; all but the first shard, which must be a fair sample.
+    """
+    order = np.random.default_rng(settings.seed).permutation(len(dataset.images))[: settings.limit]
+    block = getattr(dataset.source, "block", None)
+    if block is None or len(order) <= SHARD or block(dataset.images[order[0]]) is None:
+        return order
+    rest = pd.Series([block(dataset.images[position]) for position in order[SHARD:]])
+    ranks = pd.factorize(rest)[0]
+    return np.concatenate([order[:SHARD], order[SHARD:][np.argsort(ranks, kind="stable")]])
 
 
-class _Looker:
+class Looker:
     """Turns decoded batches into what a shard keeps."""
 
     def __init__(
@@ -243,34 +262,40 @@ class _Looker:
             write_whole(self.folder / "plan.json", to_json(now))
 
 
-def _sweep_parts(
+def sweep_parts(
     batches: Iterator[list[Decoded]],
     parts: Mapping[int, np.ndarray],
-    looker: _Looker,
-    bar: tqdm[Any],
+    looker: Looker,
+    advance: Callable[[int], Any],
 ) -> None:
-    """Group batches into shards; a shard is written as soon as its last image was looked at."""
-    with bar:
-        for number, part in parts.items():
-            rows, arrays, unreadable, seen = [], [], [], 0
-            while seen < len(part):
-                batch = next(batches)
-                seen += len(batch)
-                looked = looker.look(batch)
-                if looked is not None:
-                    rows.append(looked[0])
-                    arrays.append(looked[1])
-                unreadable += [
-                    {"image": looker.dataset.images[item.index], "error": item.facts["error"]}
-                    for item in batch
-                    if item.pixels is None
-                ]
-                bar.update(len(batch))
-            write_whole(_unreadable_path(looker.folder, number), to_json(unreadable))
-            if rows:
-                looker.note_plan()
-                stacked = {name: np.concatenate([a[name] for a in arrays]) for name in arrays[0]}
-                looker.write(number, pd.concat(rows, ignore_index=True), stacked)
+    """Group batches into shards; a shard is written as soon as its last image was looked at.
+
+    Args:
+        batches: of all parts in order, see `decoded_batches`.
+        parts: positions in the dataset, by number of their shard.
+        looker: knows the model, and where shards go.
+        advance: hears how many images are done with each batch.
+    """
+    for number, part in parts.items():
+        rows, arrays, unreadable, seen = [], [], [], 0
+        while seen < len(part):
+            batch = next(batches)
+            seen += len(batch)
+            looked = looker.look(batch)
+            if looked is not None:
+                rows.append(looked[0])
+                arrays.append(looked[1])
+            unreadable += [
+                {"image": looker.dataset.images[item.index], "error": item.facts["error"]}
+                for item in batch
+                if item.pixels is None
+            ]
+            advance(len(batch))
+        write_whole(_unreadable_path(looker.folder, number), to_json(unreadable))
+        if rows:
+            looker.note_plan()
+            stacked = {name: np.concatenate([a[name] for a in arrays]) for name in arrays[0]}
+            looker.write(number, pd.concat(rows, ignore_index=True), stacked)
 
 
 def batch_size(classifier: Classifier, settings: Settings) -> int:

@@ -17,6 +17,8 @@ from shortcut_finder.sweep.shards import read_shards
 
 # The likeliest outputs whose maps stand at the end of those of an image.
 TOP = 3
+# Arrays of the shards that are read into memory, with the type they have there.
+KEPT = {"maps": np.float32, "shown": np.int32, "logits": np.float16}
 
 
 @dataclass(frozen=True, eq=False)
@@ -31,7 +33,8 @@ class Records:
         shown: outputs whose maps were drawn: that one, top 1, top 2, top 3; (image, 4).
         maps: class map of that output, raw and signed, (image, row, column).
         rivals: class maps of the top 3, (image, 3, row, column).
-        logits: (image, output).
+        logits: (image, output), in half precision as they are stored: of a million images and a
+            thousand outputs they are most of the memory.
         cell_grid: rows and columns of cells.
         groups: number of the group that each image must stay with, (image,); None where each stands
             for itself.
@@ -71,14 +74,26 @@ class Records:
             return self
         return replace(self, groups=groups, counted=one_of_each(groups, self.labels, seed))
 
-    @property
-    def probabilities(self) -> np.ndarray:
-        """Probability of each output, (image, output): softmax or sigmoid of the logits."""
-        logits = self.logits.astype(np.float64)
+    def probabilities(self, images: np.ndarray | slice) -> np.ndarray:
+        """Probability of each output, softmax or sigmoid of the logits, of some images.
+
+        Args:
+            images: their numbers.
+
+        Returns:
+            (image, output), float64.
+        """
+        logits = self.logits[images].astype(np.float64)
         if self.sigmoid:
             return np.asarray(expit(logits))
         spread = np.exp(logits - logits.max(axis=1, keepdims=True))
         return np.asarray(spread / spread.sum(axis=1, keepdims=True))
+
+    def chosen(self, output: int) -> np.ndarray:
+        """Images for which the model says this output, (image,) of bool."""
+        if self.sigmoid:
+            return np.asarray(self.logits[:, output] > 0)
+        return np.asarray(self.logits.argmax(axis=1) == output)
 
     @cached_property
     def firsts(self) -> np.ndarray:
@@ -123,12 +138,23 @@ def read_records(
     Raises:
         RunError: there is no image in the shards.
     """
-    shards = list(read_shards(folder, ["maps", "shown", "logits"]))
-    if not shards:
+    tables: list[pd.DataFrame] = []
+    stacks: dict[str, np.ndarray] = {}
+    filled = 0
+    for shard in read_shards(folder, list(KEPT)):
+        rows = slice(filled, filled + len(shard.table))
+        tables.append(shard.table)
+        for name, kept_type in KEPT.items():
+            values = shard.arrays[name]
+            if name not in stacks:
+                # Pages that are never written to, of images that could not be read, take no memory.
+                stacks[name] = np.empty((len(labels), *values.shape[1:]), dtype=kept_type)
+            stacks[name][rows] = values
+        filled = rows.stop
+    if not tables:
         raise RunError(f"{folder.parent}: not one image could be read; see unreadable.csv")
-    table = pd.concat([shard.table for shard in shards], ignore_index=True)
-    maps = np.concatenate([shard.arrays["maps"] for shard in shards]).astype(np.float32)
-    shown = np.concatenate([shard.arrays["shown"] for shard in shards])
+    table = pd.concat(tables, ignore_index=True)
+    maps, shown, logits = (stacks[name][:filled] for name in KEPT)
     several = labels.ndim == 2
     return Records(
         table=table,
@@ -137,7 +163,7 @@ def read_records(
         shown=np.concatenate([shown[:, :1], shown[:, -TOP:]], axis=1),
         maps=maps[:, 0],
         rivals=maps[:, -TOP:],
-        logits=np.concatenate([shard.arrays["logits"] for shard in shards]).astype(np.float32),
+        logits=logits,
         cell_grid=cell_grid,
         held=shown[:, :-TOP] if several else None,
         held_maps=maps[:, :-TOP] if several else None,

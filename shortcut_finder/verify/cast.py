@@ -10,7 +10,6 @@ import numpy as np
 from shortcut_finder.data.groups import first_of_each
 from shortcut_finder.data.membership import having, lacking
 from shortcut_finder.detect.finding import Finding
-from shortcut_finder.stats.experiments import answers_for
 from shortcut_finder.sweep.lab import Lab
 
 # Images treated in an experiment; many more would cost more than a quarter of the sweep.
@@ -68,7 +67,7 @@ def cast_for(finding: Finding, lab: Lab, order: np.ndarray) -> Cast:
     contrasted = len(plain) >= FEWEST_DONORS
     if not contrasted:
         plain = np.flatnonzero(rest & ~finding.carriers.listed)
-    chosen = answers_for(records.logits, output, sigmoid=records.sigmoid).chosen
+    chosen = records.chosen(output)
     others = order[(tested & rest & ~finding.carriers.listed)[order]]
     others = others[np.argsort(chosen[others], kind="stable")]
     others = once(others)

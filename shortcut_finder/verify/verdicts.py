@@ -115,7 +115,7 @@ def _hanging(
         return score
     images = np.array(list(without))
     fall = np.zeros(len(score))
-    now = records.probabilities[images, records.output_of(label)]
+    now = records.probabilities(images)[:, records.output_of(label)]
     fall[images] = np.clip(now - np.array(list(without.values())), 0, 1)
     return np.asarray(score * (1 - HANGING * (1 - fall)))
 

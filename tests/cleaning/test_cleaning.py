@@ -362,7 +362,7 @@ def test_a_python_dataset_is_cleaned_by_index(tmp_path: Path) -> None:
     clean(run, "reweight", out=tmp_path / "reweight")
     weights = np.load(tmp_path / "reweight" / "weights.npy")
     assert np.flatnonzero(weights == 0).tolist() == [2, 8]
-    with pytest.raises(DatasetError, match="a Python dataset, which has no files"):
+    with pytest.raises(DatasetError, match="a Python dataset, an archive or a URL"):
         clean(run, "mask", out=tmp_path / "mask")
 
 

@@ -96,7 +96,8 @@ def test_scan_passes_every_option_on(scanning: FakeModule) -> None:
     options = (
         "--weights w.pt --classes c.txt --metadata m.csv --input-size 96 --resize pad "
         "--mean 0.1,0.2,0.3 --std .5,.5,1e0 --method layercam --layer layer4.1 --batch-size 8 "
-        "--device cpu --precision fp32 --workers 0 --limit 50 --engine local --fresh --no-verify "
+        "--device cpu --precision fp32 --workers 0 --limit 50 --engine ray --actors 3 "
+        "--gpus-per-actor 0.5 --address 10.0.0.1:6379 --fresh --no-verify "
         "--seed 7 --fail-on high --quiet --json"
     )
     command(*REQUIRED, *options.split())
@@ -118,7 +119,10 @@ def test_scan_passes_every_option_on(scanning: FakeModule) -> None:
             precision="fp32",
             workers=0,
             limit=50,
-            engine="local",
+            engine="ray",
+            actors=3,
+            gpus_per_actor=0.5,
+            address="10.0.0.1:6379",
             verify=False,
             seed=7,
         ),
@@ -272,7 +276,8 @@ def test_what_scan_needs_is_asked_for(left_out: str) -> None:
 @pytest.mark.parametrize(
     ("options", "problem"),
     [
-        ("--engine ray", "this version runs on one machine"),
+        ("--engine ray --actors 0", "--actors 0: must be 1 or more"),
+        ("--actors 2", "--actors: is for --engine ray"),
         ("--limit 0", "--limit 0: must be 1 or more"),
         ("--workers -1", "--workers -1: must be 0 or more"),
         ("--std 1,0,1", "must be above 0"),
@@ -486,7 +491,7 @@ def test_the_default_folder_of_the_demo_is_that_of_its_function() -> None:
 # Help ---------------------------------------------------------------------------------------------
 
 
-COMMANDS = ["adapt", "clean", "compare", "demo", "explain", "export", "report", "scan"]
+COMMANDS = ["adapt", "clean", "compare", "demo", "explain", "export", "report", "review", "scan"]
 
 
 def test_there_are_these_commands_and_no_stubs() -> None:

@@ -13,7 +13,9 @@ from hypothesis import strategies as st
 from torch.nn import functional as F
 
 from shortcut_finder.errors import RunError
-from shortcut_finder.sweep.records import read_records, resample
+from shortcut_finder.run import tables
+from shortcut_finder.stats.experiments import answers_for
+from shortcut_finder.sweep.records import Records, read_records, resample
 from shortcut_finder.sweep.shards import shard_path, write_shard
 
 
@@ -83,17 +85,56 @@ def test_probabilities_are_the_softmax_of_the_logits(tmp_path: Path) -> None:
     parts = write(tmp_path, 0, [0, 1, 2], np.random.default_rng(3))
     records = read_records(tmp_path, np.zeros(3, dtype=int), (6, 6))
     expected = torch.from_numpy(np.asarray(parts["logits"])).softmax(1).numpy()
-    np.testing.assert_allclose(records.probabilities, expected, atol=2e-3)
-    np.testing.assert_allclose(records.probabilities.sum(axis=1), 1)
+    np.testing.assert_allclose(records.probabilities(slice(None)), expected, atol=2e-3)
+    np.testing.assert_allclose(records.probabilities(slice(None)).sum(axis=1), 1)
 
 
 def test_large_logits_do_not_overflow(tmp_path: Path) -> None:
     write(tmp_path, 0, [0], np.random.default_rng(4))
     records = read_records(tmp_path, np.zeros(1, dtype=int), (6, 6))
     records.logits[:] = [[3e4, -3e4, 2.9e4]]
-    assert records.probabilities.tolist() == [[1.0, 0.0, 0.0]]
+    assert records.probabilities(slice(None)).tolist() == [[1.0, 0.0, 0.0]]
 
 
 def test_no_image_at_all_is_one_clear_line(tmp_path: Path) -> None:
     with pytest.raises(RunError, match=r"not one image could be read; see unreadable\.csv"):
         read_records(tmp_path / "shards", np.zeros(0, dtype=int), (6, 6))
+
+
+def test_probabilities_of_some_images_are_those_among_all_to_the_bit() -> None:
+    """Tables are made some images at a time; where they are cut must not show."""
+    rng = np.random.default_rng(0)
+    logits = (4 * rng.normal(size=(300, 11))).astype(np.float16)
+    for sigmoid in (False, True):
+        records = Records(
+            pd.DataFrame(index=range(300)), np.zeros(300, dtype=int), np.zeros(300, dtype=int),
+            np.zeros((300, 4)), np.zeros((300, 2, 2)), np.zeros((300, 3, 2, 2)), logits, (2, 2),
+            sigmoid=sigmoid,
+        )  # fmt: skip
+        everything = records.probabilities(slice(None))
+        for size in (1, 7, 128):
+            parts = [records.probabilities(slice(n, n + size)) for n in range(0, 300, size)]
+            assert np.array_equal(np.concatenate(parts), everything)
+        for output in (0, 5):
+            plain = answers_for(logits.astype(np.float32), output, sigmoid=sigmoid).chosen
+            assert np.array_equal(records.chosen(output), plain)
+
+
+def test_tables_are_the_same_wherever_they_are_cut(monkeypatch: pytest.MonkeyPatch) -> None:
+    rng = np.random.default_rng(1)
+    logits = rng.normal(size=(50, 6)).astype(np.float16)
+    # Ties go to the first output, also among equal probabilities.
+    logits[::5] = 0
+    labels = rng.integers(0, 6, 50)
+    records = Records(
+        pd.DataFrame(index=range(50)), labels, labels, np.zeros((50, 4)), np.zeros((50, 2, 2)),
+        np.zeros((50, 3, 2, 2)), logits, (2, 2),
+    )  # fmt: skip
+    whole = tables._told(records)
+    found = records.probabilities(slice(None))
+    order = np.argsort(-found, axis=1, kind="stable")[:, :3]
+    assert np.array_equal(whole["order"], order)
+    assert np.array_equal(whole["own"], found[np.arange(50), labels])
+    monkeypatch.setattr(tables, "AT_ONCE", 7)
+    for name, values in tables._told(records).items():
+        assert np.array_equal(values, whole[name]), name

@@ -119,15 +119,15 @@ class Stopped(Exception):  # noqa: N818 - a noun a reader recognises
 
 
 def stop_after(looks: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    whole = sweep_module._Looker.look
+    whole = sweep_module.Looker.look
     seen = iter(range(looks))
 
-    def look(self: sweep_module._Looker, batch: list[object]) -> object:
+    def look(self: sweep_module.Looker, batch: list[object]) -> object:
         if next(seen, None) is None:
             raise Stopped
         return whole(self, batch)  # type: ignore[arg-type]
 
-    monkeypatch.setattr(sweep_module._Looker, "look", look)
+    monkeypatch.setattr(sweep_module.Looker, "look", look)
 
 
 @pytest.mark.parametrize(

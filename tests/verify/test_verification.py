@@ -84,7 +84,7 @@ def verified(world: World, model: Model, findings: list[Finding], **options) -> 
 
 def world_probability(world: World, image: int) -> float:
     """What the relying model makes of an image as it is."""
-    return float(prepared(world, RELIES).records.probabilities[image, BEE])
+    return float(prepared(world, RELIES).records.probabilities(slice(None))[image, BEE])
 
 
 def top(world: World) -> Finding:

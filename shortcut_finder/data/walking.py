@@ -1,4 +1,4 @@
-"""Folders: which images lie below one."""
+"""Walking: the image files below a folder, each real folder entered once."""
 
 from __future__ import annotations
 
@@ -10,21 +10,21 @@ from shortcut_finder.data.reading import SUFFIXES
 from shortcut_finder.errors import DatasetError
 
 
-def entries(folder: Path) -> list[os.DirEntry[str]]:
+def entries_of(folder: Path) -> list[os.DirEntry[str]]:
     """What lies in a folder and is not hidden.
 
     Raises:
         DatasetError: it cannot be listed.
     """
     try:
-        with os.scandir(folder) as found:
-            return [entry for entry in found if not entry.name.startswith(".")]
+        with os.scandir(folder) as entries:
+            return [entry for entry in entries if not entry.name.startswith(".")]
     except OSError as error:
         raise DatasetError(f"{folder}: cannot be listed ({error.strerror})") from error
 
 
 def is_image(entry: os.DirEntry[str]) -> bool:
-    """Whether a file is one of an image, by its ending or, without one of letters, its preamble."""
+    """Whether a file is taken for an image, by its name or as a DICOM file."""
     suffix = os.path.splitext(entry.name)[1].lower()  # noqa: PTH122 - ten times faster
     # Scanners name files by numbers.
     return suffix in SUFFIXES or (not suffix[1:].isalpha() and has_preamble(Path(entry.path)))
@@ -38,7 +38,7 @@ def images_below(folder: Path) -> list[str]:
     seen = {_identity(folder)}
     while pending:
         place, prefix = pending.pop()
-        for entry in entries(place):
+        for entry in entries_of(place):
             if entry.is_dir():
                 below = place / entry.name
                 if (identity := _identity(below)) not in seen:
@@ -52,3 +52,8 @@ def images_below(folder: Path) -> list[str]:
 def _identity(folder: Path) -> tuple[int, int]:
     facts = folder.stat()
     return facts.st_dev, facts.st_ino
+
+
+def has_folders(root: Path) -> bool:
+    """Whether any folder lies in a folder."""
+    return any(entry.is_dir() for entry in entries_of(root))

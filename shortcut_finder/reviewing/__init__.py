@@ -1,0 +1,1 @@
+"""Reviewing: a run as a local server, for people who decide about many images."""
