@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -15,17 +17,10 @@ from tqdm import tqdm
 
 from shortcut_finder.data.dataset import ImageDataset
 from shortcut_finder.data.loading import open_dataset, with_outputs
-from shortcut_finder.data.membership import occurring
-from shortcut_finder.data.objects import Outlines, cover_cells, take_outlines
-from shortcut_finder.data.regions import OBJECT, OUTSIDE, Regions, frame_regions, region_shares
+from shortcut_finder.data.objects import Outlines, take_outlines
 from shortcut_finder.detect.channels.metadata import Column, metadata_columns
 from shortcut_finder.detect.channels.regions import (
-    Spread,
-    evidence_for,
     find_regions,
-    readable_pixels,
-    spread_of,
-    without,
 )
 from shortcut_finder.detect.channels.surroundings import find_surroundings
 from shortcut_finder.detect.channels.traits import with_companions
@@ -33,18 +28,21 @@ from shortcut_finder.detect.confusions import find_confusions
 from shortcut_finder.detect.detection import discovery_half, find_shortcuts
 from shortcut_finder.detect.finding import Judged, ranked, with_colabels, worth_listing
 from shortcut_finder.detect.placing import to_the_pixel
+from shortcut_finder.detect.where import Where, look_where
 from shortcut_finder.detect.wording import readable, with_words
 from shortcut_finder.errors import SettingsError
-from shortcut_finder.maps.blanks import SCRAMBLED, Explain, blank_notes, blank_pixels, standing_heat
+from shortcut_finder.maps.blanks import Explain
 from shortcut_finder.pixels.words import reader
-from shortcut_finder.run.card import card_of
+from shortcut_finder.run.card import card_of, versions
 from shortcut_finder.run.folder import Run, save_card, save_run
+from shortcut_finder.run.journal import journal
+from shortcut_finder.run.kept import Analysed, Kept
+from shortcut_finder.run.lock import held
 from shortcut_finder.run.offenders import rank_offenders
 from shortcut_finder.run.stages import Stages
 from shortcut_finder.run.tables import detail_of, finding_table, shots_of, table_of_images
 from shortcut_finder.run.workspace import forget, run_folder
 from shortcut_finder.settings import Settings
-from shortcut_finder.stats.evidence import ObjectShares, divide, weigh_regions
 from shortcut_finder.sweep.lab import Predict
 from shortcut_finder.sweep.lately import Lately
 from shortcut_finder.sweep.records import Records, read_records
@@ -95,7 +93,6 @@ def scan(
         ShortcutFinderError: the input cannot be used; one line says what, where and what to do.
     """
     from shortcut_finder.model.classifier import load_classifier
-    from shortcut_finder.sweep.batches import batch_size, sweep
 
     stages = Stages()
     stages.begin("start")
@@ -122,97 +119,201 @@ def scan(
         several=images.several,
     )
     images = with_outputs(images, classifier.classes)
-    if fresh:
-        forget(folder)
+    with held(folder):
+        if fresh:
+            forget(folder)
+        with journal(folder) as log:
+            log.info("scan of %s by %s, %s", images.name, classifier.name, versions())
+            command = {
+                "data": images.name,
+                "model": classifier.name,
+                "weights": None if weights is None else str(weights),
+                "metadata": None if metadata is None else str(metadata),
+            }
+            job = _Job(images, outlines, classifier, settings, folder, stages, command, progress)
+            run = _carried_out(job)
+            for warning in run.card["warnings"]:
+                log.warning("%s", warning)
+            log.info("done: %s", json.dumps(run.card["counts"]))
+    return run
+
+
+@dataclass(frozen=True, eq=False)
+class _Job:
+    """What a scan works on.
+
+    Attributes:
+        images: the dataset.
+        outlines: where its objects are, as far as the user says.
+        classifier: the model.
+        settings: the options.
+        folder: of the run.
+        stages: the account.
+        command: what the user named, for ``run.json``.
+        progress: show bars on stderr.
+    """
+
+    images: ImageDataset
+    outlines: Outlines | None
+    classifier: Classifier
+    settings: Settings
+    folder: Path
+    stages: Stages
+    command: Mapping[str, Any]
+    progress: bool
+
+    @property
+    def shards(self) -> Path:
+        """What the sweep kept."""
+        return self.folder / "shards"
+
+    def kept(self) -> Kept:
+        """What stages of the same scan have found already."""
+        images, outlines = self.images, self.outlines
+        facts = [path.stat() for path in sorted(self.shards.glob("shard-*.parquet"))]
+        columns = pd.util.hash_pandas_object(images.metadata.astype(str), index=False)
+        origin = {
+            "versions": versions(),
+            "settings": self.settings.as_dict(),
+            "device": str(self.classifier.device),
+            "dataset": images.fingerprint,
+            "metadata": [*images.metadata.columns, _digest(columns)],
+            "groups": _digest(images.groups),
+            "boxes": _digest(None if outlines is None else outlines.boxes),
+            "masks": None if outlines is None else list(map(str, outlines.masks)),
+            "model": self.classifier.fingerprint,
+            "shards": [[one.st_size, str(one.st_mtime_ns)] for one in facts],
+        }
+        return Kept(self.shards, origin)
+
+
+def _digest(values: Any) -> str | None:
+    """Hash of an array; ``None`` of none."""
+    return None if values is None else hashlib.sha256(np.asarray(values).tobytes()).hexdigest()
+
+
+def _carried_out(job: _Job) -> Run:
+    """The scan, from the sweep to the page."""
+    from shortcut_finder.sweep.batches import sweep
+
+    classifier, settings, stages = job.classifier, job.settings, job.stages
     stages.begin("sweep")
     with stages.passes(classifier.module):
-        swept = sweep(images, classifier, settings, folder / "shards", progress=progress)
+        swept = sweep(job.images, classifier, settings, job.shards, progress=job.progress)
     stages.decoded(swept.swept)
-    images = stages.counted(images)
+    job = replace(job, images=stages.counted(job.images))
     stages.begin("analysis")
+    started = time.perf_counter()
+    records = read_records(
+        job.shards,
+        job.images.labels,
+        tuple(swept.plan.get("cell_grid", (1, 1))),
+        sigmoid=classifier.outputs.sigmoid,
+    )
+    scene = _scene(records, job.images, classifier)
+    kept = job.kept()
+    with (
+        stages.passes(classifier.module),
+        _asking(classifier, settings, swept) as (explain, predict),
+    ):
+        found = kept.result("analysis", lambda: _analysed(job, scene, explain))
+        scene = replace(scene, records=records.grouped(found.groups, settings.seed))
+        if settings.verify:
+            stages.begin("experiments")
+            judged = kept.result(
+                "experiments", lambda: _experimented(job, found.judged, scene, predict)
+            )
+            found = replace(found, judged=judged)
+    stages.begin("page")
+    run = _written(job, swept, found, scene, started)
+    kept.forget()
+    return run
+
+
+def _columns(job: _Job, records: Records) -> list[Column]:
+    return metadata_columns(job.images.metadata.iloc[records.table["index"].to_numpy()])
+
+
+def _analysed(job: _Job, scene: Scene, explain: Explain) -> Analysed:
+    """What the maps and the pictures say, without experiments."""
+    images, settings = job.images, job.settings
+    together = kept_together(scene, images.groups, settings.group, job.shards, settings.seed)
+    records = together.records
+    scene = replace(scene, records=records)
+    half = discovery_half(records.labels, settings.seed, records.groups)
+    columns = _columns(job, records)
+    where = look_where(scene, images, job.outlines, job.classifier, explain, settings.seed)
+    judged = find_shortcuts(
+        job.shards,
+        scene,
+        half,
+        images.classes,
+        columns,
+        seed=settings.seed,
+        device=job.classifier.device,
+        progress=job.progress,
+    )
+    judged = _with_regions(
+        judged, where, scene, half, images.classes, columns, explain, settings.seed
+    )
+    exact = [to_the_pixel(one, scene) for one in judged.findings]
+    exact = with_colabels(exact, records.labels, images.classes)
+    judged = replace(
+        judged,
+        findings=ranked(exact) if images.several else tuple(exact),
+        notes=(*together.notes, *judged.notes),
+    )
+    return Analysed(records.groups, together.card, where.shares, where.table, judged)
+
+
+def _experimented(job: _Job, judged: Judged, scene: Scene, predict: Predict) -> Judged:
+    """The findings with what experiments say of them, and of the surroundings of classes."""
+    from shortcut_finder.sweep.batches import batch_size
+
+    settings, classes, records = job.settings, job.images.classes, scene.records
+    half = discovery_half(records.labels, settings.seed, records.groups)
+    around = find_surroundings(job.shards, records, half, classes)
+    around = with_companions(
+        around, records.labels, classes, _columns(job, records), records.counted
+    )
+    around = with_colabels(around, records.labels, classes)
+    found = verify(
+        ranked([*judged.findings, *around]),
+        scene,
+        predict,
+        batch=batch_size(job.classifier, settings),
+        seed=settings.seed,
+        progress=job.progress,
+    )
+    return replace(judged, findings=ranked(found))
+
+
+def _written(job: _Job, swept: Sweep, found: Analysed, scene: Scene, started: float) -> Run:
+    """The run, in memory and in its folder."""
     # What only the page needs is loaded after the images were looked at, which people wait for.
     from shortcut_finder.figures.pictures import write_shots, write_thumbnails
     from shortcut_finder.report.page import write_report
     from shortcut_finder.report.selection import report_images
 
-    started = time.perf_counter()
-    records = read_records(
-        folder / "shards",
-        images.labels,
-        tuple(swept.plan.get("cell_grid", (1, 1))),
-        sigmoid=classifier.outputs.sigmoid,
-    )
-    scene = _scene(records, images, classifier)
-    together = kept_together(scene, images.groups, settings.group, folder / "shards", settings.seed)
-    records = together.records
-    scene = replace(scene, records=records)
-    half = discovery_half(records.labels, settings.seed, records.groups)
-    columns = metadata_columns(images.metadata.iloc[records.table["index"].to_numpy()])
-    with (
-        stages.passes(classifier.module),
-        _asking(classifier, settings, swept) as (explain, predict),
-    ):
-        where = _look_where(scene, images, outlines, classifier, explain, settings.seed)
-        judged = find_shortcuts(
-            folder / "shards",
-            scene,
-            half,
-            images.classes,
-            columns,
-            seed=settings.seed,
-            device=classifier.device,
-            progress=progress,
-        )
-        judged = _with_regions(
-            judged, where, scene, half, images.classes, columns, explain, settings.seed
-        )
-        exact = [to_the_pixel(one, scene) for one in judged.findings]
-        exact = with_colabels(exact, records.labels, images.classes)
-        judged = replace(
-            judged,
-            findings=ranked(exact) if images.several else tuple(exact),
-            notes=(*together.notes, *judged.notes),
-        )
-        if settings.verify:
-            stages.begin("experiments")
-            around = find_surroundings(folder / "shards", records, half, images.classes)
-            around = with_companions(
-                around, records.labels, images.classes, columns, records.counted
-            )
-            around = with_colabels(around, records.labels, images.classes)
-            found = verify(
-                ranked([*judged.findings, *around]),
-                scene,
-                predict,
-                batch=batch_size(classifier, settings),
-                seed=settings.seed,
-                progress=progress,
-            )
-            judged = replace(judged, findings=ranked(found))
-    stages.begin("page")
-    listed = worth_listing(judged.findings)
+    images, classifier, settings, folder = job.images, job.classifier, job.settings, job.folder
+    records = scene.records
+    listed = worth_listing(found.judged.findings)
     read = reader() if any(readable(one) for one in listed) else None
-    judged = replace(judged, findings=with_words(listed, scene, read))
-    image_table = table_of_images(records, images, classifier, where.shares, judged.findings)
+    judged = replace(found.judged, findings=with_words(listed, scene, read))
+    image_table = table_of_images(records, images, classifier, found.shares, judged.findings)
     run = Run(
         folder=folder,
         card={},
         images=image_table,
-        regions=where.table,
+        regions=found.regions,
         findings=finding_table(judged.findings, image_table),
         details=[detail_of(f, records, image_table, classifier) for f in judged.findings],
         offenders=rank_offenders(judged.findings, image_table, classifier.preprocessing),
         confusions=find_confusions(records, classifier.classes),
         unreadable=swept.unreadable,
     )
-    command = {
-        "data": images.name,
-        "model": classifier.name,
-        "weights": None if weights is None else str(weights),
-        "metadata": None if metadata is None else str(metadata),
-    }
     card = {
-        "command": command,
+        "command": job.command,
         **card_of(
             run,
             images,
@@ -223,28 +324,29 @@ def scan(
             records.counted,
             time.perf_counter() - started,
         ),
-        **together.card,
-        "stages": stages.as_dict(),
+        **found.card,
+        "stages": job.stages.as_dict(),
     }
-    run = Run(**{**_fields(run), "card": card})
+    run = replace(run, card=card)
     seen = records.table["index"].to_numpy().tolist()
     numbers = {images.images[position]: number for number, position in enumerate(seen)}
     write_thumbnails(
         folder / "thumbnails.parquet",
         lambda name: scene.read(numbers[name]),
         report_images(run),
-        progress=progress,
+        progress=job.progress,
     )
     if settings.verify:
         write_shots(folder / "experiments.parquet", shots_of(judged.findings, image_table))
     else:
         (folder / "experiments.parquet").unlink(missing_ok=True)
     save_run(run)
-    with tqdm(total=1, desc="page", unit=" page", disable=not progress) as bar:
+    with tqdm(total=1, desc="page", unit=" page", disable=not job.progress) as bar:
         write_report(run)
         bar.update()
     # Once more, with what the page took.
-    run = Run(**{**_fields(run), "card": {**card, "stages": stages.as_dict()}})
+    job.stages.end()
+    run = replace(run, card={**card, "stages": job.stages.as_dict()})
     save_card(run)
     return run
 
@@ -269,103 +371,9 @@ def _asking(
         yield explain, lambda pixels: engine.predict(torch.from_numpy(pixels)).numpy()
 
 
-@dataclass(frozen=True, eq=False)
-class _Where:
-    """Where the maps say that evidence lies.
-
-    Attributes:
-        shares: of each image's evidence in each region, by name of the region, (image,).
-        table: the class x region table.
-        spread: what region findings are made from.
-        notes: sentences for the report.
-    """
-
-    shares: Mapping[str, np.ndarray]
-    table: pd.DataFrame
-    spread: Spread
-    notes: tuple[str, ...]
-
-
-def _look_where(
-    scene: Scene,
-    images: ImageDataset,
-    outlines: Outlines | None,
-    classifier: Classifier,
-    explain: Explain,
-    seed: int,
-) -> _Where:
-    """Weigh the regions, without what maps show on blank pictures, too."""
-    records = scene.records
-    heat = _standing_heat(scene, images, classifier, explain, seed)
-    evidence = without(records.maps, heat, records.firsts)
-    grid = (records.maps.shape[1], records.maps.shape[2])
-    regions = frame_regions(*grid)
-    shares = region_shares(evidence, regions)
-    columns = {name: shares[:, place] for place, name in enumerate(regions.names)}
-    notes = blank_notes(heat, records.maps, records.firsts, images.classes, regions)
-    cover, objects = None, None
-    if outlines is not None:
-        found = cover_cells(outlines, records.table, scene.preprocessing, grid)
-        known = np.isfinite(found.cover).all(axis=(1, 2))
-        notes += (*found.notes, *_alone(occurring(records.labels[known]), images.classes))
-        if known.any():
-            cover, objects = found.cover, divide(evidence, found.cover)
-            columns |= {OBJECT: objects.shares[:, 0], OUTSIDE: objects.shares[:, 1]}
-    return _Where(
-        columns,
-        weigh_regions(
-            shares,
-            records.labels,
-            images.classes,
-            regions,
-            objects,
-            counted=records.counted,
-            own=_by_label(records, heat, regions, cover),
-        ),
-        spread_of(records, heat, cover),
-        notes,
-    )
-
-
-def _by_label(
-    records: Records, heat: np.ndarray, regions: Regions, cover: np.ndarray | None
-) -> dict[int, tuple[np.ndarray, ObjectShares | None]]:
-    """Shares of regions and objects for each label against the others, with several an image."""
-    if records.labels.ndim == 1:
-        return {}
-    found = {}
-    for number in occurring(records.labels):
-        evidence = evidence_for(number, records, heat)
-        objects = None if cover is None else divide(evidence, cover)
-        found[number] = region_shares(evidence, regions), objects
-    return found
-
-
-def _alone(with_objects: Sequence[int], classes: tuple[str, ...]) -> tuple[str, ...]:
-    """A line where only one class has objects, so that there is nothing to compare them with."""
-    if len(with_objects) != 1 or len(classes) == 1:
-        return ()
-    return (
-        f"Only {classes[with_objects[0]]} images have object boxes or masks, so their share "
-        "outside the object cannot be compared with that of other classes.",
-    )
-
-
-def _standing_heat(
-    scene: Scene, images: ImageDataset, classifier: Classifier, explain: Explain, seed: int
-) -> np.ndarray:
-    """What the maps of each class show on blank pictures, (class, row, column)."""
-    rng = np.random.default_rng([seed, 4])
-    order = rng.permutation(len(scene.records.labels))
-    pictures = readable_pixels(order, scene, SCRAMBLED)[1]
-    size = scene.preprocessing
-    blank = blank_pixels(pictures, size.height, size.width, size.mean, rng)
-    return standing_heat(explain(blank, classifier.class_index(images.classes)))
-
-
 def _with_regions(
     judged: Judged,
-    where: _Where,
+    where: Where,
     scene: Scene,
     half: np.ndarray,
     classes: tuple[str, ...],
@@ -392,7 +400,3 @@ def _scene(records: Records, images: ImageDataset, classifier: Classifier) -> Sc
         PICTURES,
     )
     return Scene(records, read, classifier.preprocessing)
-
-
-def _fields(run: Run) -> dict[str, Any]:
-    return {name: getattr(run, name) for name in Run.__dataclass_fields__}

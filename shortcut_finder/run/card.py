@@ -23,6 +23,8 @@ if TYPE_CHECKING:
     from shortcut_finder.model.classifier import Classifier
     from shortcut_finder.sweep.batches import Sweep
 
+PRODUCT = "shortcut-finder"
+
 
 def card_of(
     run: Run,
@@ -48,7 +50,7 @@ def card_of(
     counts = {name: int(having(images.labels, n).sum()) for n, name in enumerate(images.classes)}
     return {
         "schema_version": SCHEMA_VERSION,
-        "version": _version("shortcut-finder"),
+        "version": _version(PRODUCT),
         "settings": settings.as_dict(),
         "dataset": {
             "name": images.name,
@@ -90,15 +92,15 @@ def card_of(
             "images_per_second": swept.swept / max(swept.seconds, 1e-9),
             "analysis_seconds": seconds,
         },
-        "versions": {
-            "python": platform.python_version(),
-            **{
-                name: _version(name)
-                for name in ("torch", "torchvision", "numpy", "pandas", "scikit-learn")
-            },
-        },
+        "versions": {name: found for name, found in versions().items() if name != PRODUCT},
         "warnings": [*images.notes, *judged.notes],
     }
+
+
+def versions() -> dict[str, str]:
+    """Versions of the product and of what its numbers come from."""
+    packages = (PRODUCT, "torch", "torchvision", "numpy", "pandas", "scikit-learn")
+    return {"python": platform.python_version(), **{name: _version(name) for name in packages}}
 
 
 def _accuracy(

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import io
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -16,7 +15,8 @@ import pandas as pd
 from PIL import Image
 
 from shortcut_finder.data.preprocessing import Preprocessing
-from shortcut_finder.errors import RunError
+from shortcut_finder.data.reading import decode
+from shortcut_finder.errors import RunError, UnreadableImage
 from shortcut_finder.schema import (
     CONFUSION_COLUMNS,
     FINDING_COLUMNS,
@@ -96,11 +96,14 @@ class Run:
         path = self.folder / "thumbnails.parquet"
         if not path.exists():
             return {}
-        table = pd.read_parquet(path)
-        return {
-            name: Image.open(io.BytesIO(data)).convert("RGB")
-            for name, data in zip(table["image"], table["jpeg"], strict=True)
-        }
+        try:
+            table = pd.read_parquet(path)
+            return {
+                str(name): decode(bytes(data))[0]
+                for name, data in zip(table["image"], table["jpeg"], strict=True)
+            }
+        except (OSError, ValueError, KeyError, TypeError, UnreadableImage) as error:
+            raise _damaged(self.folder, error) from error
 
     def finding(self, name: str) -> RunFinding:
         """One finding, to look at in a notebook.
@@ -173,7 +176,13 @@ def load_run(folder: str | Path) -> Run:
             unreadable=_read_csv(folder / "unreadable.csv", UNREADABLE_COLUMNS),
         )
     except (OSError, ValueError, KeyError, TypeError) as error:
-        raise RunError(f"{folder}: the run folder is damaged ({error}); scan again") from error
+        raise _damaged(folder, error) from error
+
+
+def _damaged(folder: Path, error: Exception) -> RunError:
+    # Readers of tables and of Parquet tell more than a line.
+    reason = " ".join(str(error).split())[:200]
+    return RunError(f"{folder}: the run folder is damaged ({reason}); scan again")
 
 
 def save_run(run: Run) -> None:

@@ -8,15 +8,18 @@ from fnmatch import fnmatchcase
 from pathlib import Path
 
 from shortcut_finder.errors import RunError
+from shortcut_finder.run.journal import JOURNAL
+from shortcut_finder.run.lock import LOCK
 
 # Files of a run, which --fresh may remove.
 RUN_FILES = (
     "run.json", "images.parquet", "regions.csv", "findings.csv", "findings.json", "offenders.csv",
     "confusions.csv", "unreadable.csv", "report.html", "thumbnails.parquet",
-    "experiments.parquet",
+    "experiments.parquet", JOURNAL,
 )  # fmt: skip
 SHARD_FILES = (
-    "shard-*.parquet", "unreadable-*.json", "plan.json", "whitening.npz", "*.part",
+    "shard-*.parquet", "unreadable-*.json", "plan.json", "whitening.npz", "stage-*.bin",
+    "*.part",
 )  # fmt: skip
 
 
@@ -27,7 +30,7 @@ def run_folder(folder: Path) -> Path:
     shards = folder / "shards"
     if shards.is_symlink():
         raise RunError(f"{shards}: is a link; choose an empty or new folder for --out")
-    known = (*RUN_FILES, "shards", *(f"{name}.part" for name in RUN_FILES))
+    known = (*RUN_FILES, "shards", LOCK, *(f"{name}.part" for name in (*RUN_FILES, f"{LOCK}.*")))
     strange = _strangers(folder, known) + _strangers(shards, SHARD_FILES)
     if strange:
         raise RunError(

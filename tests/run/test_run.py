@@ -213,12 +213,11 @@ def test_a_file_is_there_whole_or_not_at_all(
     path = tmp_path / "file"
     write_whole(path, b"old")
 
-    def half(self: Path, content: bytes) -> int:
-        with self.open("wb") as file:
-            file.write(content[:2])
-        raise OSError("pulled the plug")
+    def full(_: int) -> None:
+        raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(Path, "write_bytes", half)
-    with pytest.raises(OSError, match="plug"):
+    monkeypatch.setattr("shortcut_finder.schema.os.fsync", full)
+    with pytest.raises(OSError, match=r"No space left on device: '.*file'"):
         write_whole(path, b"new content")
     assert path.read_bytes() == b"old"
+    assert [one.name for one in tmp_path.iterdir()] == ["file"]
