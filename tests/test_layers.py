@@ -39,6 +39,8 @@ TORCH = {
     "pixels.motif",
     "sweep.batches",
     "sweep.descriptors",
+    "sweep.guard",
+    "sweep.mending",
     "sweep.whitening",
 }
 

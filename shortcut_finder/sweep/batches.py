@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import dataclasses
-import json
 import multiprocessing
 import os
+import threading
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -27,8 +27,10 @@ from shortcut_finder.maps.engine import MapEngine
 from shortcut_finder.maps.memory import settle_memory
 from shortcut_finder.maps.plan import MapBatch, MapPlan
 from shortcut_finder.model.classifier import Classifier
-from shortcut_finder.schema import to_json, write_whole
+from shortcut_finder.schema import product_version, to_json, write_whole
 from shortcut_finder.settings import Settings
+from shortcut_finder.sweep import guard
+from shortcut_finder.sweep.mending import begun, difference, mend, read_list
 from shortcut_finder.sweep.shards import plan_of, shard_path, write_shard
 from shortcut_finder.sweep.whitening import (
     FINE_WIDTH,
@@ -45,7 +47,7 @@ SHARD = 256
 # CPU it would be too late, so images larger than usual are fewer from the start.
 BATCH, BATCH_ON_CUDA = 32, 128
 USUAL_SIDE = 224
-# Below this many images, starting decode processes costs more than it saves.
+# Below this many images, one decode process is enough.
 FEW = 64
 
 
@@ -132,6 +134,8 @@ def sweep(
     order = sweep_order(dataset, settings)
     outputs = outputs_of(dataset, classifier)
     settings = _claim(folder, dataset, classifier, settings)
+    mend(folder, dataset)
+    since = time.time()
     parts = [order[start : start + SHARD] for start in range(0, len(order), SHARD)]
     missing = [n for n in range(len(parts)) if not shard_path(folder, n).exists()]
     started = time.perf_counter()
@@ -142,7 +146,7 @@ def sweep(
         _sweep_parts(
             batches,
             dict(zip(missing, todo, strict=True)),
-            _Looker(engine, dataset, torch.from_numpy(outputs), folder, settings.seed),
+            _Looker(engine, dataset, torch.from_numpy(outputs), folder, settings.seed, since),
             tqdm(
                 total=len(order),
                 initial=len(order) - sum(map(len, todo)),
@@ -188,7 +192,9 @@ class _Looker:
         outputs: torch.Tensor,
         folder: Path,
         seed: int,
+        since: float,
     ) -> None:
+        self.since = since
         self.engine = engine
         self.dataset = dataset
         self.outputs = outputs
@@ -199,17 +205,28 @@ class _Looker:
             self._whiten_by(load_whitenings(folder / "whitening.npz"))
 
     def look(self, batch: Sequence[Decoded]) -> tuple[pd.DataFrame, dict[str, np.ndarray]] | None:
-        """Rows and arrays of the readable images of a batch; ``None`` when there is none."""
+        """Rows and arrays of the readable images of a batch; ``None`` when there is none.
+
+        Images that the model has no numbers for get an ``error``.
+        """
         readable = [item for item in batch if item.pixels is not None]
         if not readable:
             return None
         pixels = torch.from_numpy(np.stack([i.pixels for i in batch if i.pixels is not None]))
         indices = [item.index for item in readable]
-        looked = self.engine.run(pixels, self.outputs[indices], self.stored)
+        kept = _kept(self.engine.run(pixels, self.outputs[indices], self.stored))
         rows = pd.DataFrame([item.facts for item in readable])
         rows.insert(0, "index", np.asarray(indices, dtype=np.int64))
         rows.insert(1, "image", [self.dataset.images[index] for index in indices])
-        return rows, _kept(looked)
+        numbers = ~(np.isnan(kept["logits"]).any(axis=1) | np.isnan(kept["maps"]).any((1, 2, 3)))
+        if numbers.all():
+            return rows, kept
+        for item, number in zip(readable, numbers, strict=True):
+            if not number:
+                item.facts["error"] = "what the model says of it is not a number (NaN)"
+        if not numbers.any():
+            return None
+        return rows[numbers], {name: values[numbers] for name, values in kept.items()}
 
     def stored(self, cells: torch.Tensor, fine: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
         """Cells and fine cells as a shard keeps them; raw until there is a whitening."""
@@ -229,7 +246,9 @@ class _Looker:
             for name, white in (("cells", whitening.cells), ("fine", whitening.fine)):
                 arrays[name] = stored_cells(white(torch.from_numpy(arrays[name]))).numpy()
             self._whiten_by(whitening)
-        write_shard(shard_path(self.folder, number), rows, arrays)
+        path = shard_path(self.folder, number)
+        write_shard(path, rows, arrays)
+        begun(path, self.since)
 
     def _whiten_by(self, whitening: Whitenings) -> None:
         self.whitening = whitening.to(self.engine.classifier.device)
@@ -263,7 +282,7 @@ def _sweep_parts(
                 unreadable += [
                     {"image": looker.dataset.images[item.index], "error": item.facts["error"]}
                     for item in batch
-                    if item.pixels is None
+                    if "error" in item.facts
                 ]
                 bar.update(len(batch))
             write_whole(_unreadable_path(looker.folder, number), to_json(unreadable))
@@ -306,22 +325,41 @@ def decoded_batches(
         few = sum(map(len, chunks)) < FEW
         # A GPU leaves the processors free to decode; otherwise the model needs most of them.
         spare, on_cuda = os.cpu_count() or 1, classifier.device.type == "cuda"
-        workers = 0 if few else min(16, spare if on_cuda else max(1, spare // 2))
-    loader: DataLoader[Any] = DataLoader(
-        _Pixels(dataset, classifier.preprocessing),
-        batch_sampler=chunks,
-        num_workers=workers,
-        collate_fn=list,
-        multiprocessing_context=_start_method(workers),
-        worker_init_fn=_settle if workers else None,
-        persistent_workers=False,
-    )
-    return iter(loader)
+        workers = 1 if few else min(16, spare if on_cuda else max(1, spare // 2))
+    pixels = _Pixels(dataset, classifier.preprocessing)
+
+    def load(chunks: Sequence[list[int]]) -> DataLoader[Any]:
+        return DataLoader(
+            pixels,
+            batch_sampler=chunks,
+            num_workers=workers,
+            collate_fn=list,
+            multiprocessing_context=_start_method(workers),
+            worker_init_fn=_settle if workers else None,
+            persistent_workers=False,
+            timeout=guard.PATIENCE if workers else 0,
+        )
+
+    if workers == 0:
+        return iter(load(chunks))
+    return guard.surviving(load, chunks, pixels.__getitem__, _lost)
+
+
+def _lost(index: int, error: str) -> Decoded:
+    return Decoded(index, None, {"error": error})
 
 
 def _settle(_: int) -> None:
     """What a decode process does first."""
     settle_memory()
+    threading.Thread(target=_end_with, args=(os.getppid(),), daemon=True).start()
+
+
+def _end_with(parent: int) -> None:
+    """End a decode process soon after its parent, which may be killed before it can say so."""
+    while os.getppid() == parent:
+        time.sleep(1)
+    os._exit(1)
 
 
 def _start_method(workers: int) -> str | None:
@@ -370,6 +408,7 @@ def _claim(
         "window": settings.window,
         # Shards of an earlier version may lack some.
         "list of properties": list(PROPERTIES),
+        "version": product_version(),
     }
     if classifier.outputs.positive is not None:
         mine["positive"] = classifier.outputs.positive
@@ -377,7 +416,12 @@ def _claim(
     if kept is not None:
         plain = {key: kept.get(key) for key in mine}
         if to_json(plain) != to_json(mine):
-            changed = [key for key in mine if to_json(plain[key]) != to_json(mine[key])]
+            images = difference(folder, dataset, kept.get("images"))
+            changed = [
+                _changed(key, plain[key], mine[key], images)
+                for key in mine
+                if to_json(plain[key]) != to_json(mine[key])
+            ]
             raise RunError(
                 f"{folder.parent}: holds a scan with another {' and '.join(changed)}; "
                 "choose another --out, or --fresh to replace it"
@@ -385,8 +429,17 @@ def _claim(
         precision = kept.get("maps", {}).get("precision", settings.precision)
         return dataclasses.replace(settings, precision=precision)
     folder.mkdir(parents=True, exist_ok=True)
-    write_whole(folder / "plan.json", to_json(mine))
+    write_whole(folder / "plan.json", to_json({**mine, "images": len(dataset)}))
     return settings
+
+
+def _changed(key: str, before: Any, now: Any, images: str) -> str:
+    """What differs, with its values where these say something to people."""
+    if key == "dataset":
+        return f"dataset ({images})"
+    if isinstance(now, (int, str)) and key != "model":
+        return f"{key} ({before}, now {now})"
+    return key
 
 
 def _unreadable_path(folder: Path, number: int) -> Path:
@@ -395,11 +448,7 @@ def _unreadable_path(folder: Path, number: int) -> Path:
 
 def _unreadable(folder: Path) -> pd.DataFrame:
     """``image, error`` of every image that could not be read, sorted by name."""
-    rows = [
-        row
-        for path in sorted(folder.glob("unreadable-*.json"))
-        for row in json.loads(path.read_text(encoding="utf-8"))
-    ]
+    rows = [row for path in sorted(folder.glob("unreadable-*.json")) for row in read_list(path)]
     table = pd.DataFrame(rows, columns=["image", "error"])
     return table.sort_values("image", ignore_index=True)
 
