@@ -116,12 +116,13 @@ def read_thumbnails(path: Path, names: Collection[str] | None = None) -> dict[st
     """
     try:
         table = pd.read_parquet(path, columns=["image", "jpeg"])
-    except (OSError, ValueError, KeyError):
+        if names is not None:
+            table = table[table["image"].isin(names)]
+        # Names are decoded here, and may be no UTF-8.
+        rows = zip(table["image"].tolist(), table["jpeg"].tolist(), strict=True)
+        return {image: jpeg for image, jpeg in rows if jpeg_size(jpeg)}
+    except (OSError, ValueError, KeyError, TypeError):
         return {}
-    if names is not None:
-        table = table[table["image"].isin(names)]
-    rows = zip(table["image"], table["jpeg"], strict=True)
-    return {image: jpeg for image, jpeg in rows if jpeg_size(jpeg)}
 
 
 def jpeg_size(content: object) -> tuple[int, int] | None:
