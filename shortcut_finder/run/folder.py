@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
+import pyarrow as pa
 from PIL import Image
 
 from shortcut_finder.data.preprocessing import Preprocessing
@@ -33,6 +34,12 @@ from shortcut_finder.schema import (
 if TYPE_CHECKING:
     from shortcut_finder.figures.charts import Chart
     from shortcut_finder.figures.notebook import RunFinding
+
+# What reading a file of another's making can raise.
+BROKEN = (OSError, ValueError, KeyError, TypeError, pa.ArrowException)
+
+# Columns of counts and pixels, which are always known.
+WHOLE = ("images", "rank", "x0", "y0", "x1", "y1")
 
 
 @dataclass(frozen=True, eq=False)
@@ -102,7 +109,7 @@ class Run:
                 str(name): decode(bytes(data))[0]
                 for name, data in zip(table["image"], table["jpeg"], strict=True)
             }
-        except (OSError, ValueError, KeyError, TypeError, UnreadableImage) as error:
+        except (*BROKEN, UnreadableImage) as error:
             raise _damaged(self.folder, error) from error
 
     def finding(self, name: str) -> RunFinding:
@@ -175,7 +182,7 @@ def load_run(folder: str | Path) -> Run:
             confusions=_read_csv(folder / "confusions.csv", CONFUSION_COLUMNS),
             unreadable=_read_csv(folder / "unreadable.csv", UNREADABLE_COLUMNS),
         )
-    except (OSError, ValueError, KeyError, TypeError) as error:
+    except BROKEN as error:
         raise _damaged(folder, error) from error
 
 
@@ -230,6 +237,10 @@ def _read_csv(path: Path, columns: Sequence[str]) -> pd.DataFrame:
         na_values={column: [""] for column in columns if column not in text},
         encoding_errors="surrogateescape",
     )
+    for column in set(table.columns).intersection(columns) - text:
+        table[column] = pd.to_numeric(table[column])
+        if column in WHOLE and not np.isfinite(table[column]).all():
+            raise ValueError(f"{path.name}: a number is missing in the column {column}")
     missing = [column for column in columns if column not in table.columns]
     for column in missing:
         if column not in LATER:

@@ -126,9 +126,14 @@ def stage_in(run: Path) -> str:
     return STAGES[min(done, len(STAGES) - 1)]
 
 
+def tell(line: str) -> None:
+    print(line, file=sys.stderr, flush=True)
+
+
 def main() -> int:
     options = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     options.add_argument("--kills", type=int, default=200)
+    options.add_argument("--of", nargs="+", default=list(SHARES), choices=list(SHARES))
     options.add_argument("--seed", type=int, default=0)
     asked = options.parse_args()
     torch.set_num_threads(1)
@@ -151,7 +156,9 @@ def main() -> int:
             "clean": lambda out, _: _clean(home / "before", out),
             "compare": lambda out, _: _compare(home / "before", home / "after", out),
         }
-        for name, work in works.items():
+        all_shares = sum(SHARES[name] for name in asked.of)
+        for name in asked.of:
+            work = works[name]
             out = home / "out" / "result"
             read = masked if name == "scan" else whole
             shutil.rmtree(home / "out", ignore_errors=True)
@@ -159,7 +166,7 @@ def main() -> int:
             assert finished(lambda work=work, out=out: work(out, 0)), f"{name} failed unbroken"
             seconds = time.monotonic() - started
             wanted = read(out)
-            while counts[name] < round(SHARES[name] * asked.kills):
+            while counts[name] < round(SHARES[name] / all_shares * asked.kills):
                 shutil.rmtree(home / "out")
                 workers = int(rng.integers(3))
 
@@ -170,8 +177,9 @@ def main() -> int:
                 done = False
                 while not done and killed(go, rng.uniform(0, 1.1 * seconds)):
                     counts[name] += 1
-                    counts[f"{name}: {stage_in(out) if name == 'scan' else 'any'}"] += 1
-                    print(f"{name}: {counts[name]} kills", file=sys.stderr, flush=True)
+                    stage = stage_in(out) if name == "scan" else "any"
+                    counts[f"{name}: {stage}"] += 1
+                    tell(f"{name}: {counts[name]} kills, the last in {stage}")
                     done = name == "clean" and out.exists()
                     if rng.random() >= AGAIN:
                         break
@@ -183,6 +191,7 @@ def main() -> int:
                 if found != wanted or strange != ["result"]:
                     names = [n for n in {*found, *wanted} if found.get(n) != wanted.get(n)]
                     differing.append(f"{name}: {names} {strange}")
+                    tell(f"differs: {differing[-1]}")
     stages = {key: value for key, value in sorted(counts.items()) if ": " in key}
     kills = sum(counts[name] for name in SHARES)
     print(json.dumps({"kills": kills, "of": stages, "differing": differing}))

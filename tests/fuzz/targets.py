@@ -2,7 +2,7 @@
 
 With atheris (coverage guides what is tried); where that is not installed, hypothesis draws the
 bytes. Anything but a reading or a one-line refusal is a finding, and the bytes that led to it are
-written to the folder of the corpus.
+written beside the corpus.
 
     python tests/fuzz/targets.py images --seconds 300
     python tests/fuzz/targets.py runs --seconds 300
@@ -121,13 +121,17 @@ def main() -> None:
     target = one_image if asked.target == "images" else one_run
     place = asked.corpus / asked.target
     corpus(asked.target, place)
+    for file in place.iterdir():
+        target(file.read_bytes())
+    # What is imported for the first DICOM file takes seconds.
+    one_image(bytes(128) + b"DICM")
     try:
         if atheris is None:
             print(f"{drawn(target, place, asked.seconds):,} tries by hypothesis, no finding")
             return
         arguments = [
             sys.argv[0], str(place), f"-max_total_time={asked.seconds}", "-timeout=10",
-            "-rss_limit_mb=4096", "-max_len=4096", f"-artifact_prefix={place}/finding-",
+            "-rss_limit_mb=4096", "-max_len=4096", f"-artifact_prefix={asked.corpus}/finding-{asked.target}-",
             "-print_final_stats=1", "-verbosity=0",
         ]  # fmt: skip
         atheris.Setup(arguments, target)
