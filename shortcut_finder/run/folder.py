@@ -38,8 +38,8 @@ if TYPE_CHECKING:
 # What reading a file of another's making can raise.
 BROKEN = (OSError, ValueError, KeyError, TypeError, pa.ArrowException)
 
-# Columns of counts and pixels, which are always known.
-WHOLE = ("images", "rank", "x0", "y0", "x1", "y1")
+# Columns of counts, which are always known.
+WHOLE = ("images", "rank")
 
 
 @dataclass(frozen=True, eq=False)

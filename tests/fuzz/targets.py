@@ -131,7 +131,8 @@ def main() -> None:
             return
         arguments = [
             sys.argv[0], str(place), f"-max_total_time={asked.seconds}", "-timeout=10",
-            "-rss_limit_mb=4096", "-max_len=4096", f"-artifact_prefix={asked.corpus}/finding-{asked.target}-",
+            "-rss_limit_mb=4096", "-max_len=4096",
+            f"-artifact_prefix={asked.corpus}/finding-{asked.target}-",
             "-print_final_stats=1", "-verbosity=0",
         ]  # fmt: skip
         atheris.Setup(arguments, target)
