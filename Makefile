@@ -5,7 +5,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 INSTALLED := $(VENV)/installed
 
-.PHONY: demo test test-slow check bench-plantings bench-watermark bench-clean bench-compare bench-scale bench-looks bench-backgrounds bench-photographs bench-varying bench-real bench-likeness bench-ablation bench-sweep bench-decode bench-whole screenshots bench-detect bench-calibration bench-labels golden test-exports bench-real-labels bench-spread bench-review clean
+.PHONY: demo test test-slow check bench-plantings bench-watermark bench-clean bench-compare bench-scale bench-looks bench-backgrounds bench-photographs bench-varying bench-real bench-likeness bench-ablation bench-sweep bench-decode bench-whole screenshots bench-detect bench-calibration bench-labels golden test-exports bench-real-labels bench-spread bench-review bench-kills bench-hostile bench-memory fuzz clean
 
 demo: $(INSTALLED)
 	$(BIN)/shortcut-finder demo --out demo-run
@@ -130,6 +130,26 @@ bench-calibration: $(INSTALLED)
 # OUT. OPTIONS: see the head of the script.
 bench-labels: $(INSTALLED)
 	$(BIN)/python tests/benchmarks/several_labels.py --out $(or $(OUT),bench-labels) $(OPTIONS)
+
+# Kills scan, clean and compare at random moments; the result must be that of unbroken commands. KILLS
+# of them, each in some seconds.
+bench-kills: $(INSTALLED)
+	OMP_NUM_THREADS=1 $(BIN)/python tests/benchmarks/kills.py --kills $(or $(KILLS),200)
+
+# Malformed images, manifests, run folders and checkpoints: each read, or refused with a reason.
+bench-hostile: $(INSTALLED)
+	OMP_NUM_THREADS=1 $(BIN)/python tests/benchmarks/hostile_files.py
+
+# Peak memory of the sweep at 5,000 and at 50,000 made-up images.
+bench-memory: $(INSTALLED)
+	OMP_NUM_THREADS=1 $(BIN)/python tests/benchmarks/memory.py
+
+# SECONDS for the intake of images and as many for the loading of run folders; by atheris where it is
+# installed, else by hypothesis.
+fuzz: $(INSTALLED)
+	-$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable ".[fuzz]"
+	$(BIN)/python tests/fuzz/targets.py images --seconds $(or $(SECONDS),300)
+	$(BIN)/python tests/fuzz/targets.py runs --seconds $(or $(SECONDS),300)
 
 # What five scans find, held against the digests in tests/golden; MODE=--write writes them anew. PHOTOS
 # is a folder of class folders, without it four are scanned; sets and networks are kept in OUT.

@@ -28,7 +28,8 @@ from shortcut_finder.maps.engine import MapEngine
 from shortcut_finder.model.classifier import Classifier, load_classifier
 from shortcut_finder.model.surgery import PooledHead, save_adapted
 from shortcut_finder.settings import Settings
-from shortcut_finder.sweep.batches import decoded_batches, sweep_order
+from shortcut_finder.sweep.batches import sweep_order
+from shortcut_finder.sweep.decoding import decoded_batches
 
 # Part of each class that is held out to choose the penalty and to measure.
 HELD_OUT = 0.2

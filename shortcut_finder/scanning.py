@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 import time
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+import pandas as pd
 from tqdm import tqdm
 
 from shortcut_finder.data.dataset import ImageDataset
@@ -19,17 +21,20 @@ from shortcut_finder.data.objects import Outlines, take_outlines
 from shortcut_finder.detect.columns import metadata_columns
 from shortcut_finder.detect.confusions import find_confusions
 from shortcut_finder.detect.detection import channels_of, detect
-from shortcut_finder.detect.finding import Finding, Judged, ranked, with_colabels, worth_listing
+from shortcut_finder.detect.finding import Judged, ranked, with_colabels, worth_listing
 from shortcut_finder.detect.halves import discovery_half
 from shortcut_finder.detect.placing import to_the_pixel
 from shortcut_finder.detect.proposals import Channel
 from shortcut_finder.detect.view import View
-from shortcut_finder.detect.weighing import Weighed, weighed
+from shortcut_finder.detect.weighing import weighed
 from shortcut_finder.detect.wording import readable, with_words
 from shortcut_finder.maps.blanks import Explain
 from shortcut_finder.pixels.words import reader
-from shortcut_finder.run.card import card_of
+from shortcut_finder.run.card import card_of, versions
 from shortcut_finder.run.folder import Run, save_card, save_run
+from shortcut_finder.run.journal import journal
+from shortcut_finder.run.kept import Analysed, Kept
+from shortcut_finder.run.lock import held
 from shortcut_finder.run.offenders import rank_offenders
 from shortcut_finder.run.stages import Stages
 from shortcut_finder.run.tables import detail_of, finding_table, shots_of, table_of_images
@@ -40,7 +45,7 @@ from shortcut_finder.sweep.lately import Lately
 from shortcut_finder.sweep.records import read_records
 from shortcut_finder.sweep.scene import Scene
 from shortcut_finder.sweep.spreading import spread_by
-from shortcut_finder.sweep.together import Together, kept_together
+from shortcut_finder.sweep.together import kept_together
 from shortcut_finder.verify.protocol import verify
 
 # Bytes of pictures that are kept from stage to stage.
@@ -85,43 +90,29 @@ def scan(
     Raises:
         ShortcutFinderError: the input cannot be used; one line says what, where and what to do.
     """
-    from shortcut_finder.sweep.batches import sweep
-
     stages = Stages()
     stages.begin("start")
     settings = settings or Settings()
     channels = channels_of(settings.channels)
     folder = run_folder(Path(out))
     given = _opened(dataset, model, weights, classes, metadata, settings)
-    if fresh:
-        forget(folder)
-    stages.begin("sweep")
-    with stages.passes(given.classifier.module):
-        swept = sweep(
-            given.images,
-            given.classifier,
-            settings,
-            folder / "shards",
-            progress=progress,
-            spread=given.spread,
-        )
-    stages.decoded(swept.swept)
-    given = replace(given, images=stages.counted(given.images))
-    stages.begin("analysis")
-    started = time.perf_counter()
-    with stages.passes(given.classifier.module):
-        analysed = _analysed(given, swept, folder, channels, stages, progress=progress)
-    seconds = time.perf_counter() - started
-    stages.begin("page")
     command = {
         "data": given.images.name,
         "model": given.classifier.name,
         "weights": None if weights is None else str(weights),
         "metadata": None if metadata is None else str(metadata),
     }
-    run = _run_of(given, swept, analysed, folder, seconds)
-    card = {"command": command, **run.card, "stages": stages.as_dict()}
-    return _written(replace(run, card=card), given, analysed, stages, progress=progress)
+    job = _Job(given, channels, folder, stages, command, progress)
+    with held(folder):
+        if fresh:
+            forget(folder)
+        with journal(folder) as log:
+            log.info("scan of %s by %s, %s", command["data"], command["model"], versions())
+            run = _carried_out(job)
+            for warning in run.card["warnings"]:
+                log.warning("%s", warning)
+            log.info("done: %s", json.dumps(run.card["counts"]))
+    return run
 
 
 @dataclass(frozen=True, eq=False)
@@ -141,6 +132,55 @@ class _Given:
     classifier: Classifier
     settings: Settings
     spread: Spread | None
+
+    def origin(self, shards: Path) -> dict[str, Any]:
+        """All that the analysis of its shards depends on, ready for JSON."""
+        images, outlines = self.images, self.outlines
+        facts = [path.stat() for path in sorted(shards.glob("shard-*.parquet"))]
+        columns = pd.util.hash_pandas_object(images.metadata.astype(str), index=False)
+        return {
+            "versions": versions(),
+            "settings": self.settings.as_dict(),
+            "device": str(self.classifier.device),
+            "dataset": images.fingerprint,
+            "metadata": [*images.metadata.columns, _digest(columns)],
+            "groups": _digest(images.groups),
+            "boxes": _digest(None if outlines is None else outlines.boxes),
+            "masks": None if outlines is None else list(map(str, outlines.masks)),
+            "model": self.classifier.fingerprint,
+            "shards": [[one.st_size, str(one.st_mtime_ns)] for one in facts],
+        }
+
+
+def _digest(values: Any) -> str | None:
+    """Hash of an array; ``None`` of none."""
+    return None if values is None else hashlib.sha256(np.asarray(values).tobytes()).hexdigest()
+
+
+@dataclass(frozen=True, eq=False)
+class _Job:
+    """A scan that is carried out.
+
+    Attributes:
+        given: what is scanned.
+        channels: ways to find, by name.
+        folder: of the run.
+        stages: the account.
+        command: what the user named, for ``run.json``.
+        progress: show bars on stderr.
+    """
+
+    given: _Given
+    channels: Mapping[str, Channel]
+    folder: Path
+    stages: Stages
+    command: Mapping[str, Any]
+    progress: bool
+
+    @property
+    def shards(self) -> Path:
+        """What the sweep kept."""
+        return self.folder / "shards"
 
 
 def _opened(
@@ -178,90 +218,52 @@ def _opened(
     return _Given(images, outlines, classifier, settings, spread)
 
 
-@dataclass(frozen=True, eq=False)
-class _Analysed:
-    """What the analysis and the experiments say.
+def _carried_out(job: _Job) -> Run:
+    """The scan, from the sweep to the page."""
+    from shortcut_finder.sweep.asking import asking
+    from shortcut_finder.sweep.batches import sweep
 
-    Attributes:
-        scene: what the sweep kept, and the pictures behind it.
-        judged: findings, the strongest first, and notes.
-        weighed: where evidence lies.
-        together: which images stay together.
-    """
-
-    scene: Scene
-    judged: Judged
-    weighed: Weighed
-    together: Together
-
-
-def _analysed(
-    given: _Given,
-    swept: Sweep,
-    folder: Path,
-    channels: dict[str, Channel],
-    stages: Stages,
-    *,
-    progress: bool,
-) -> _Analysed:
-    """Findings, with what experiments say of them if these are wanted."""
-    images, settings, shards = given.images, given.settings, folder / "shards"
-    scene = _scene(given, swept, shards)
-    together = kept_together(scene, images.groups, settings.group, shards, settings.seed)
-    scene = replace(scene, records=together.records)
-    records = scene.records
-    with _asking(given, swept) as (explain, predict):
-        where = weighed(
-            scene,
-            images.classes,
-            given.classifier.class_index(images.classes),
-            given.outlines,
-            explain,
-            settings.seed,
+    given, stages = job.given, job.stages
+    network, settings = given.classifier.module, given.settings
+    stages.begin("sweep")
+    with stages.passes(network):
+        swept = sweep(
+            given.images,
+            given.classifier,
+            settings,
+            job.shards,
+            progress=job.progress,
+            spread=given.spread,
         )
-        view = View(
-            shards,
-            scene,
-            discovery_half(records.labels, settings.seed, records.groups),
-            images.classes,
-            metadata_columns(images.metadata.iloc[records.table["index"].to_numpy()]),
-            where.spread,
-            explain,
-            settings.seed,
-            given.classifier.device,
-            progress,
-        )
-        judged = detect(view, channels)
-        placed = [to_the_pixel(one, scene) for one in judged.findings]
-        findings = ranked(with_colabels(placed, records.labels, images.classes))
+    stages.decoded(swept.swept)
+    job = replace(job, given=replace(given, images=stages.counted(given.images)))
+    stages.begin("analysis")
+    started = time.perf_counter()
+    scene = _scene(job, swept)
+    kept = Kept(job.shards, given.origin(job.shards))
+    precision = swept.plan.get("precision", settings.precision)
+    asked = asking(given.classifier, replace(settings, precision=precision))
+    with stages.passes(network), asked as (explain, predict):
+        found = kept.result("analysis", lambda: _analysed(job, scene, explain))
+        scene = replace(scene, records=scene.records.grouped(found.groups, settings.seed))
         if settings.verify:
             stages.begin("experiments")
-            findings = _verified(findings, given, scene, predict, progress=progress)
-    listed = worth_listing(findings)
-    read = reader() if any(readable(one) for one in listed) else None
-    judged = replace(
-        judged,
-        findings=with_words(listed, scene, read),
-        notes=(*together.notes, *where.notes, *judged.notes),
-    )
-    return _Analysed(scene, judged, where, together)
+            judged = kept.result(
+                "experiments", lambda: _verified(job, found.judged, scene, predict)
+            )
+            found = replace(found, judged=judged)
+    seconds = time.perf_counter() - started
+    stages.begin("page")
+    run = _written(job, _run_of(job, swept, found, scene, seconds), found.judged, scene)
+    kept.forget()
+    return run
 
 
-def _verified(
-    findings: Sequence[Finding], given: _Given, scene: Scene, predict: Predict, *, progress: bool
-) -> tuple[Finding, ...]:
-    """The findings with what experiments say of them, the strongest first."""
-    from shortcut_finder.sweep.batches import batch_size
-
-    batch, seed = batch_size(given.classifier, given.settings), given.settings.seed
-    return ranked(verify(findings, scene, predict, batch=batch, seed=seed, progress=progress))
-
-
-def _scene(given: _Given, swept: Sweep, shards: Path) -> Scene:
+def _scene(job: _Job, swept: Sweep) -> Scene:
     """What the sweep kept, and the pictures behind it."""
-    images, classifier = given.images, given.classifier
+    images, classifier = job.given.images, job.given.classifier
     grid = tuple(swept.plan.get("cell_grid", (1, 1)))
-    records = read_records(shards, images.labels, grid, sigmoid=classifier.outputs.sigmoid)
+    records = read_records(job.shards, images.labels, grid, sigmoid=classifier.outputs.sigmoid)
     positions = records.table["index"].to_numpy()
     read = Lately(
         lambda number: images.read(int(positions[number])).picture,
@@ -271,76 +273,119 @@ def _scene(given: _Given, swept: Sweep, shards: Path) -> Scene:
     return Scene(records, read, classifier.preprocessing)
 
 
-def _run_of(given: _Given, swept: Sweep, analysed: _Analysed, folder: Path, seconds: float) -> Run:
-    """The run: its tables, and its card."""
-    classifier, judged, records = given.classifier, analysed.judged, analysed.scene.records
-    table = table_of_images(
-        records, given.images, classifier, analysed.weighed.shares, judged.findings
+def _analysed(job: _Job, scene: Scene, explain: Explain) -> Analysed:
+    """What the maps, the cells and the pictures say, without experiments."""
+    images, settings = job.given.images, job.given.settings
+    together = kept_together(scene, images.groups, settings.group, job.shards, settings.seed)
+    scene, records = replace(scene, records=together.records), together.records
+    where = weighed(
+        scene,
+        images.classes,
+        job.given.classifier.class_index(images.classes),
+        job.given.outlines,
+        explain,
+        settings.seed,
     )
+    view = View(
+        job.shards,
+        scene,
+        discovery_half(records.labels, settings.seed, records.groups),
+        images.classes,
+        metadata_columns(images.metadata.iloc[records.table["index"].to_numpy()]),
+        where.spread,
+        explain,
+        settings.seed,
+        job.given.classifier.device,
+        job.progress,
+    )
+    judged = detect(view, job.channels)
+    placed = [to_the_pixel(one, scene) for one in judged.findings]
+    judged = replace(
+        judged,
+        findings=ranked(with_colabels(placed, records.labels, images.classes)),
+        notes=(*together.notes, *where.notes, *judged.notes),
+    )
+    return Analysed(records.groups, together.card, where.shares, where.table, judged)
+
+
+def _verified(job: _Job, judged: Judged, scene: Scene, predict: Predict) -> Judged:
+    """The findings with what experiments say of them, the strongest first."""
+    from shortcut_finder.sweep.decoding import batch_size
+
+    found = verify(
+        judged.findings,
+        scene,
+        predict,
+        batch=batch_size(job.given.classifier, job.given.settings),
+        seed=job.given.settings.seed,
+        progress=job.progress,
+    )
+    return replace(judged, findings=ranked(found))
+
+
+def _run_of(job: _Job, swept: Sweep, found: Analysed, scene: Scene, seconds: float) -> Run:
+    """The run: its tables, and its card."""
+    given, records = job.given, scene.records
+    listed = worth_listing(found.judged.findings)
+    read = reader() if any(readable(one) for one in listed) else None
+    judged = replace(found.judged, findings=with_words(listed, scene, read))
+    table = table_of_images(records, given.images, given.classifier, found.shares, judged.findings)
     run = Run(
-        folder=folder,
+        folder=job.folder,
         card={},
         images=table,
-        regions=analysed.weighed.table,
+        regions=found.regions,
         findings=finding_table(judged.findings, table),
-        details=[detail_of(one, records, table, classifier) for one in judged.findings],
-        offenders=rank_offenders(judged.findings, table, classifier.preprocessing),
-        confusions=find_confusions(records, classifier.classes),
+        details=[detail_of(one, records, table, given.classifier) for one in judged.findings],
+        offenders=rank_offenders(judged.findings, table, given.classifier.preprocessing),
+        confusions=find_confusions(records, given.classifier.classes),
         unreadable=swept.unreadable,
     )
-    card = card_of(
-        run, given.images, classifier, given.settings, swept, judged, records.counted, seconds
-    )
-    return replace(run, card={**card, **analysed.together.card})
+    card = {
+        "command": job.command,
+        **card_of(
+            run,
+            given.images,
+            given.classifier,
+            given.settings,
+            swept,
+            judged,
+            records.counted,
+            seconds,
+        ),
+        **found.card,
+        "stages": job.stages.as_dict(),
+    }
+    return replace(run, card=card)
 
 
-def _written(
-    run: Run, given: _Given, analysed: _Analysed, stages: Stages, *, progress: bool
-) -> Run:
+def _written(job: _Job, run: Run, judged: Judged, scene: Scene) -> Run:
     """The run, with its pictures, in its folder."""
     # What only the page needs is loaded after the images were looked at, which people wait for.
     from shortcut_finder.figures.pictures import write_shots, write_thumbnails
     from shortcut_finder.report.page import write_report
     from shortcut_finder.report.selection import report_images
 
-    scene, images, folder = analysed.scene, given.images, run.folder
+    images, folder = job.given.images, job.folder
     seen = scene.records.table["index"].to_numpy().tolist()
     numbers = {images.images[position]: number for number, position in enumerate(seen)}
     write_thumbnails(
         folder / "thumbnails.parquet",
         lambda name: scene.read(numbers[name]),
         report_images(run),
-        progress=progress,
+        progress=job.progress,
     )
-    if given.settings.verify:
-        shots = shots_of(analysed.judged.findings, run.images)
+    if job.given.settings.verify:
+        shots = shots_of(worth_listing(judged.findings), run.images)
         write_shots(folder / "experiments.parquet", shots)
     else:
         (folder / "experiments.parquet").unlink(missing_ok=True)
     save_run(run)
-    with tqdm(total=1, desc="page", unit=" page", disable=not progress) as bar:
+    with tqdm(total=1, desc="page", unit=" page", disable=not job.progress) as bar:
         write_report(run)
         bar.update()
     # Once more, with what the page took.
-    run = replace(run, card={**run.card, "stages": stages.as_dict()})
+    job.stages.end()
+    run = replace(run, card={**run.card, "stages": job.stages.as_dict()})
     save_card(run)
     return run
-
-
-@contextmanager
-def _asking(given: _Given, swept: Sweep) -> Iterator[tuple[Explain, Predict]]:
-    """Maps and logits of further pixels, the way the sweep made them."""
-    import torch
-
-    from shortcut_finder.maps.engine import MapEngine
-
-    classifier, settings = given.classifier, given.settings
-    precision = swept.plan.get("precision", settings.precision)
-    with MapEngine(classifier, replace(settings, precision=precision)) as engine:
-
-        def explain(pixels: np.ndarray, outputs: np.ndarray) -> np.ndarray:
-            size = settings.batch_size or len(pixels)
-            parts = torch.split(torch.from_numpy(pixels), size)
-            return np.concatenate([engine.maps(p, torch.from_numpy(outputs)) for p in parts])
-
-        yield explain, lambda pixels: engine.predict(torch.from_numpy(pixels)).numpy()

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import csv
 import json
 import math
+import os
 from collections.abc import Mapping
+from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
@@ -35,11 +38,35 @@ CONFUSION_COLUMNS = ("label", "rival", "images", "overlap", "region")
 UNREADABLE_COLUMNS = ("image", "error")
 
 
+def product_version() -> str:
+    """The version that is installed."""
+    try:
+        return version("shortcut-finder")
+    except PackageNotFoundError:
+        return "unknown"
+
+
 def write_whole(path: Path, content: bytes) -> None:
-    """Write a file under a temporary name, then rename: it is there whole or not at all."""
+    """Write a file under a temporary name, then rename: it is there whole or not at all.
+
+    Raises:
+        OSError: with the name of the file; nothing of it is left then.
+    """
     temporary = path.with_name(path.name + ".part")
-    temporary.write_bytes(content)
-    temporary.replace(path)
+    try:
+        with temporary.open("wb") as file:
+            file.write(content)
+            file.flush()
+            # A name that outlives a power cut must not name an empty file.
+            os.fsync(file.fileno())
+        temporary.replace(path)
+    except OSError as error:
+        with contextlib.suppress(OSError):
+            temporary.unlink(missing_ok=True)
+        if error.errno is None:
+            raise
+        # What fails while bytes are written does not say where.
+        raise OSError(error.errno, error.strerror, str(path)) from error
 
 
 def to_json(value: Any) -> bytes:

@@ -44,8 +44,13 @@ TORCH = {
     "model.weights",
     "pixels.motif",
     "sweep.actors",
+    "sweep.asking",
     "sweep.batches",
+    "sweep.claim",
+    "sweep.decoding",
     "sweep.descriptors",
+    "sweep.guard",
+    "sweep.mending",
     "sweep.whitening",
 }
 

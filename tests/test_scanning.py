@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import io
 import json
-import re
 import time
 from collections.abc import Sequence
 from dataclasses import replace
@@ -17,6 +16,7 @@ import torch
 from PIL import Image
 from synthetic import paste, stamp, texture
 from torch import nn
+from unbroken import masked, whole
 
 from shortcut_finder.data import dataset
 from shortcut_finder.data.properties import PROPERTIES
@@ -104,10 +104,6 @@ def go(root: Path, out: Path, classes: int, settings: Settings = SETTINGS, **mor
     return scan(root, TinyNet(classes), **options)  # type: ignore[arg-type]
 
 
-def whole(folder: Path) -> dict[str, bytes]:
-    return {str(p.relative_to(folder)): p.read_bytes() for p in folder.rglob("*") if p.is_file()}
-
-
 def test_every_file_of_the_contract_is_there_with_its_columns(scanned: Run) -> None:
     for name, columns in CONTRACT.items():
         lines = (scanned.folder / name).read_text(encoding="utf-8").split("\n")
@@ -115,7 +111,7 @@ def test_every_file_of_the_contract_is_there_with_its_columns(scanned: Run) -> N
     files = {path.name for path in scanned.folder.iterdir()}
     assert files == {
         *CONTRACT, "run.json", "images.parquet", "findings.json", "report.html",
-        "thumbnails.parquet", "experiments.parquet", "shards",
+        "thumbnails.parquet", "experiments.parquet", "shards", "run.log",
     }  # fmt: skip
     assert list((scanned.folder / "shards").glob("*.parquet"))
     images = pd.read_parquet(scanned.folder / "images.parquet")
@@ -349,24 +345,6 @@ def test_what_is_returned_is_what_was_written(scanned: Run) -> None:
         pd.testing.assert_frame_equal(one, two, check_dtype=False, rtol=1e-5)
 
 
-def masked(folder: Path) -> dict[str, bytes]:
-    """The files of a run without its timings."""
-    content = whole(folder)
-    card = json.loads(content["run.json"])
-    timings = card.pop("timings")
-    # Also different where nothing was left to sweep.
-    card.pop("stages")
-    content["run.json"] = json.dumps(card).encode()
-    page = content["report.html"].decode()
-    page = page.replace(folder.name, "RUN")
-    assert all(value >= 0 for value in timings.values())
-    # In the page they stand in a section of their own, and their sum at the top.
-    page = re.sub(r"(<dt>Time taken</dt>\s*<dd[^>]*>).*?</dd>", r"\1</dd>", page)
-    page = re.sub(r"(>Timings<.*?)<dl.*?</dl>", r"\1", page, count=1, flags=re.DOTALL)
-    content["report.html"] = page.encode()
-    return content
-
-
 def test_same_seed_twice_gives_the_same_bytes(
     scanned: Run, stamped: tuple[Path, set[str]], tmp_path: Path
 ) -> None:
@@ -396,10 +374,12 @@ def test_another_scan_needs_fresh(stamped: tuple[Path, set[str]], tmp_path: Path
     go(stamped[0], tmp_path / "run", 3, Settings(**few))
     before = whole(tmp_path / "run")
     with pytest.raises(
-        RunError, match=r"holds a scan with another seed; .*or --fresh to replace it"
+        RunError, match=r"holds a scan with another seed \(0, now 1\); .*or --fresh to replace it"
     ):
         go(stamped[0], tmp_path / "run", 3, Settings(**{**few, "seed": 1}))
-    assert whole(tmp_path / "run") == before
+    after = whole(tmp_path / "run")
+    assert b"holds a scan with another seed" in after.pop("run.log").splitlines()[-1]
+    assert after == {name: content for name, content in before.items() if name != "run.log"}
     run = go(stamped[0], tmp_path / "run", 3, Settings(**{**few, "seed": 1}), fresh=True)
     assert run.card["settings"]["seed"] == 1
     assert len(run.images) == 30

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import errno
+import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
@@ -30,9 +32,12 @@ def told_errors(interrupted: str = "interrupted") -> Iterator[None]:
         raise typer.Exit(WRONG_INPUT) from error
     except OSError as error:
         # Of the user's machine: a full disk, a folder that may not be written to.
-        if error.filename is None:
+        full = error.errno in (errno.ENOSPC, errno.EDQUOT)
+        if error.filename is None and not full:
             raise
-        log([f"error: {error.filename}: {error.strerror}"])
+        where = "" if error.filename is None else f"{error.filename}: "
+        more = "; make room, then give the same command again" if full else ""
+        log([f"error: {where}{os.strerror(error.errno or 0)}{more}"])
         raise typer.Exit(WRONG_INPUT) from error
     except KeyboardInterrupt as error:
         log([interrupted])

@@ -12,6 +12,7 @@ from typing import Any
 import matplotlib
 import numpy as np
 import pandas as pd
+import pyarrow as pa
 from matplotlib.colors import ListedColormap
 from PIL import Image
 from tqdm import tqdm
@@ -103,7 +104,7 @@ def read_shots(path: Path) -> pd.DataFrame:
     """What `write_shots` wrote, as JPEG bytes; no rows where the file is missing or damaged."""
     try:
         return pd.read_parquet(path, columns=list(SHOT_COLUMNS))
-    except (OSError, ValueError, KeyError):
+    except (OSError, ValueError, KeyError, pa.ArrowException):
         return pd.DataFrame(columns=list(SHOT_COLUMNS))
 
 
@@ -116,12 +117,13 @@ def read_thumbnails(path: Path, names: Collection[str] | None = None) -> dict[st
     """
     try:
         table = pd.read_parquet(path, columns=["image", "jpeg"])
-    except (OSError, ValueError, KeyError):
+        if names is not None:
+            table = table[table["image"].isin(names)]
+        # Names are decoded here, and may be no UTF-8.
+        rows = zip(table["image"].tolist(), table["jpeg"].tolist(), strict=True)
+        return {image: jpeg for image, jpeg in rows if jpeg_size(jpeg)}
+    except (OSError, ValueError, KeyError, TypeError, pa.ArrowException):
         return {}
-    if names is not None:
-        table = table[table["image"].isin(names)]
-    rows = zip(table["image"], table["jpeg"], strict=True)
-    return {image: jpeg for image, jpeg in rows if jpeg_size(jpeg)}
 
 
 def jpeg_size(content: object) -> tuple[int, int] | None:

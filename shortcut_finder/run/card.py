@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from shortcut_finder.model.classifier import Classifier
     from shortcut_finder.sweep.batches import Sweep
 
+PRODUCT = "shortcut-finder"
 # Packages whose versions decide what a scan says.
 PACKAGES = ("torch", "torchvision", "numpy", "pandas", "scikit-learn")
 
@@ -46,7 +47,7 @@ def card_of(
     visible = np.mean([classifier.preprocessing.visible(*size) for size in sizes])
     return {
         "schema_version": SCHEMA_VERSION,
-        "version": _version("shortcut-finder"),
+        "version": _version(PRODUCT),
         "settings": settings.as_dict(),
         "dataset": _dataset_card(images),
         "model": _model_card(classifier),
@@ -74,10 +75,7 @@ def card_of(
             "images_per_second": swept.swept / max(swept.seconds, 1e-9),
             "analysis_seconds": seconds,
         },
-        "versions": {
-            "python": platform.python_version(),
-            **{name: _version(name) for name in PACKAGES},
-        },
+        "versions": {name: found for name, found in versions().items() if name != PRODUCT},
         "warnings": [*images.notes, *judged.notes],
     }
 
@@ -103,6 +101,12 @@ def _model_card(classifier: Classifier) -> dict[str, Any]:
         "positive": classifier.outputs.positive,
         "preprocessing": classifier.preprocessing.as_dict(),
     }
+
+
+def versions() -> dict[str, str]:
+    """Versions of the product and of what its numbers come from."""
+    packages = (PRODUCT, *PACKAGES)
+    return {"python": platform.python_version(), **{name: _version(name) for name in packages}}
 
 
 def _accuracy(

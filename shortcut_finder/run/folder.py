@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import io
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -13,10 +12,12 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
+import pyarrow as pa
 from PIL import Image
 
 from shortcut_finder.data.preprocessing import Preprocessing
-from shortcut_finder.errors import RunError
+from shortcut_finder.data.reading import decode
+from shortcut_finder.errors import RunError, UnreadableImage
 from shortcut_finder.schema import (
     CONFUSION_COLUMNS,
     FINDING_COLUMNS,
@@ -33,6 +34,12 @@ from shortcut_finder.schema import (
 if TYPE_CHECKING:
     from shortcut_finder.figures.charts import Chart
     from shortcut_finder.figures.notebook import RunFinding
+
+# What reading a file of another's making can raise.
+BROKEN = (OSError, ValueError, KeyError, TypeError, pa.ArrowException)
+
+# Columns of counts, which are always known.
+WHOLE = ("images", "rank")
 
 
 @dataclass(frozen=True, eq=False)
@@ -96,11 +103,14 @@ class Run:
         path = self.folder / "thumbnails.parquet"
         if not path.exists():
             return {}
-        table = pd.read_parquet(path)
-        return {
-            name: Image.open(io.BytesIO(data)).convert("RGB")
-            for name, data in zip(table["image"], table["jpeg"], strict=True)
-        }
+        try:
+            table = pd.read_parquet(path)
+            return {
+                str(name): decode(bytes(data))[0]
+                for name, data in zip(table["image"], table["jpeg"], strict=True)
+            }
+        except (*BROKEN, UnreadableImage) as error:
+            raise _damaged(self.folder, error) from error
 
     def finding(self, name: str) -> RunFinding:
         """One finding, to look at in a notebook.
@@ -172,8 +182,14 @@ def load_run(folder: str | Path) -> Run:
             confusions=_read_csv(folder / "confusions.csv", CONFUSION_COLUMNS),
             unreadable=_read_csv(folder / "unreadable.csv", UNREADABLE_COLUMNS),
         )
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        raise RunError(f"{folder}: the run folder is damaged ({error}); scan again") from error
+    except BROKEN as error:
+        raise _damaged(folder, error) from error
+
+
+def _damaged(folder: Path, error: Exception) -> RunError:
+    # Readers of tables and of Parquet tell more than a line.
+    reason = " ".join(str(error).split())[:200]
+    return RunError(f"{folder}: the run folder is damaged ({reason}); scan again")
 
 
 def save_run(run: Run) -> None:
@@ -221,6 +237,10 @@ def _read_csv(path: Path, columns: Sequence[str]) -> pd.DataFrame:
         na_values={column: [""] for column in columns if column not in text},
         encoding_errors="surrogateescape",
     )
+    for column in set(table.columns).intersection(columns) - text:
+        table[column] = pd.to_numeric(table[column])
+        if column in WHOLE and not np.isfinite(table[column]).all():
+            raise ValueError(f"{path.name}: a number is missing in the column {column}")
     missing = [column for column in columns if column not in table.columns]
     for column in missing:
         if column not in LATER:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import logging
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -14,6 +15,8 @@ from shortcut_finder.data.reading import ReadImage
 
 if TYPE_CHECKING:
     from torch import nn
+
+log = logging.getLogger(__name__)
 
 
 @dataclass
@@ -45,13 +48,25 @@ class Stages:
 
     def __init__(self) -> None:
         self._stages: dict[str, Stage] = {}
+        self._name = ""
         self._now = Stage()
         self._since = time.perf_counter()
 
     def begin(self, name: str) -> None:
         """End the stage that runs, and begin another or go on with an earlier one."""
-        self._settle()
+        self.end()
+        self._name = name
         self._now = self._stages.setdefault(name, Stage())
+
+    def end(self) -> None:
+        """End the stage that runs, with a line in the log."""
+        self._settle()
+        if self._name:
+            log.info(
+                "%s: %.1f s, %d forward passes, %d files decoded",
+                self._name, self._now.seconds, self._now.forward_passes, self._now.decoded_files,
+            )  # fmt: skip
+        self._name = ""
 
     def decoded(self, images: int) -> None:
         """Count images that were decoded elsewhere, such as in other processes."""

@@ -8,17 +8,20 @@ from fnmatch import fnmatchcase
 from pathlib import Path
 
 from shortcut_finder.errors import RunError
+from shortcut_finder.run.journal import JOURNAL
+from shortcut_finder.run.lock import LOCK
 
 # Files of a run, which --fresh may remove.
 RUN_FILES = (
     "run.json", "images.parquet", "regions.csv", "findings.csv", "findings.json", "offenders.csv",
     "confusions.csv", "unreadable.csv", "report.html", "thumbnails.parquet",
-    "experiments.parquet",
+    "experiments.parquet", JOURNAL,
 )  # fmt: skip
 # What a reviewer made of it, which only its maker removes.
 DECIDED = "decisions.json"
 SHARD_FILES = (
-    "shard-*.parquet", "unreadable-*.json", "plan.json", "whitening.npz", "*.part",
+    "shard-*.parquet", "unreadable-*.json", "plan.json", "whitening.npz", "stage-*.bin",
+    "*.part",
 )  # fmt: skip
 
 
@@ -30,7 +33,7 @@ def run_folder(folder: Path) -> Path:
     if shards.is_symlink():
         raise RunError(f"{shards}: is a link; choose an empty or new folder for --out")
     files = (*RUN_FILES, DECIDED)
-    known = (*files, "shards", *(f"{name}.part" for name in files))
+    known = (*files, "shards", LOCK, *(f"{name}.part" for name in (*files, f"{LOCK}.*")))
     strange = _strangers(folder, known) + _strangers(shards, SHARD_FILES)
     if strange:
         raise RunError(

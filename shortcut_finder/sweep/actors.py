@@ -25,7 +25,8 @@ from shortcut_finder.errors import ModelError, RunError
 from shortcut_finder.maps.engine import MapEngine
 from shortcut_finder.model.classifier import Classifier
 from shortcut_finder.settings import Settings
-from shortcut_finder.sweep.batches import Looker, decoded_batches, outputs_of, sweep_parts
+from shortcut_finder.sweep.batches import Looker, outputs_of, sweep_parts
+from shortcut_finder.sweep.decoding import decoded_batches
 from shortcut_finder.sweep.shards import shard_path
 
 Parts = Mapping[int, np.ndarray]

@@ -2,10 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
-import json
-import multiprocessing
-import os
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -15,20 +11,18 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import torch
-from torch.utils.data import DataLoader, Dataset
 from tqdm import tqdm
 
 from shortcut_finder.data.dataset import ImageDataset
 from shortcut_finder.data.membership import HAS
-from shortcut_finder.data.preprocessing import Preprocessing
-from shortcut_finder.data.properties import PROPERTIES, measure
-from shortcut_finder.errors import RunError, UnreadableImage
 from shortcut_finder.maps.engine import MapEngine
-from shortcut_finder.maps.memory import settle_memory
 from shortcut_finder.maps.plan import MapBatch, MapPlan
 from shortcut_finder.model.classifier import Classifier
 from shortcut_finder.schema import to_json, write_whole
 from shortcut_finder.settings import Settings
+from shortcut_finder.sweep.claim import claim
+from shortcut_finder.sweep.decoding import Decoded, decoded_batches
+from shortcut_finder.sweep.mending import begun, mend, read_list
 from shortcut_finder.sweep.shards import plan_of, shard_path, write_shard
 from shortcut_finder.sweep.whitening import (
     FINE_WIDTH,
@@ -41,12 +35,6 @@ from shortcut_finder.sweep.whitening import (
 
 # Images in a shard: what is lost at most when a scan is stopped, and what whitening is learned on.
 SHARD = 256
-# Images of a forward pass. What is too much for the memory of a GPU is halved until it fits; on a
-# CPU it would be too late, so images larger than usual are fewer from the start.
-BATCH, BATCH_ON_CUDA = 32, 128
-USUAL_SIDE = 224
-# Below this many images, starting decode processes costs more than it saves.
-FEW = 64
 
 
 @dataclass(frozen=True, eq=False)
@@ -72,44 +60,6 @@ class Sweep:
 Spread = Callable[
     [ImageDataset, Settings, Path, Mapping[int, np.ndarray], Callable[[int], Any]], None
 ]
-
-
-@dataclass(frozen=True)
-class Decoded:
-    """One image on its way from a decode process to the model.
-
-    Attributes:
-        index: its position in the dataset.
-        pixels: the model's input before normalising, uint8 (row, column, channel); None where the
-            image cannot be read.
-        facts: its properties, or ``error``: why it cannot be read.
-    """
-
-    index: int
-    pixels: np.ndarray | None
-    facts: dict[str, Any]
-
-
-class _Pixels(Dataset[Decoded]):
-    """Decodes images in worker processes; what cannot be read comes back with its reason."""
-
-    def __init__(self, dataset: ImageDataset, preprocessing: Preprocessing) -> None:
-        self.dataset = dataset
-        self.preprocessing = preprocessing
-
-    def __len__(self) -> int:
-        return len(self.dataset.images)
-
-    def __getitem__(self, index: int) -> Decoded:
-        try:
-            image = self.dataset.read(index)
-            pixels = self.preprocessing.pixels(image.picture)
-        except UnreadableImage as error:
-            return Decoded(index, None, {"error": str(error)})
-        except MemoryError:
-            return Decoded(index, None, {"error": "too large for the memory of this machine"})
-        facts = {"content": image.content, "width": image.width, "height": image.height}
-        return Decoded(index, pixels, {**measure(image, pixels), **facts})
 
 
 def sweep(
@@ -139,7 +89,8 @@ def sweep(
     """
     order = sweep_order(dataset, settings)
     outputs = outputs_of(dataset, classifier)
-    settings = _claim(folder, dataset, classifier, settings)
+    settings = claim(folder, dataset, classifier, settings)
+    mend(folder, dataset)
     parts = [order[start : start + SHARD] for start in range(0, len(order), SHARD)]
     missing = [n for n in range(len(parts)) if not shard_path(folder, n).exists()]
     started = time.perf_counter()
@@ -208,6 +159,8 @@ class Looker:
         folder: Path,
         seed: int,
     ) -> None:
+        # What is touched from now on may not be what was looked at.
+        self.since = time.time()
         self.engine = engine
         self.dataset = dataset
         self.outputs = outputs
@@ -218,17 +171,28 @@ class Looker:
             self._whiten_by(load_whitenings(folder / "whitening.npz"))
 
     def look(self, batch: Sequence[Decoded]) -> tuple[pd.DataFrame, dict[str, np.ndarray]] | None:
-        """Rows and arrays of the readable images of a batch; ``None`` when there is none."""
+        """Rows and arrays of the readable images of a batch; ``None`` when there is none.
+
+        Images that the model has no numbers for get an ``error``.
+        """
         readable = [item for item in batch if item.pixels is not None]
         if not readable:
             return None
         pixels = torch.from_numpy(np.stack([i.pixels for i in batch if i.pixels is not None]))
         indices = [item.index for item in readable]
-        looked = self.engine.run(pixels, self.outputs[indices], self.stored)
+        kept = _kept(self.engine.run(pixels, self.outputs[indices], self.stored))
         rows = pd.DataFrame([item.facts for item in readable])
         rows.insert(0, "index", np.asarray(indices, dtype=np.int64))
         rows.insert(1, "image", [self.dataset.images[index] for index in indices])
-        return rows, _kept(looked)
+        numbers = ~(np.isnan(kept["logits"]).any(axis=1) | np.isnan(kept["maps"]).any((1, 2, 3)))
+        if numbers.all():
+            return rows, kept
+        for item, number in zip(readable, numbers, strict=True):
+            if not number:
+                item.facts["error"] = "what the model says of it is not a number (NaN)"
+        if not numbers.any():
+            return None
+        return rows[numbers], {name: values[numbers] for name, values in kept.items()}
 
     def stored(self, cells: torch.Tensor, fine: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
         """Cells and fine cells as a shard keeps them; raw until there is a whitening."""
@@ -248,7 +212,9 @@ class Looker:
             for name, white in (("cells", whitening.cells), ("fine", whitening.fine)):
                 arrays[name] = stored_cells(white(torch.from_numpy(arrays[name]))).numpy()
             self._whiten_by(whitening)
-        write_shard(shard_path(self.folder, number), rows, arrays)
+        path = shard_path(self.folder, number)
+        write_shard(path, rows, arrays)
+        begun(path, self.since)
 
     def _whiten_by(self, whitening: Whitenings) -> None:
         self.whitening = whitening.to(self.engine.classifier.device)
@@ -288,7 +254,7 @@ def sweep_parts(
             unreadable += [
                 {"image": looker.dataset.images[item.index], "error": item.facts["error"]}
                 for item in batch
-                if item.pixels is None
+                if "error" in item.facts
             ]
             advance(len(batch))
         write_whole(_unreadable_path(looker.folder, number), to_json(unreadable))
@@ -296,64 +262,6 @@ def sweep_parts(
             looker.note_plan()
             stacked = {name: np.concatenate([a[name] for a in arrays]) for name in arrays[0]}
             looker.write(number, pd.concat(rows, ignore_index=True), stacked)
-
-
-def batch_size(classifier: Classifier, settings: Settings) -> int:
-    """Images of a forward pass: as set, or what the memory of a usual machine holds."""
-    if settings.batch_size is not None:
-        return settings.batch_size
-    if classifier.device.type == "cuda":
-        return BATCH_ON_CUDA
-    pixels = classifier.preprocessing.height * classifier.preprocessing.width
-    return min(BATCH, max(1, BATCH * USUAL_SIDE**2 // pixels))
-
-
-def decoded_batches(
-    dataset: ImageDataset,
-    classifier: Classifier,
-    parts: Sequence[np.ndarray],
-    settings: Settings,
-) -> Iterator[list[Decoded]]:
-    """Decoded batches in order; no batch spans two parts.
-
-    Args:
-        dataset: the images.
-        classifier: for its preprocessing and device.
-        parts: positions in the dataset.
-        settings: batch size and workers.
-    """
-    size = batch_size(classifier, settings)
-    chunks = [
-        part[start : start + size].tolist() for part in parts for start in range(0, len(part), size)
-    ]
-    workers = settings.workers
-    if workers is None:
-        few = sum(map(len, chunks)) < FEW
-        # A GPU leaves the processors free to decode; otherwise the model needs most of them.
-        spare, on_cuda = os.cpu_count() or 1, classifier.device.type == "cuda"
-        workers = 0 if few else min(16, spare if on_cuda else max(1, spare // 2))
-    loader: DataLoader[Any] = DataLoader(
-        _Pixels(dataset, classifier.preprocessing),
-        batch_sampler=chunks,
-        num_workers=workers,
-        collate_fn=list,
-        multiprocessing_context=_start_method(workers),
-        worker_init_fn=_settle if workers else None,
-        persistent_workers=False,
-    )
-    return iter(loader)
-
-
-def _settle(_: int) -> None:
-    """What a decode process does first."""
-    settle_memory()
-
-
-def _start_method(workers: int) -> str | None:
-    """Forked decoders start at once; where there is no fork, the platform's own way."""
-    if workers == 0 or "fork" not in multiprocessing.get_all_start_methods():
-        return None
-    return "fork"
 
 
 def _kept(looked: MapBatch) -> dict[str, np.ndarray]:
@@ -374,57 +282,13 @@ def _halves(values: torch.Tensor) -> np.ndarray:
     return values.clamp(-largest, largest).numpy().astype(np.float16)
 
 
-def _claim(
-    folder: Path, dataset: ImageDataset, classifier: Classifier, settings: Settings
-) -> Settings:
-    """Make the folder this scan's, or say that it belongs to another.
-
-    Returns:
-        The settings, with the precision that earlier shards were made in.
-    """
-    mine = {
-        "dataset": dataset.fingerprint,
-        "model": classifier.fingerprint,
-        "preprocessing": classifier.preprocessing.as_dict(),
-        "classes": list(classifier.classes),
-        "method": settings.method,
-        "layer": settings.layer,
-        "precision": settings.precision,
-        "limit": settings.limit,
-        "seed": settings.seed,
-        "window": settings.window,
-        # Shards of an earlier version may lack some.
-        "list of properties": list(PROPERTIES),
-    }
-    if classifier.outputs.positive is not None:
-        mine["positive"] = classifier.outputs.positive
-    kept = plan_of(folder)
-    if kept is not None:
-        plain = {key: kept.get(key) for key in mine}
-        if to_json(plain) != to_json(mine):
-            changed = [key for key in mine if to_json(plain[key]) != to_json(mine[key])]
-            raise RunError(
-                f"{folder.parent}: holds a scan with another {' and '.join(changed)}; "
-                "choose another --out, or --fresh to replace it"
-            )
-        precision = kept.get("maps", {}).get("precision", settings.precision)
-        return dataclasses.replace(settings, precision=precision)
-    folder.mkdir(parents=True, exist_ok=True)
-    write_whole(folder / "plan.json", to_json(mine))
-    return settings
-
-
 def _unreadable_path(folder: Path, number: int) -> Path:
     return folder / f"unreadable-{number:06d}.json"
 
 
 def _unreadable(folder: Path) -> pd.DataFrame:
     """``image, error`` of every image that could not be read, sorted by name."""
-    rows = [
-        row
-        for path in sorted(folder.glob("unreadable-*.json"))
-        for row in json.loads(path.read_text(encoding="utf-8"))
-    ]
+    rows = [row for path in sorted(folder.glob("unreadable-*.json")) for row in read_list(path)]
     table = pd.DataFrame(rows, columns=["image", "error"])
     return table.sort_values("image", ignore_index=True)
 

@@ -6,6 +6,7 @@ their shape and type in the file's own metadata; nothing is ever unpickled.
 
 from __future__ import annotations
 
+import hashlib
 import io
 import json
 from collections.abc import Iterator, Mapping, Sequence
@@ -66,10 +67,39 @@ def write_shard(path: Path, table: pd.DataFrame, arrays: Mapping[str, np.ndarray
         values = np.ascontiguousarray(arrays[name], dtype=kept_type)
         shapes[name] = list(values.shape[1:])
         columns[f"array:{name}"] = pa.array([row.tobytes() for row in values], pa.binary())
-    written = pa.table(columns).replace_schema_metadata({"shapes": json.dumps(shapes)})
+    plain = pa.table(columns)
+    facts = json.dumps(shapes)
+    written = plain.replace_schema_metadata({"shapes": facts, "checksum": checksum(plain, facts)})
     buffer = io.BytesIO()
     pq.write_table(written, buffer, compression="zstd", write_page_checksum=True)
     write_whole(path, buffer.getvalue())
+
+
+def checksum(table: pa.Table, shapes: str) -> str:
+    """Of the shapes of arrays, and the names, types and values of all columns, 64 hex digits."""
+    digest = hashlib.sha256(shapes.encode())
+    for name, column in zip(table.column_names, table.columns, strict=True):
+        digest.update(f"{name}\0{len(column)}\0".encode())
+        values = column.to_numpy()
+        digest.update(str(values.dtype).encode())
+        if values.dtype != object:
+            digest.update(values.tobytes())
+            continue
+        for value in values:
+            content = value.encode() if isinstance(value, str) else bytes(value or b"")
+            digest.update(f"{type(value).__name__}{len(content)}\0".encode())
+            digest.update(content)
+    return digest.hexdigest()
+
+
+def is_whole(path: Path) -> bool:
+    """Whether all of a shard is what was written, by its checksum."""
+    try:
+        table = pq.read_table(path, page_checksum_verification=True)
+        kept = table.schema.metadata
+        return kept[b"checksum"].decode() == checksum(table, kept[b"shapes"].decode())
+    except (OSError, ValueError, KeyError, TypeError, pa.ArrowException):
+        return False
 
 
 def read_shards(folder: Path, arrays: Sequence[str] = ()) -> Iterator[Shard]:

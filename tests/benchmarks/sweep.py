@@ -56,7 +56,8 @@ from shortcut_finder.maps.engine import MapEngine  # noqa: E402
 from shortcut_finder.maps.memory import kept_memory  # noqa: E402
 from shortcut_finder.model.classifier import Classifier  # noqa: E402
 from shortcut_finder.settings import Settings  # noqa: E402
-from shortcut_finder.sweep.batches import decoded_batches, sweep, sweep_order  # noqa: E402
+from shortcut_finder.sweep.batches import sweep, sweep_order  # noqa: E402
+from shortcut_finder.sweep.decoding import decoded_batches  # noqa: E402
 from shortcut_finder.sweep.whitening import Whitening, fit_whitening, stored_cells  # noqa: E402
 
 SIDE = 224

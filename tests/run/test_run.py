@@ -4,17 +4,21 @@ from __future__ import annotations
 
 import json
 import shutil
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 from handmade import CLASSES, handmade_run
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from shortcut_finder.errors import RunError
+from shortcut_finder.figures.pictures import read_thumbnails
 from shortcut_finder.run.folder import Run, load_run, save_run, to_json, write_whole
 
 TABLES = ("images", "regions", "findings", "offenders", "confusions", "unreadable")
@@ -213,12 +217,43 @@ def test_a_file_is_there_whole_or_not_at_all(
     path = tmp_path / "file"
     write_whole(path, b"old")
 
-    def half(self: Path, content: bytes) -> int:
-        with self.open("wb") as file:
-            file.write(content[:2])
-        raise OSError("pulled the plug")
+    def full(_: int) -> None:
+        raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(Path, "write_bytes", half)
-    with pytest.raises(OSError, match="plug"):
+    monkeypatch.setattr("shortcut_finder.schema.os.fsync", full)
+    with pytest.raises(OSError, match=r"No space left on device: '.*file'"):
         write_whole(path, b"new content")
     assert path.read_bytes() == b"old"
+    assert [one.name for one in tmp_path.iterdir()] == ["file"]
+
+
+@pytest.mark.parametrize(
+    ("file", "damage"),
+    [
+        ("regions.csv", lambda content: content + b"a,b,c,d,e,f,g,h,i,j,k,l\n"),
+        ("confusions.csv", lambda content: content + b"daisy,rose,,0.5,frame\n"),
+        ("offenders.csv", lambda content: content.replace(b"1,", b"one,", 1)),
+        ("images.parquet", lambda content: content[:4] + bytes(200) + content[204:]),
+        ("images.parquet", lambda content: content[:-200] + b"\xff" * 190 + content[-10:]),
+    ],
+)
+def test_the_reason_of_a_damaged_table_is_one_line(
+    tmp_path: Path, file: str, damage: Callable[[bytes], bytes]
+) -> None:
+    folder = handmade_run(tmp_path / "run").folder
+    (folder / file).write_bytes(damage((folder / file).read_bytes()))
+    with pytest.raises(RunError, match="the run folder is damaged") as caught:
+        load_run(folder)
+    assert "\n" not in str(caught.value)
+
+
+def test_thumbnails_whose_names_are_no_text_are_left_out(tmp_path: Path) -> None:
+    run = handmade_run(tmp_path / "run")
+    path = run.folder / "thumbnails.parquet"
+    names = pa.array(["aaaa", "bbbb"])
+    table = pa.table({"image": names, "jpeg": pa.array([b"x", b"y"])})
+    pq.write_table(table, path, compression="none", use_dictionary=False)
+    path.write_bytes(path.read_bytes().replace(b"aaaa", b"\xff\xff\xff\xff"))
+    assert read_thumbnails(path) == {}
+    with pytest.raises(RunError, match="the run folder is damaged"):
+        _ = load_run(run.folder).thumbnails

@@ -15,6 +15,7 @@ import torch
 from shortcut_finder.errors import RunError
 from shortcut_finder.sweep.shards import (
     ARRAYS,
+    is_whole,
     plan_of,
     read_label_maps,
     read_shard,
@@ -88,15 +89,33 @@ def test_a_failed_write_leaves_the_old_shard(
     write(tmp_path, 0, NASTY)
     before = shard_path(tmp_path, 0).read_bytes()
 
-    def half(path: Path, content: bytes) -> int:
-        with path.open("wb") as file:
-            file.write(content[: len(content) // 2])
+    def full(_: int) -> None:
         raise OSError("no space left on device")
 
-    monkeypatch.setattr(Path, "write_bytes", half)
+    monkeypatch.setattr("shortcut_finder.schema.os.fsync", full)
     with pytest.raises(OSError, match="no space"):
         write(tmp_path, 0, ["other.png"])
     assert shard_path(tmp_path, 0).read_bytes() == before
+
+
+def test_a_flipped_byte_is_noticed_or_changes_nothing(tmp_path: Path) -> None:
+    write(tmp_path, 0, NASTY[:3])
+    path = shard_path(tmp_path, 0)
+    content, whole = path.read_bytes(), read_shard(path, list(ARRAYS))
+    assert is_whole(path)
+    noticed = 0
+    for place in range(0, len(content), 7):
+        damaged = bytearray(content)
+        damaged[place] ^= 0x11
+        path.write_bytes(bytes(damaged))
+        if not is_whole(path):
+            noticed += 1
+            continue
+        again = read_shard(path, list(ARRAYS))
+        pd.testing.assert_frame_equal(again.table, whole.table)
+        for name in ARRAYS:
+            np.testing.assert_array_equal(again.arrays[name], whole.arrays[name])
+    assert noticed > len(content) // 7 / 3
 
 
 def test_label_maps_are_the_first_map_of_each_image(tmp_path: Path) -> None:

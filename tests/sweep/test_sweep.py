@@ -23,7 +23,8 @@ from shortcut_finder.maps.engine import MapEngine
 from shortcut_finder.model.classifier import Classifier
 from shortcut_finder.settings import Settings
 from shortcut_finder.sweep import batches as sweep_module
-from shortcut_finder.sweep.batches import Sweep, batch_size, sweep
+from shortcut_finder.sweep.batches import Sweep, sweep
+from shortcut_finder.sweep.decoding import batch_size
 from shortcut_finder.sweep.descriptors import read_descriptors
 from shortcut_finder.sweep.shards import read_label_maps, read_shards
 
@@ -174,15 +175,7 @@ def test_stopping_between_whitening_and_first_shard_loses_nothing(
     assert "whitening.npz" in contents(tmp_path / "stopped")
     monkeypatch.setattr(sweep_module, "write_shard", write)
     assert go(dataset, tmp_path / "stopped").plan == whole.plan
-    for kept in ("cells", "fine"):
-        one, two = (
-            np.concatenate(
-                [s.arrays[kept] for s in read_shards(tmp_path / name / "shards", [kept])]
-            )
-            for name in ("whole", "stopped")
-        )
-        assert one.any()
-        assert np.abs(one.astype(int) - two).max() <= 1
+    assert contents(tmp_path / "stopped") == contents(tmp_path / "whole")
 
 
 def test_decode_processes_settle_their_memory(
@@ -219,7 +212,9 @@ def test_another_scan_into_the_same_folder_is_refused(
     go(dataset, tmp_path)
     before = contents(tmp_path)
     other, model, settings = changed(dataset, classifier(), SETTINGS)  # type: ignore[operator]
-    with pytest.raises(RunError, match=f"holds a scan with another {what}; choose another --out"):
+    with pytest.raises(
+        RunError, match=rf"holds a scan with another {what}( \(.*\))?; choose another --out"
+    ):
         go(other, tmp_path, settings, model)
     assert contents(tmp_path) == before
 
@@ -366,10 +361,9 @@ def test_outputs_may_be_in_another_order_than_the_classes(
     [
         ("plan.json", b"{", r"plan\.json: cannot be read .*--fresh"),
         ("plan.json", b"{}", r"holds a scan with another dataset"),
-        ("whitening.npz", b"nothing", r"whitening\.npz: cannot be read .*--fresh"),
     ],
 )
-def test_a_damaged_plan_or_whitening_is_one_clear_line(
+def test_a_damaged_plan_is_one_clear_line(
     dataset: ImageDataset, tmp_path: Path, file: str, content: bytes, message: str
 ) -> None:
     go(dataset, tmp_path)
