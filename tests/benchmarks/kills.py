@@ -77,8 +77,8 @@ def draw(root: Path) -> None:
     (root / "bee" / "broken.png").write_bytes(b"\x89PNG")
 
 
-def scan(data: Path, out: Path, workers: int = 0) -> None:
-    settings = sf.Settings(input_size=SIDE, precision="fp32", workers=workers, batch_size=8)
+def scan(data: Path, out: Path) -> None:
+    settings = sf.Settings(input_size=SIDE, precision="fp32", workers=1, batch_size=8)
     sf.scan(data, Network(), out=out, settings=settings, progress=False)
 
 
@@ -151,10 +151,10 @@ def main() -> int:
             (home / "later" / "bee" / f"{number:03d}.png").unlink()
         assert finished(lambda: scan(home / "data", home / "before"))
         assert finished(lambda: scan(home / "later", home / "after"))
-        works: dict[str, Callable[[Path, int], None]] = {
-            "scan": lambda out, workers: scan(home / "data", out, workers),
-            "clean": lambda out, _: _clean(home / "before", out),
-            "compare": lambda out, _: _compare(home / "before", home / "after", out),
+        works: dict[str, Callable[[Path], None]] = {
+            "scan": lambda out: scan(home / "data", out),
+            "clean": lambda out: _clean(home / "before", out),
+            "compare": lambda out: _compare(home / "before", home / "after", out),
         }
         all_shares = sum(SHARES[name] for name in asked.of)
         for name in asked.of:
@@ -163,15 +163,14 @@ def main() -> int:
             read = masked if name == "scan" else whole
             shutil.rmtree(home / "out", ignore_errors=True)
             started = time.monotonic()
-            assert finished(lambda work=work, out=out: work(out, 0)), f"{name} failed unbroken"
+            assert finished(lambda work=work, out=out: work(out)), f"{name} failed unbroken"
             seconds = time.monotonic() - started
             wanted = read(out)
             while counts[name] < round(SHARES[name] / all_shares * asked.kills):
                 shutil.rmtree(home / "out")
-                workers = int(rng.integers(3))
 
-                def go(work=work, out=out, workers=workers) -> None:  # type: ignore[no-untyped-def]
-                    work(out, workers)
+                def go(work=work, out=out) -> None:  # type: ignore[no-untyped-def]
+                    work(out)
 
                 # A cleaned folder that has its name is whole, and would be refused.
                 done = False

@@ -232,7 +232,7 @@ def test_a_file_is_there_whole_or_not_at_all(
     [
         ("regions.csv", lambda content: content + b"a,b,c,d,e,f,g,h,i,j,k,l\n"),
         ("confusions.csv", lambda content: content + b"daisy,rose,,0.5,frame\n"),
-        ("offenders.csv", lambda content: content.replace(b"1,", b"one,", 1)),
+        ("offenders.csv", lambda content: content.replace(b"\n1,", b"\none,", 1)),
         ("images.parquet", lambda content: content[:4] + bytes(200) + content[204:]),
         ("images.parquet", lambda content: content[:-200] + b"\xff" * 190 + content[-10:]),
     ],
