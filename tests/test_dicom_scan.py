@@ -17,7 +17,7 @@ from typer.testing import CliRunner
 
 import shortcut_finder as sf
 from shortcut_finder.cli import app as cli
-from shortcut_finder.detect.channels import cells
+from shortcut_finder.detect import study
 from shortcut_finder.model.classifier import load_classifier
 from shortcut_finder.settings import EXPORTS, Settings
 
@@ -26,7 +26,7 @@ pytest.importorskip("pydicom", reason="pydicom is not installed")
 from scans import PLAIN, SECRETS, as_jpeg2000, damaged, scan_of, write_scan
 
 SIDE = 64
-EACH = 48
+EACH = 96
 SMALL = Settings(input_size=SIDE, workers=0, verify=False, batch_size=16)
 
 
@@ -195,7 +195,7 @@ def test_nothing_that_a_command_says_or_writes_names_a_patient(
          "--out", f"{out}-explained"),
     ]  # fmt: skip
     (tmp_path / "classes.txt").write_text("ill\nwell\n")
-    with patch.object(cells, "SEEDS", 100):
+    with patch.object(study, "SEEDS", 100):
         said = [CliRunner().invoke(cli.app, words) for words in commands]
     assert "damaged: its picture cannot be decoded" in everything_in(tmp_path / "run")
     read = sf.load_run(run)

@@ -111,7 +111,8 @@ def test_pages_forbid_all_they_do_not_need(template: str) -> None:
 
 
 def test_every_page_stands_on_the_base_and_runs_nothing_inline() -> None:
-    parts = {"base.html", "macros.html", "finding.html", "classes.html"}
+    # The page of `review` has a policy of its own, which its server sends.
+    parts = {"base.html", "macros.html", "finding.html", "classes.html", "review.html"}
     for path in TEMPLATES.glob("*.html"):
         text = path.read_text(encoding="utf-8")
         assert path.name in parts or text.startswith('{% extends "base.html" %}'), path.name

@@ -18,7 +18,7 @@ from torch import nn
 from shortcut_finder.data.dataset import load_dataset
 from shortcut_finder.errors import RunError
 from shortcut_finder.settings import Settings
-from shortcut_finder.sweep import batches
+from shortcut_finder.sweep import batches, claim
 from shortcut_finder.sweep.batches import Sweep, sweep
 
 SETTINGS = Settings(precision="fp32", workers=0, batch_size=8)
@@ -160,6 +160,6 @@ def test_another_version_is_refused(
     images: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     go(images, tmp_path / "run")
-    monkeypatch.setattr(batches, "product_version", lambda: "9.9")
+    monkeypatch.setattr(claim, "product_version", lambda: "9.9")
     with pytest.raises(RunError, match=r"another version \(0\.1\.0, now 9\.9\)"):
         go(images, tmp_path / "run")

@@ -23,6 +23,7 @@ from shortcut_finder.maps.engine import MapEngine
 from shortcut_finder.model.classifier import Classifier
 from shortcut_finder.settings import Settings
 from shortcut_finder.sweep import batches as sweep_module
+from shortcut_finder.sweep import decoding
 from shortcut_finder.sweep.batches import Sweep, sweep
 from shortcut_finder.sweep.decoding import batch_size
 from shortcut_finder.sweep.descriptors import read_descriptors
@@ -181,7 +182,7 @@ def test_stopping_between_whitening_and_first_shard_loses_nothing(
 def test_decode_processes_settle_their_memory(
     dataset: ImageDataset, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(sweep_module, "settle_memory", (tmp_path / "settled").touch)
+    monkeypatch.setattr(decoding, "settle_memory", (tmp_path / "settled").touch)
     go(dataset, tmp_path / "shards", replace(SETTINGS, workers=1))
     assert (tmp_path / "settled").exists()
 

@@ -28,6 +28,8 @@ def propose(view: View) -> Proposals:
         holding = [
             one for one in candidates if POLICY.holds(one.test) and one.test["gain"] > POLICY.gain
         ]
+        if not holding:
+            return Concluded()
         pairs = strongest(
             paired(view.study, holding, POLICY.evidence),
             POLICY.tried,

@@ -202,7 +202,7 @@ def test_each_image_says_how_much_its_label_hangs_on_it(land: World) -> None:
     found = land.verified(BY_BACKGROUND)
     assert found.decided.verification is not None
     without = found.decided.verification.without
-    now = land.records(BY_BACKGROUND).probabilities[list(without), 0]
+    now = land.records(BY_BACKGROUND).probabilities(list(without))[:, 0]
     assert (now - np.array(list(without.values())) > 0.1).mean() > 0.9
 
 
