@@ -42,7 +42,7 @@ PLANTED = {
     "whole": ("tint", "whole"),
 }
 # Parts of a finding that are no numbers to compare: texts, and what the page draws.
-WORDS, PICTURES = {"sentence", "advice", "note", "reason"}, {"maps", "place", "template"}
+WORDS, PICTURES = {"sentence", "sentences", "advice", "note", "reason"}, {"maps", "place", "template"}
 SEED = 0
 
 
