@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -153,15 +154,24 @@ def plan_cleaning(
         warnings=(
             *unseen(run),
             *([] if masked else losses(action, counts)),
-            *(
-                in_vain(action, *one, hopeless)
-                for one in everywhere
-                if one[0] in findings and not masked
-            ),
-            *(no_place(key, details[key], hopeless) for key in place_less if masked),
+            *_findings_that_stay(action, details, findings, everywhere, place_less, hopeless),
             *(is_spared(key, details[key]) for key in spared),
         ),
     )
+
+
+def _findings_that_stay(
+    action: str,
+    details: Mapping[str, Mapping[str, Any]],
+    findings: Sequence[str],
+    everywhere: Sequence[tuple[str, str, float]],
+    place_less: Sequence[str],
+    hopeless: Collection[str],
+) -> list[str]:
+    """Where the action does not help, a sentence each."""
+    if action == "mask":
+        return [no_place(key, details[key], hopeless) for key in place_less]
+    return [in_vain(action, *one, hopeless) for one in everywhere if one[0] in findings]
 
 
 def _image_rows(run: Run, carriers: pd.DataFrame, action: str) -> pd.DataFrame:

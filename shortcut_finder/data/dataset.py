@@ -9,7 +9,7 @@ from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -31,44 +31,13 @@ from shortcut_finder.data.items import (
 )
 from shortcut_finder.data.joining import joined_columns
 from shortcut_finder.data.labels import class_order, several_in_one, take_labels
-from shortcut_finder.data.levels import Window
-from shortcut_finder.data.reading import ReadImage, read_file, storable
+from shortcut_finder.data.reading import ReadImage, storable
+from shortcut_finder.data.sources import Files, Source
 from shortcut_finder.data.storage import is_url, safe_image
 from shortcut_finder.data.walking import entries_of, has_folders, images_below, is_image
 from shortcut_finder.errors import DatasetError
 
 __all__ = ["ImageDataset", "ReadImage", "load_dataset"]
-
-
-class Source(Protocol):
-    """Where the images of a dataset come from."""
-
-    def read(self, image: str) -> ReadImage:
-        """Read one image by its name."""
-        ...
-
-
-@dataclass(frozen=True)
-class Files:
-    """Image files below a folder.
-
-    Attributes:
-        root: folder that relative names start from.
-        renamed: real paths of the names that had to be changed to be stored.
-        window: the numbers that become black and white, of grey deeper than 8 bits.
-    """
-
-    root: Path
-    renamed: Mapping[str, str]
-    window: Window | None = None
-
-    def path(self, image: str) -> Path:
-        """Where an image lies; the frame of a DICOM file has its number at the end."""
-        return self.root / self.renamed.get(image, image)
-
-    def read(self, image: str) -> ReadImage:
-        """Read one image by its name."""
-        return read_file(self.path(image), self.window)
 
 
 @dataclass(frozen=True, eq=False)

@@ -17,9 +17,10 @@ import numpy as np
 import pandas as pd
 
 from shortcut_finder.data import dicom
-from shortcut_finder.data.dataset import Files, ImageDataset
+from shortcut_finder.data.dataset import ImageDataset
 from shortcut_finder.data.groups import numbered
 from shortcut_finder.data.reading import SUFFIXES
+from shortcut_finder.data.sources import Files
 from shortcut_finder.errors import DatasetError, UnreadableImage
 
 # Elements that become columns: of the device, and of how it took the picture.

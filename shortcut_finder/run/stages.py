@@ -10,8 +10,9 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from shortcut_finder.data.dataset import ImageDataset, Source
+from shortcut_finder.data.dataset import ImageDataset
 from shortcut_finder.data.reading import ReadImage
+from shortcut_finder.data.sources import Source
 
 if TYPE_CHECKING:
     from torch import nn

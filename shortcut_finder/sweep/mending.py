@@ -8,9 +8,10 @@ import os
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
-from shortcut_finder.data.dataset import Files, ImageDataset
+from shortcut_finder.data.dataset import ImageDataset
 from shortcut_finder.data.dicom import framed
 from shortcut_finder.data.reading import content_hash, file_bytes
+from shortcut_finder.data.sources import Files
 from shortcut_finder.errors import RunError, UnreadableImage
 from shortcut_finder.sweep.shards import is_whole, read_shard
 from shortcut_finder.sweep.whitening import load_whitenings

@@ -42,7 +42,8 @@ PLANTED = {
     "whole": ("tint", "whole"),
 }
 # Parts of a finding that are no numbers to compare: texts, and what the page draws.
-WORDS, PICTURES = {"sentence", "sentences", "advice", "note", "reason"}, {"maps", "place", "template"}
+WORDS = {"sentence", "sentences", "advice", "note", "reason"}
+PICTURES = {"maps", "place", "template"}
 SEED = 0
 
 
