@@ -118,7 +118,7 @@ HELD_OUT = _numbered(
             )
         ),
     ],
-    first=8900,
+    first=12600,
 )  # fmt: skip
 
 
