@@ -18,7 +18,7 @@ from synthetic import paste, stamp, texture
 from torch import nn
 from unbroken import masked, whole
 
-from shortcut_finder.data import dataset
+from shortcut_finder.data import sources
 from shortcut_finder.data.properties import PROPERTIES
 from shortcut_finder.data.reading import ReadImage, read_file
 from shortcut_finder.data.regions import BOXES
@@ -159,7 +159,7 @@ def test_the_card_says_what_each_stage_took(
         return read_file(path, window)
 
     network.register_forward_pre_hook(count_pass)
-    monkeypatch.setattr(dataset, "read_file", count_file)
+    monkeypatch.setattr(sources, "read_file", count_file)
     # Reading words takes some pictures more, where that is installed.
     monkeypatch.setattr("shortcut_finder.scanning.reader", lambda: None)
     started = time.perf_counter()

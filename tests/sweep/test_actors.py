@@ -428,15 +428,16 @@ def test_processes_on_devices_end_with_the_one_that_started_them(
         "--device", "cpu,cpu", "--input-size", "64", "--batch-size", "1",
     ]  # fmt: skip
     for number, code_wanted in ((signal.SIGKILL, -signal.SIGKILL), (signal.SIGINT, 130)):
-        process = subprocess.Popen(command, stderr=subprocess.PIPE, stdout=subprocess.PIPE)
+        process = subprocess.Popen(
+            command,
+            stderr=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            # A shell makes what it starts in the background deaf to Ctrl-C.
+            preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
+        )
         children = wait_for(lambda p=process: children_of(p.pid), 2)
         process.send_signal(number)
-        try:
-            _, errors = process.communicate(timeout=5)
-        except subprocess.TimeoutExpired:
-            # A key that is pressed while an interpreter cleans up may go unheard: once more.
-            process.send_signal(number)
-            _, errors = process.communicate(timeout=60)
+        _, errors = process.communicate(timeout=60)
         assert process.returncode == code_wanted, errors
         deadline = time.monotonic() + 20
         while any(map(alive, children)) and time.monotonic() < deadline:
