@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 from scipy import stats
 
-from shortcut_finder.data.membership import having, lacking
+from shortcut_finder.data.membership import having
 from shortcut_finder.detect.finding import (
     LEAST,
     Carriers,
@@ -21,6 +21,7 @@ from shortcut_finder.detect.finding import (
     Measured,
     same_thing,
     sureness,
+    surest_first,
 )
 from shortcut_finder.detect.place import Place
 from shortcut_finder.detect.policy import POLICY
@@ -29,7 +30,7 @@ from shortcut_finder.detect.sentences import advice_for
 from shortcut_finder.detect.spot import bounds_of, kind_of_cells, name_of
 from shortcut_finder.detect.tiers import CONFIDENCE
 from shortcut_finder.detect.view import View
-from shortcut_finder.stats.evidence import exclusivity_test
+from shortcut_finder.stats.evidence import exclusivity
 from shortcut_finder.texts import percent
 
 
@@ -64,7 +65,7 @@ def claimed(claims: Sequence[Claim], view: View) -> Proposals:
         claims: in any order.
         view: the images.
     """
-    tests = [_tested(claim, view) for claim in claims]
+    tests = [view.tested(one.label, one.score >= 0, one.found_on) for one in claims]
 
     def conclude(q: np.ndarray, before: Sequence[Finding]) -> Concluded:
         found = list(before)
@@ -83,18 +84,9 @@ def claimed(claims: Sequence[Claim], view: View) -> Proposals:
     return Proposals(np.array([test["p"] for test in tests]), conclude)
 
 
-def _tested(claim: Claim, view: View) -> dict[str, float]:
-    tested = ~claim.found_on & view.records.counted
-    own, rest = (side(view.labels, claim.label) & tested for side in (having, lacking))
-    carries = claim.score >= 0
-    counts = [int(n.sum()) for n in (own & carries, own, rest & carries, rest)]
-    return exclusivity_test(*counts)
-
-
 def _finding(claim: Claim, test: dict[str, float], view: View) -> Finding:
     label, carries = view.classes[claim.label], claim.score >= 0
     listed = carries & having(view.labels, claim.label)
-    carriers = np.flatnonzero(listed)
     region, bounds = name_of(claim.cells), bounds_of(claim.cells)
     members, images = round(test["tested_members"]), max(round(test["tested_images"]), 1)
     low, high = stats.binomtest(members, images).proportion_ci(CONFIDENCE, "wilson")
@@ -113,7 +105,7 @@ def _finding(claim: Claim, test: dict[str, float], view: View) -> Finding:
             listed,
             np.where(listed, max(claim.artifact, LEAST) * sureness(claim.score), 0.0),
             claim.found_on,
-            carriers[np.argsort(-claim.score[carriers], kind="stable")],
+            surest_first(np.flatnonzero(listed), claim.score),
             alike=carries,
         ),
         measured=Measured(
@@ -121,7 +113,7 @@ def _finding(claim: Claim, test: dict[str, float], view: View) -> Finding:
             elsewhere,
             test["q"],
             claim.artifact,
-            {"exclusivity": share / max(share + elsewhere, 1e-9)},
+            {"exclusivity": exclusivity(share, elsewhere)},
             test,
             (float(low), float(high)),
         ),

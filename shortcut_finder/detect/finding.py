@@ -174,6 +174,20 @@ def same_thing(one: Finding, other: Finding) -> bool:
     return one.label == other.label and alike >= POLICY.same
 
 
+def surest_first(images: np.ndarray, score: np.ndarray) -> np.ndarray:
+    """Some images in the order of their score, the highest first.
+
+    Args:
+        images: their numbers.
+        score: of every image, (image,).
+
+    Example:
+        >>> surest_first(np.array([0, 2]), np.array([0.1, 0.9, 0.5])).tolist()
+        [2, 0]
+    """
+    return images[np.argsort(-score[images], kind="stable")]
+
+
 def sureness(membership: np.ndarray) -> np.ndarray:
     """How surely images carry a thing, by membership (0 at its limit, 1 if typical), in (0, 1).
 

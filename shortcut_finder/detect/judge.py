@@ -18,6 +18,7 @@ from shortcut_finder.detect.finding import (
     Measured,
     same_thing,
     sureness,
+    surest_first,
 )
 from shortcut_finder.detect.likeness import Likeness, laid_on, shift_of
 from shortcut_finder.detect.motifs import Repetition, by_motif, repetition_of
@@ -38,7 +39,7 @@ from shortcut_finder.detect.study import Study
 from shortcut_finder.detect.things import Thing
 from shortcut_finder.detect.tiers import Tiers, false_shares, tiers_of
 from shortcut_finder.detect.view import View
-from shortcut_finder.stats.evidence import share_above
+from shortcut_finder.stats.evidence import exclusivity, share_above
 from shortcut_finder.sweep.scene import Scene
 
 # Below this share of common grey variance an exact repetition is seen through.
@@ -142,7 +143,7 @@ def _finding(thing: Thing, own: np.ndarray, tiers: Tiers, looks: Repetition, vie
                 "evidence": min(likeness.evidence, 1.0),
                 "border": likeness.border,
                 "rigidity": likeness.exact,
-                "exclusivity": tiers.share / max(tiers.share + elsewhere, 1e-9),
+                "exclusivity": exclusivity(tiers.share, elsewhere),
                 "fixed_place": spot.fixed,
             },
             numbers={
@@ -188,17 +189,13 @@ def _carriers(
 def _sides(thing: Thing, own: np.ndarray, tiers: Tiers) -> tuple[np.ndarray, np.ndarray]:
     """Numbers of the images that carry a thing, the surest first, and of those that do not."""
     tier = tiers.sure if tiers.sure.sum() >= POLICY.fewest else tiers.likely
-    return _surest_first(thing, own[tier]), own[~tiers.likely]
-
-
-def _surest_first(thing: Thing, images: np.ndarray) -> np.ndarray:
-    return images[np.argsort(-thing.score[images], kind="stable")]
+    return surest_first(own[tier], thing.score), own[~tiers.likely]
 
 
 def _looks(thing: Thing, own: np.ndarray, tiers: Tiers, scene: Scene) -> Repetition:
     """How exactly a thing repeats."""
     centres = cell_centres(thing.best, scene.records.cell_grid)
-    carriers = _surest_first(thing, own[tiers.likely])
+    carriers = surest_first(own[tiers.likely], thing.score)
     # Where nearly all of the class carry it, other classes show what the place looks like without.
     rest = np.flatnonzero(thing.strange(scene.records.labels))
     others = np.append(own[~tiers.likely], rest[:: max(len(rest) // BESIDE, 1)])

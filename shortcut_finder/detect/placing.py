@@ -16,7 +16,7 @@ import numpy as np
 from PIL import Image
 from scipy import ndimage
 
-from shortcut_finder.detect.finding import Finding
+from shortcut_finder.detect.finding import Finding, surest_first
 from shortcut_finder.detect.sentences import EXACT
 from shortcut_finder.errors import UnreadableImage
 from shortcut_finder.pixels.rigidity import grey_image, locate, measure_rigidity
@@ -143,7 +143,7 @@ def to_the_pixel(finding: Finding, scene: Scene) -> Finding:
     if finding.place.kind not in PLACED or finding.measured.parts.get("rigidity", 0.0) < EXACT:
         return finding
     members = np.flatnonzero(finding.carriers.listed)
-    members = members[np.argsort(-finding.carriers.score[members], kind="stable")][:MOST]
+    members = surest_first(members, finding.carriers.score)[:MOST]
     sizes = scene.sizes
     cells = {
         number: scene.preprocessing.to_original(

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Protocol, TypeVar
 
 import numpy as np
 
@@ -36,6 +37,22 @@ class Proposals:
 
     p: np.ndarray = field(default_factory=lambda: np.empty(0))
     conclude: Callable[[np.ndarray, Sequence[Finding]], Concluded] = lambda _q, _found: Concluded()
+
+
+class Tested(Protocol):
+    """What was tested: a frozen dataclass with the numbers of its test."""
+
+    @property
+    def test(self) -> Mapping[str, float]:
+        """Numbers of the test."""
+
+
+Some = TypeVar("Some", bound=Tested)
+
+
+def rated(tested: Some, q: float) -> Some:
+    """The same with the false discovery rate of its test among the numbers."""
+    return replace(tested, test={**tested.test, "q": float(q)})  # type: ignore[type-var]
 
 
 # A way to find: it looks at a view and says what it tried.

@@ -10,10 +10,11 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from shortcut_finder.data.membership import comparable, occurring
+from shortcut_finder.data.membership import comparable, having, lacking, occurring
 from shortcut_finder.detect.columns import Column
 from shortcut_finder.detect.spread import Spread
 from shortcut_finder.maps.blanks import Explain
+from shortcut_finder.stats.evidence import exclusivity_test
 from shortcut_finder.sweep.records import Records
 from shortcut_finder.sweep.scene import Scene
 
@@ -71,6 +72,22 @@ class View:
         """Classes that can be held against others, by number; none where there is but one."""
         divided = comparable(self.labels) and (~self.half).sum() >= 2
         return occurring(self.labels) if divided else []
+
+    def tested(self, label: int, carries: np.ndarray, found_on: np.ndarray) -> dict[str, float]:
+        """How often a class has something and the others have not, where it was not found.
+
+        Args:
+            label: index of the class.
+            carries: which images carry it, (image,) of bool.
+            found_on: images that it was learned from, (image,) of bool.
+
+        Returns:
+            Numbers of `exclusivity_test`, of one image of each group that stays together.
+        """
+        kept = ~found_on & self.records.counted
+        own, rest = (side(self.labels, label) & kept for side in (having, lacking))
+        counts = [int(images.sum()) for images in (own & carries, own, rest & carries, rest)]
+        return exclusivity_test(*counts)
 
     @cached_property
     def study(self) -> Study:

@@ -184,6 +184,16 @@ def exclusivity_test(
     }
 
 
+def exclusivity(share: float, elsewhere: float) -> float:
+    """How much of what a class and the others have is the class's, in [0, 1].
+
+    Example:
+        >>> round(exclusivity(0.3, 0.1), 2)
+        0.75
+    """
+    return share / max(share + elsewhere, 1e-9)
+
+
 def share_above(values: np.ndarray, levels: np.ndarray) -> np.ndarray:
     """Share of the values at or above each level, (level,) in [0, 1].
 

@@ -9,7 +9,7 @@ import numpy as np
 
 from shortcut_finder.data.groups import first_of_each
 from shortcut_finder.data.membership import having, lacking
-from shortcut_finder.detect.finding import Finding
+from shortcut_finder.detect.finding import Finding, surest_first
 from shortcut_finder.sweep.lab import Lab
 
 # Images treated in an experiment; many more would cost more than a quarter of the sweep.
@@ -62,7 +62,7 @@ def cast_for(finding: Finding, lab: Lab, order: np.ndarray) -> Cast:
     once = partial(first_of_each, groups=records.groups)
     output = records.output_of(finding.number)
     members = np.flatnonzero(tested & own & finding.carriers.listed)
-    members = once(members[np.argsort(-finding.carriers.score[members], kind="stable")])
+    members = once(surest_first(members, finding.carriers.score))
     plain = np.flatnonzero(own & ~finding.carriers.listed)
     contrasted = len(plain) >= FEWEST_DONORS
     if not contrasted:

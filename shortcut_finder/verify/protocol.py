@@ -16,7 +16,7 @@ from scipy.special import expit
 from tqdm import tqdm
 
 from shortcut_finder.data.membership import having
-from shortcut_finder.detect.finding import Finding
+from shortcut_finder.detect.finding import Finding, surest_first
 from shortcut_finder.detect.policy import POLICY
 from shortcut_finder.stats.experiments import (
     BEYOND_OWN,
@@ -196,7 +196,7 @@ def _without(
         Probability of the label by number of the image, and what the tested members' fall says.
     """
     carriers = np.flatnonzero(finding.carriers.listed & having(lab.records.labels, finding.number))
-    carriers = carriers[np.argsort(-finding.carriers.score[carriers], kind="stable")]
+    carriers = surest_first(carriers, finding.carriers.score)
     rest = carriers[~np.isin(carriers, cast.members)]
     images = np.append(cast.members, lab.readable(rest, MEASURED - len(cast.members)))
     log_odds: dict[int, float] = {}

@@ -16,7 +16,7 @@ from shortcut_finder.detect.finding import Finding
 from shortcut_finder.detect.judge import judged
 from shortcut_finder.detect.likeness import NATURAL
 from shortcut_finder.detect.policy import POLICY
-from shortcut_finder.detect.proposals import Concluded, Proposals
+from shortcut_finder.detect.proposals import Concluded, Proposals, rated
 from shortcut_finder.detect.scoring import scored
 from shortcut_finder.detect.spot import NEIGHBOURS, along_border
 from shortcut_finder.detect.study import Model, Study, alike
@@ -36,9 +36,8 @@ def propose(view: View) -> Proposals:
     things = border_things(view.study, view.records.cell_grid) if view.numbers else []
 
     def conclude(q: np.ndarray, found: Sequence[Finding]) -> Concluded:
-        for thing, rate in zip(things, q, strict=True):
-            thing.test["q"] = float(rate)
-        held = [thing for thing in things if POLICY.holds(thing.test)]
+        tested = (rated(*pair) for pair in zip(things, q, strict=True))
+        held = [thing for thing in tested if POLICY.holds(thing.test)]
         return judged(scored(view.study, held, view.folder), view, found) if held else Concluded()
 
     return Proposals(np.array([thing.test["p"] for thing in things]), conclude)

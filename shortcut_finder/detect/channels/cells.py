@@ -10,7 +10,7 @@ from tqdm import tqdm
 from shortcut_finder.detect.finding import Finding
 from shortcut_finder.detect.judge import judged
 from shortcut_finder.detect.policy import POLICY
-from shortcut_finder.detect.proposals import Concluded, Proposals
+from shortcut_finder.detect.proposals import Concluded, Proposals, rated
 from shortcut_finder.detect.scoring import scored
 from shortcut_finder.detect.things import paired, strongest, thing_of
 from shortcut_finder.detect.view import View
@@ -23,10 +23,9 @@ def propose(view: View) -> Proposals:
     candidates = [one for half, label in bar for one in view.study.candidates(label, half)]
 
     def conclude(q: np.ndarray, found: Sequence[Finding]) -> Concluded:
-        for one, rate in zip(candidates, q, strict=True):
-            one.test["q"] = float(rate)
+        tested = (rated(*pair) for pair in zip(candidates, q, strict=True))
         holding = [
-            one for one in candidates if POLICY.holds(one.test) and one.test["gain"] > POLICY.gain
+            one for one in tested if POLICY.holds(one.test) and one.test["gain"] > POLICY.gain
         ]
         if not holding:
             return Concluded()

@@ -18,7 +18,7 @@ from shortcut_finder.detect.place import Place
 from shortcut_finder.detect.policy import POLICY
 from shortcut_finder.detect.proposals import Concluded, Proposals
 from shortcut_finder.detect.view import View
-from shortcut_finder.stats.evidence import association_p
+from shortcut_finder.stats.evidence import association_p, exclusivity
 from shortcut_finder.texts import percent
 
 # Values of fewer images than this are not looked at.
@@ -130,7 +130,7 @@ def _telling(column: Column, view: View, label: int) -> Telling:
 
 def _finding(one: Telling, view: View) -> Finding:
     records, label = view.records, view.classes[one.label]
-    exclusive = one.share / max(one.share + one.elsewhere, 1e-9)
+    exclusive = exclusivity(one.share, one.elsewhere)
     excess = one.share - one.elsewhere
     suspicion = exclusive * excess
     carries = one.carries & having(records.labels, one.label)

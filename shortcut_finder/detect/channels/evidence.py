@@ -8,7 +8,7 @@ along when the picture is moved, what another finding explains is passed over, a
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import numpy as np
 from scipy import ndimage
@@ -16,15 +16,22 @@ from scipy import ndimage
 from shortcut_finder.data.membership import having, lacking
 from shortcut_finder.data.preprocessing import Box
 from shortcut_finder.data.regions import BOXES, OUTSIDE, cell_counts, frame_regions
-from shortcut_finder.detect.finding import Carriers, Decided, Finding, Measured, together
+from shortcut_finder.detect.finding import (
+    Carriers,
+    Decided,
+    Finding,
+    Measured,
+    surest_first,
+    together,
+)
 from shortcut_finder.detect.moves import goes_along
 from shortcut_finder.detect.place import Place
 from shortcut_finder.detect.policy import POLICY
-from shortcut_finder.detect.proposals import Concluded, Proposals
+from shortcut_finder.detect.proposals import Concluded, Proposals, rated
 from shortcut_finder.detect.spread import Spread
 from shortcut_finder.detect.view import View
 from shortcut_finder.maps.blanks import Explain
-from shortcut_finder.stats.evidence import exclusivity_test
+from shortcut_finder.stats.evidence import exclusivity, exclusivity_test
 from shortcut_finder.sweep.records import resample
 from shortcut_finder.texts import percent
 
@@ -81,11 +88,7 @@ def propose(view: View) -> Proposals:
             chances.append(one.test["p"])
 
     def conclude(q: np.ndarray, found: Sequence[Finding]) -> Concluded:
-        held = [
-            replace(one, test={**one.test, "q": float(q[number])})
-            for number, one in clear.items()
-            if q[number] <= POLICY.q
-        ]
+        held = [rated(one, q[number]) for number, one in clear.items() if q[number] <= POLICY.q]
         return Concluded(_findings(held, found, spread, explain, view))
 
     return Proposals(np.array(chances), conclude)
@@ -200,7 +203,7 @@ def _finding(one: _Held, moves: dict[str, float], spread: Spread, view: View) ->
     records, label = view.records, view.classes[one.label]
     test, off = one.test, one.region == OUTSIDE
     share, elsewhere = test["share"], test["elsewhere"]
-    exclusive, excess = share / max(share + elsewhere, 1e-9), max(share - elsewhere, 0.0)
+    exclusive, excess = exclusivity(share, elsewhere), max(share - elsewhere, 0.0)
     suspicion = min(exclusive * excess, QUESTION if off else QUIET)
     members, maps = np.flatnonzero(one.carries), records.maps_of(one.label)
     even = np.nan_to_num(spread.even[:, spread.names.index(one.region)])
@@ -219,7 +222,7 @@ def _finding(one: _Held, moves: dict[str, float], spread: Spread, view: View) ->
             listed=one.carries,
             score=np.where(one.carries, suspicion * sure.clip(0, 1), 0.0),
             found_on=view.half,
-            typical=members[np.argsort(-even[members], kind="stable")],
+            typical=surest_first(members, even),
             alike=one.alike,
         ),
         measured=Measured(

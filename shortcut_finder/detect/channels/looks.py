@@ -9,11 +9,19 @@ import numpy as np
 
 from shortcut_finder.data.membership import having, two_classes
 from shortcut_finder.detect.associations import Association, shifts_of, tried_associations
-from shortcut_finder.detect.finding import Carriers, Decided, Finding, Measured, together
+from shortcut_finder.detect.finding import (
+    Carriers,
+    Decided,
+    Finding,
+    Measured,
+    surest_first,
+    together,
+)
 from shortcut_finder.detect.place import Place
 from shortcut_finder.detect.policy import POLICY
 from shortcut_finder.detect.proposals import Concluded, Proposals
 from shortcut_finder.detect.view import View
+from shortcut_finder.stats.evidence import exclusivity
 from shortcut_finder.texts import percent
 
 _ADVICE = {
@@ -119,8 +127,7 @@ def _finding(one: Association, view: View) -> Finding:
     shifts = shifts_of(records.table, one, records.labels)
     beyond, suspicion = _beyond(one), _suspicion(one)
     carries = one.carries & having(records.labels, one.label)
-    typical = np.flatnonzero(carries)
-    exclusive = one.share / max(one.share + one.elsewhere, 1e-9)
+    exclusive = exclusivity(one.share, one.elsewhere)
     most = shifts[0]
     trait = most.trait.replace("_", " ")
     why = (
@@ -140,7 +147,7 @@ def _finding(one: Association, view: View) -> Finding:
             listed=carries,
             score=np.where(carries, suspicion / (1 + np.exp(-one.margin.clip(-30, 30))), 0.0),
             found_on=view.half,
-            typical=typical[np.argsort(-one.margin[typical], kind="stable")],
+            typical=surest_first(np.flatnonzero(carries), one.margin),
             alike=one.carries,
         ),
         measured=Measured(

@@ -10,19 +10,27 @@ too).
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
 from shortcut_finder.data.membership import having, lacking
 from shortcut_finder.data.regions import SURROUNDINGS, from_middle, surroundings
-from shortcut_finder.detect.finding import LEAST, Carriers, Decided, Finding, Measured, sureness
+from shortcut_finder.detect.finding import (
+    LEAST,
+    Carriers,
+    Decided,
+    Finding,
+    Measured,
+    sureness,
+    surest_first,
+)
 from shortcut_finder.detect.place import Place
 from shortcut_finder.detect.policy import POLICY
-from shortcut_finder.detect.proposals import Concluded, Proposals
+from shortcut_finder.detect.proposals import Concluded, Proposals, rated
 from shortcut_finder.detect.view import View
-from shortcut_finder.stats.evidence import exclusivity_test
+from shortcut_finder.stats.evidence import exclusivity
 from shortcut_finder.sweep.shards import read_shards, unit_cells
 from shortcut_finder.texts import percent
 
@@ -84,7 +92,7 @@ def propose(view: View) -> Proposals:
         for n in sorted(clear, key=chances.__getitem__):
             one = clear[n]
             if q[n] <= POLICY.q and one.label not in held:
-                held[one.label] = replace(one, test={**one.test, "q": float(q[n])})
+                held[one.label] = rated(one, q[n])
         return Concluded([_finding(held[label], view) for label in sorted(held)])
 
     return Proposals(np.array(chances), conclude)
@@ -134,9 +142,8 @@ def _around(
     said = (outer @ vector - limit) / reach
     carries = said >= 0
     members, strangers = tested & own & carries, tested & rest
-    counts = [int(n.sum()) for n in (members, tested & own, strangers & carries, strangers)]
-    test = exclusivity_test(*counts) | {"in_the_middle": 1.0}
-    if counts[0] and counts[3]:
+    test = view.tested(label, carries, half) | {"in_the_middle": 1.0}
+    if members.any() and strangers.any():
         middle, around = (
             float(like[members].mean() - like[strangers].mean())
             for like in (inner @ vector, outer @ vector)
@@ -156,7 +163,7 @@ def _finding(one: _Around, view: View) -> Finding:
     records, label = view.records, view.classes[one.label]
     test, own = one.test, having(records.labels, one.label)
     share, elsewhere = test["share"], test["elsewhere"]
-    exclusive, hollow = share / max(share + elsewhere, 1e-9), 1 - max(test["in_the_middle"], 0.0)
+    exclusive, hollow = exclusivity(share, elsewhere), 1 - max(test["in_the_middle"], 0.0)
     suspicion = min(exclusive * hollow, 1.0) * QUIET
     carries = own & (one.said >= 0)
     members = np.flatnonzero(carries)
@@ -174,7 +181,7 @@ def _finding(one: _Around, view: View) -> Finding:
             listed=carries,
             score=np.where(carries, max(suspicion, LEAST) * sureness(one.said), 0.0),
             found_on=one.half,
-            typical=members[np.argsort(-one.said[members], kind="stable")],
+            typical=surest_first(members, one.said),
             alike=one.said >= 0,
         ),
         measured=Measured(
