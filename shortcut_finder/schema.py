@@ -17,6 +17,7 @@ import pandas as pd
 
 SCHEMA_VERSION = 1
 
+PRODUCT = "shortcut-finder"
 REGION_COLUMNS = ("label", "region", "images", "share", "elsewhere", "lift", "effect", "p", "q")
 FINDING_COLUMNS = (
     "finding", "label", "kind", "region", "images", "share", "elsewhere", "reliance",
@@ -38,10 +39,10 @@ CONFUSION_COLUMNS = ("label", "rival", "images", "overlap", "region")
 UNREADABLE_COLUMNS = ("image", "error")
 
 
-def product_version() -> str:
-    """The version that is installed."""
+def version_of(package: str = PRODUCT) -> str:
+    """The version of a package that is installed; of this one by default."""
     try:
-        return version("shortcut-finder")
+        return version(package)
     except PackageNotFoundError:
         return "unknown"
 

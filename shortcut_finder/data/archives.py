@@ -15,9 +15,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import PurePosixPath
 
-from shortcut_finder.data.dicom import SUFFIXES as DICOM
 from shortcut_finder.data.levels import Window
-from shortcut_finder.data.reading import MOST_BYTES, SUFFIXES, ReadImage, read_bytes, storable
+from shortcut_finder.data.reading import MOST_BYTES, SUFFIXES, storable
+from shortcut_finder.data.sources import Bytes
 from shortcut_finder.data.storage import Headers, Storage, safe_name
 from shortcut_finder.errors import DatasetError, UnreadableImage
 
@@ -50,7 +50,7 @@ class Member:
 
 
 @dataclass(frozen=True)
-class Archived:
+class Archived(Bytes):
     """Images inside archives.
 
     Attributes:
@@ -62,11 +62,6 @@ class Archived:
     storage: Storage
     members: Mapping[str, Member]
     window: Window | None = None
-
-    def read(self, image: str) -> ReadImage:
-        """Read one image by its name."""
-        old = PurePosixPath(image).suffix.lower() in DICOM
-        return read_bytes(self.bytes(image), 0, self.window, without_preamble=old)
 
     def bytes(self, image: str) -> bytes:
         """The bytes of the image's file.

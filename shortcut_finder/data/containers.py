@@ -10,11 +10,11 @@ import pandas as pd
 
 from shortcut_finder.data import tables
 from shortcut_finder.data.archives import ARCHIVES, Archived, index_of, labels_of
-from shortcut_finder.data.dicom import SUFFIXES as DICOM
 from shortcut_finder.data.embedded import Embedded, image_leaf, schema_of, table_of
 from shortcut_finder.data.labels import class_order
 from shortcut_finder.data.levels import Window
-from shortcut_finder.data.reading import MOST_BYTES, SUFFIXES, ReadImage, read_bytes
+from shortcut_finder.data.reading import MOST_BYTES, SUFFIXES
+from shortcut_finder.data.sources import Bytes
 from shortcut_finder.data.storage import Storage, is_url, safe_name, storage_of
 from shortcut_finder.errors import DatasetError, UnreadableImage
 
@@ -22,7 +22,7 @@ PARQUET = ".parquet"
 
 
 @dataclass(frozen=True)
-class Remote:
+class Remote(Bytes):
     """Image files below a folder that a URL names.
 
     Attributes:
@@ -32,11 +32,6 @@ class Remote:
 
     storage: Storage
     window: Window | None = None
-
-    def read(self, image: str) -> ReadImage:
-        """Read one image by its name."""
-        old = PurePosixPath(image).suffix.lower() in DICOM
-        return read_bytes(self.bytes(image), 0, self.window, without_preamble=old)
 
     def bytes(self, image: str) -> bytes:
         """The bytes of the image's file.

@@ -10,7 +10,6 @@ import json
 from collections import OrderedDict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from pathlib import PurePosixPath
 from typing import Any
 
 import pandas as pd
@@ -18,10 +17,10 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from shortcut_finder.data import tables
-from shortcut_finder.data.dicom import SUFFIXES as DICOM
 from shortcut_finder.data.labels import class_order
 from shortcut_finder.data.levels import Window
-from shortcut_finder.data.reading import MOST_BYTES, ReadImage, read_bytes, storable
+from shortcut_finder.data.reading import MOST_BYTES, storable
+from shortcut_finder.data.sources import Bytes
 from shortcut_finder.data.storage import Storage, safe_name
 from shortcut_finder.errors import DatasetError, UnreadableImage
 
@@ -45,7 +44,7 @@ class Row:
 
 
 @dataclass(frozen=True)
-class Embedded:
+class Embedded(Bytes):
     """Images in the rows of Parquet files.
 
     Attributes:
@@ -68,11 +67,6 @@ class Embedded:
 
     def __getstate__(self) -> dict[str, Any]:
         return {**self.__dict__, "kept": OrderedDict()}
-
-    def read(self, image: str) -> ReadImage:
-        """Read one image by its name."""
-        old = PurePosixPath(image).suffix.lower() in DICOM
-        return read_bytes(self.bytes(image), 0, self.window, without_preamble=old)
 
     def bytes(self, image: str) -> bytes:
         """The bytes of the image's file.

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Protocol
 
+from shortcut_finder.data.dicom import SUFFIXES as DICOM
 from shortcut_finder.data.levels import Window
-from shortcut_finder.data.reading import ReadImage, read_file
+from shortcut_finder.data.reading import ReadImage, read_bytes, read_file
 
 
 class Source(Protocol):
@@ -17,6 +18,27 @@ class Source(Protocol):
     def read(self, image: str) -> ReadImage:
         """Read one image by its name."""
         ...
+
+
+class Bytes(Protocol):
+    """A source that has the bytes of an image's file: in an archive, a table, or far away."""
+
+    @property
+    def window(self) -> Window | None:
+        """The numbers that become black and white, of grey deeper than 8 bits."""
+
+    def bytes(self, image: str) -> bytes:
+        """The bytes of an image's file.
+
+        Raises:
+            UnreadableImage: with a reason in plain words.
+        """
+        ...
+
+    def read(self, image: str) -> ReadImage:
+        """Read one image by its name."""
+        old = PurePosixPath(image).suffix.lower() in DICOM
+        return read_bytes(self.bytes(image), 0, self.window, without_preamble=old)
 
 
 @dataclass(frozen=True)

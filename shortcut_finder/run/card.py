@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import platform
 from collections.abc import Mapping
-from importlib.metadata import PackageNotFoundError, version
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -15,7 +14,7 @@ from shortcut_finder.data.membership import HAS, UNKNOWN, having, lacking
 from shortcut_finder.detect.finding import Judged
 from shortcut_finder.detect.policy import POLICY
 from shortcut_finder.run.folder import Run
-from shortcut_finder.schema import SCHEMA_VERSION
+from shortcut_finder.schema import PRODUCT, SCHEMA_VERSION, version_of
 from shortcut_finder.settings import Settings
 from shortcut_finder.stats.evidence import association_p
 
@@ -23,7 +22,6 @@ if TYPE_CHECKING:
     from shortcut_finder.model.classifier import Classifier
     from shortcut_finder.sweep.batches import Sweep
 
-PRODUCT = "shortcut-finder"
 # Packages whose versions decide what a scan says.
 PACKAGES = ("torch", "torchvision", "numpy", "pandas", "scikit-learn")
 
@@ -47,7 +45,7 @@ def card_of(
     visible = np.mean([classifier.preprocessing.visible(*size) for size in sizes])
     return {
         "schema_version": SCHEMA_VERSION,
-        "version": _version(PRODUCT),
+        "version": version_of(),
         "settings": settings.as_dict(),
         "dataset": _dataset_card(images),
         "model": _model_card(classifier),
@@ -106,7 +104,7 @@ def _model_card(classifier: Classifier) -> dict[str, Any]:
 def versions() -> dict[str, str]:
     """Versions of the product and of what its numbers come from."""
     packages = (PRODUCT, *PACKAGES)
-    return {"python": platform.python_version(), **{name: _version(name) for name in packages}}
+    return {"python": platform.python_version(), **{name: version_of(name) for name in packages}}
 
 
 def _accuracy(
@@ -156,10 +154,3 @@ def testable_share(images: int, others: int, tested: int) -> float:
         if association_p(members, half, 0, rest) <= POLICY.q / max(tested, 1):
             return members / half
     return 1.0
-
-
-def _version(package: str) -> str:
-    try:
-        return version(package)
-    except PackageNotFoundError:
-        return "unknown"

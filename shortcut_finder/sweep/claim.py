@@ -10,7 +10,7 @@ from shortcut_finder.data.dataset import ImageDataset
 from shortcut_finder.data.properties import PROPERTIES
 from shortcut_finder.errors import RunError
 from shortcut_finder.model.classifier import Classifier
-from shortcut_finder.schema import product_version, to_json, write_whole
+from shortcut_finder.schema import to_json, version_of, write_whole
 from shortcut_finder.settings import Settings
 from shortcut_finder.sweep.mending import difference
 from shortcut_finder.sweep.shards import plan_of
@@ -37,7 +37,7 @@ def claim(
         "window": settings.window,
         # Shards of an earlier version may lack some.
         "list of properties": list(PROPERTIES),
-        "version": product_version(),
+        "version": version_of(),
     }
     if classifier.outputs.positive is not None:
         mine["positive"] = classifier.outputs.positive

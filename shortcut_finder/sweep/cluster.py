@@ -13,12 +13,11 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from shortcut_finder.data.dataset import ImageDataset
 from shortcut_finder.errors import RunError, SettingsError
 from shortcut_finder.settings import Settings
 
 if TYPE_CHECKING:
-    from shortcut_finder.sweep.actors import Actor
+    from shortcut_finder.sweep.actors import Actor, Job
 
 # How often Ray starts a dead actor again and sends it what it had; a machine may be taken away, but
 # an image that kills whoever decodes it must not go round for ever.
@@ -31,24 +30,12 @@ KNOCK = 10
 MOST_DECODERS = 16
 
 
-def sweep_on_ray(
-    load: Callable[..., Any],
-    fingerprint: str,
-    dataset: ImageDataset,
-    settings: Settings,
-    folder: Path,
-    parts: Mapping[int, np.ndarray],
-    advance: Callable[[int], Any],
-) -> None:
+def sweep_on_ray(job: Job, parts: Mapping[int, np.ndarray], advance: Callable[[int], Any]) -> None:
     """Sweep parts of a dataset by actors on Ray; Ray starts an actor that dies again.
 
     Args:
-        load: makes the classifier from ``settings``.
-        fingerprint: of the classifier.
-        dataset: the images and their labels.
-        settings: of the scan; ``address`` joins a cluster, without it (and ``RAY_ADDRESS``) Ray is
-            started on this machine, and ended.
-        folder: of the shards.
+        job: what every actor is told; ``address`` in its settings joins a cluster, without it (and
+            ``RAY_ADDRESS``) Ray is started on this machine, and ended.
         parts: positions in the dataset, by number of their shard.
         advance: hears how many images are done.
 
@@ -59,13 +46,11 @@ def sweep_on_ray(
     if not parts:
         return
     ray = _ray()
-    from shortcut_finder.sweep.actors import Hand, Job, hand_out, packed
+    from shortcut_finder.sweep.actors import Hand, hand_out, packed
 
-    job = packed(
-        Job(dataset, load, fingerprint, settings, folder.absolute()), ray.cloudpickle.dumps
-    )
-    with _joined(ray, settings, len(job)):
-        sent = ray.put(job)
+    settings, told = job.settings, packed(job, ray.cloudpickle.dumps)
+    with _joined(ray, settings, len(told)):
+        sent = ray.put(told)
         count, asked = _crew(ray, settings, len(parts))
         cpus = asked["num_cpus"]
         remote = ray.remote(max_restarts=RETRIES, max_task_retries=RETRIES, **asked)(ActorOnRay)
@@ -78,7 +63,7 @@ def sweep_on_ray(
             for n, actor in enumerate(actors)
         ]
         try:
-            hand_out(hands, parts, folder, advance, ray.exceptions.RayActorError)
+            hand_out(hands, parts, job.folder, advance, ray.exceptions.RayActorError)
         except ray.exceptions.RayTaskError as error:
             raise error.cause from error
         finally:

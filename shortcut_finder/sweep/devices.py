@@ -17,11 +17,10 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from shortcut_finder.data.dataset import ImageDataset
-from shortcut_finder.settings import Settings, devices_of
+from shortcut_finder.settings import devices_of
 
 if TYPE_CHECKING:
-    from shortcut_finder.sweep.actors import Actor
+    from shortcut_finder.sweep.actors import Actor, Job
 
 # The actor of this process, in one that `sweep_on_devices` started, and what tells it to leave off.
 _actor: list[Actor] = []
@@ -29,22 +28,12 @@ _stopped: list[Any] = []
 
 
 def sweep_on_devices(
-    load: Callable[..., Any],
-    fingerprint: str,
-    dataset: ImageDataset,
-    settings: Settings,
-    folder: Path,
-    parts: Mapping[int, np.ndarray],
-    advance: Callable[[int], Any],
+    job: Job, parts: Mapping[int, np.ndarray], advance: Callable[[int], Any]
 ) -> None:
     """Sweep parts of a dataset by an actor on each device.
 
     Args:
-        load: makes the classifier from ``settings``.
-        fingerprint: of the classifier.
-        dataset: the images and their labels.
-        settings: of the scan, with the devices.
-        folder: of the shards.
+        job: what every actor is told, with the devices in its settings.
         parts: positions in the dataset, by number of their shard.
         advance: hears how many images are done.
 
@@ -53,12 +42,12 @@ def sweep_on_devices(
     """
     import torch
 
-    from shortcut_finder.sweep.actors import Hand, Job, hand_out, packed
+    from shortcut_finder.sweep.actors import Hand, hand_out, packed
 
-    devices = devices_of(settings.device)[: len(parts)]
+    devices = devices_of(job.settings.device)[: len(parts)]
     if not devices:
         return
-    job = packed(Job(dataset, load, fingerprint, settings, folder.absolute()))
+    told = packed(job)
     # Processes that have used a GPU cannot be forked.
     context = multiprocessing.get_context("spawn")
     stop = context.Event()
@@ -71,11 +60,11 @@ def sweep_on_devices(
             pool = pools.enter_context(
                 ProcessPoolExecutor(1, context, initializer=_begin, initargs=(stop,))
             )
-            ready = pool.submit(_load, job, str(Path.cwd()), device, workers, threads)
+            ready = pool.submit(_load, told, str(Path.cwd()), device, workers, threads)
             hands.append(Hand(device, ready, partial(_ask, pool)))
         # Before the pools are waited for.
         pools.callback(stop.set)
-        hand_out(hands, parts, folder, advance, BrokenProcessPool)
+        hand_out(hands, parts, job.folder, advance, BrokenProcessPool)
 
 
 def _ask(pool: ProcessPoolExecutor, parts: Mapping[int, np.ndarray]) -> Any:

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from functools import partial
+from collections.abc import Callable, Mapping
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
+from shortcut_finder.data.dataset import ImageDataset
 from shortcut_finder.settings import Settings, devices_of
 from shortcut_finder.sweep.cluster import sweep_on_ray
 from shortcut_finder.sweep.devices import sweep_on_devices
@@ -23,7 +26,22 @@ def spread_by(settings: Settings, load: Callable[..., Any], fingerprint: str) ->
         fingerprint: of the classifier.
     """
     if settings.engine == "ray":
-        return partial(sweep_on_ray, load, fingerprint)
-    if len(devices_of(settings.device)) > 1:
-        return partial(sweep_on_devices, load, fingerprint)
-    return None
+        elsewhere = sweep_on_ray
+    elif len(devices_of(settings.device)) > 1:
+        elsewhere = sweep_on_devices
+    else:
+        return None
+
+    def spread(
+        dataset: ImageDataset,
+        settled: Settings,
+        folder: Path,
+        parts: Mapping[int, np.ndarray],
+        advance: Callable[[int], Any],
+    ) -> None:
+        from shortcut_finder.sweep.actors import Job
+
+        job = Job(dataset, load, fingerprint, settled, folder.absolute())
+        elsewhere(job, parts, advance)
+
+    return spread

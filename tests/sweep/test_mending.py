@@ -160,6 +160,6 @@ def test_another_version_is_refused(
     images: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     go(images, tmp_path / "run")
-    monkeypatch.setattr(claim, "product_version", lambda: "9.9")
+    monkeypatch.setattr(claim, "version_of", lambda: "9.9")
     with pytest.raises(RunError, match=r"another version \(0\.1\.0, now 9\.9\)"):
         go(images, tmp_path / "run")
