@@ -126,7 +126,7 @@ def _says(finding: Finding, verification: Verification, verdict: str) -> list[st
     if finding.place.around:
         if verification.rivals_own:
             said.append(
-                "On other images it says more than two fifths of what its own middle does, and "
+                "On other images it says more than a third of what its own middle does, and "
                 "every side says it: the class is told by its background."
             )
     elif relied_on(finding, verification) and verdict != "confirmed":
