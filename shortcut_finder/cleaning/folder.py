@@ -21,6 +21,7 @@ from shortcut_finder.data.reading import storable
 from shortcut_finder.errors import DatasetError, RunError, SettingsError, UnreadableImage
 from shortcut_finder.run.decisions import read_decisions
 from shortcut_finder.run.folder import Run, load_run
+from shortcut_finder.run.lock import held
 from shortcut_finder.schema import to_json
 from shortcut_finder.settings import FILES, SURE
 from shortcut_finder.texts import count, shown
@@ -90,8 +91,23 @@ def new_folder(out: Path) -> Iterator[Path]:
     Until then it is called ``<name>.part``; one that a killed run left behind is replaced.
 
     Raises:
-        RunError: there is something under either name already.
+        RunError: there is something under either name already, or another process writes it.
     """
+    with held(out.parent, f"{out.name}.lock"):
+        part = _emptied(out)
+        part.mkdir()
+        try:
+            yield part
+        except BaseException:
+            shutil.rmtree(part, ignore_errors=True)
+            raise
+        if out.exists():
+            out.rmdir()
+        part.rename(out)
+
+
+def _emptied(out: Path) -> Path:
+    """The name that a new folder has until it is finished; nothing is there any more."""
     part = out.with_name(out.name + ".part")
     if out.is_symlink() or (out.exists() and not out.is_dir()):
         raise RunError(f"{out}: is a file or a link; choose a new folder for --out")
@@ -102,15 +118,7 @@ def new_folder(out: Path) -> Iterator[Path]:
         if not ours or (any(part.iterdir()) and not (part / "plan.json").is_file()):
             raise RunError(f"{part}: is in the way; move it, or choose another --out")
         shutil.rmtree(part)
-    part.mkdir(parents=True)
-    try:
-        yield part
-    except BaseException:
-        shutil.rmtree(part, ignore_errors=True)
-        raise
-    if out.exists():
-        out.rmdir()
-    part.rename(out)
+    return part
 
 
 def _write(plan: CleaningPlan, run: Run, originals: Originals, out: Path, files: str) -> None:

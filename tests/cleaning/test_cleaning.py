@@ -8,6 +8,7 @@ import os
 import signal
 import subprocess
 import sys
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -28,6 +29,7 @@ from shortcut_finder.cleaning.plan import CleaningPlan
 from shortcut_finder.data.dataset import load_dataset
 from shortcut_finder.errors import DatasetError, RunError, SettingsError
 from shortcut_finder.run.folder import Run
+from shortcut_finder.run.lock import held
 
 TAGGED = 4
 
@@ -521,7 +523,8 @@ def test_a_killed_process_leaves_nothing_or_all_and_the_same_command_then_works(
     command = [sys.executable, "-c", KILLED, str(run.folder), action, str(tmp_path / "out"), moment]
     assert subprocess.run(command).returncode == -signal.SIGKILL
     assert (tmp_path / "out").exists() == (moment == "after")
-    if moment != "after":
+    finished = pytest.raises(RunError, match="is not empty") if moment == "after" else nullcontext()
+    with finished:
         clean(run, action, out=tmp_path / "out", files="copy")
     assert sorted(path.name for path in tmp_path.iterdir()) == ["out", "whole"]
     left = [
@@ -551,6 +554,17 @@ def test_a_folder_with_something_in_it_is_refused(run: Run, tmp_path: Path) -> N
     (tmp_path / "empty").mkdir()
     clean(run, out=tmp_path / "empty")
     assert (tmp_path / "empty" / "manifest.csv").exists()
+
+
+def test_two_processes_do_not_write_one_folder(run: Run, tmp_path: Path) -> None:
+    with (
+        held(tmp_path, "new.lock"),
+        pytest.raises(RunError, match=rf"new: process {os.getpid()} .* is at work there"),
+    ):
+        clean(run, out=tmp_path / "new")
+    assert list(tmp_path.iterdir()) == []
+    clean(run, out=tmp_path / "new")
+    assert [path.name for path in tmp_path.iterdir()] == ["new"]
 
 
 def test_a_folder_inside_the_source_or_the_run_is_refused(run: Run, photos: Path) -> None:
