@@ -11,6 +11,7 @@ import hmac
 import secrets
 import socket
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -89,31 +90,11 @@ def application(review: Review, token: str) -> Starlette:
         token: what every address begins with.
     """
     from starlette.applications import Starlette
-    from starlette.concurrency import run_in_threadpool
     from starlette.exceptions import HTTPException
     from starlette.middleware import Middleware
     from starlette.middleware.trustedhost import TrustedHostMiddleware
     from starlette.responses import JSONResponse, Response
     from starlette.routing import Route
-
-    def guarded(answer: Callable[[Request], Any]) -> Callable[[Request], Any]:
-        async def endpoint(request: Request) -> Response:
-            given = request.path_params["token"].encode()
-            if not hmac.compare_digest(given, token.encode()):
-                raise HTTPException(403, headers=HEADERS)
-            # Before anything of the body is in memory.
-            if int(request.headers.get("content-length") or 0) > MOST_BODY:
-                raise HTTPException(413, headers=HEADERS)
-            if request.method == "POST":
-                request.state.body = await _body(request)
-            try:
-                return await run_in_threadpool(answer, request)
-            except UnreadableImage as error:
-                return JSONResponse({"error": str(error)}, 404, HEADERS)
-            except RunError as error:
-                return JSONResponse({"error": str(error)}, 409, HEADERS)
-
-        return endpoint
 
     def page(_: Request) -> Response:
         return Response(review.page(), 200, HEADERS, "text/html")
@@ -149,6 +130,7 @@ def application(review: Review, token: str) -> Starlette:
         review.ledger.decide(finding, image, decision)
         return JSONResponse({"saved": True}, 200, HEADERS)
 
+    guarded = partial(_guarded, token=token)
     routes = [
         Route("/{token}/", guarded(page)),
         Route("/{token}/assets/{name}", guarded(asset)),
@@ -159,6 +141,31 @@ def application(review: Review, token: str) -> Starlette:
     ]
     hosts = Middleware(TrustedHostMiddleware, allowed_hosts=HOSTS, www_redirect=False)
     return Starlette(routes=routes, middleware=[hosts])
+
+
+def _guarded(answer: Callable[[Request], Any], token: str) -> Callable[[Request], Any]:
+    """The answer for those who know the token, and in its place what went wrong in one line."""
+    from starlette.concurrency import run_in_threadpool
+    from starlette.exceptions import HTTPException
+    from starlette.responses import JSONResponse
+
+    async def endpoint(request: Request) -> Response:
+        given = request.path_params["token"].encode()
+        if not hmac.compare_digest(given, token.encode()):
+            raise HTTPException(403, headers=HEADERS)
+        # Before anything of the body is in memory.
+        if int(request.headers.get("content-length") or 0) > MOST_BODY:
+            raise HTTPException(413, headers=HEADERS)
+        if request.method == "POST":
+            request.state.body = await _body(request)
+        try:
+            return await run_in_threadpool(answer, request)
+        except UnreadableImage as error:
+            return JSONResponse({"error": str(error)}, 404, HEADERS)
+        except RunError as error:
+            return JSONResponse({"error": str(error)}, 409, HEADERS)
+
+    return endpoint
 
 
 async def _body(request: Request) -> bytes:
