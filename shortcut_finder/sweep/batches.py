@@ -224,8 +224,14 @@ class Looker:
         plan = plan_of(self.folder) or {}
         # The engine may leave a tier in mid-sweep; the plan says how it ended.
         now = {**plan, "maps": _plan_card(self.engine.plan)}
-        if now != plan:
+        if now == plan:
+            return
+        try:
             write_whole(self.folder / "plan.json", to_json(now))
+        except FileNotFoundError:
+            # Actors that begin together note the same; another one has just renamed the file.
+            if not (self.folder / "plan.json").exists():
+                raise
 
 
 def sweep_parts(

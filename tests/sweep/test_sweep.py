@@ -194,6 +194,21 @@ def test_workers_change_no_byte(dataset: ImageDataset, tmp_path: Path, workers: 
     assert contents(tmp_path / "none") == contents(tmp_path / "some")
 
 
+def test_another_process_may_note_the_plan_at_the_same_moment(
+    dataset: ImageDataset, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    plain = sweep_module.write_whole
+
+    def beaten(path: Path, content: bytes) -> None:
+        plain(path, content)
+        if b"cell_layer" in content:
+            raise FileNotFoundError(path.with_name("plan.json.part"))
+
+    monkeypatch.setattr(sweep_module, "write_whole", beaten)
+    go(dataset, tmp_path)
+    assert json.loads((tmp_path / "shards" / "plan.json").read_text())["maps"]["cell_layer"]
+
+
 @pytest.mark.parametrize(
     ("what", "changed"),
     [
