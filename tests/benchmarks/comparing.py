@@ -22,7 +22,7 @@ import numpy as np
 import pandas as pd
 from cases import Built, Case, Plant, build
 from PIL import Image
-from scoring import exact_interval
+from shares import share_of
 
 import shortcut_finder as sf
 
@@ -234,8 +234,7 @@ def main() -> None:
     table = pd.DataFrame(lines)
     right, null = table["wanted"] == table["found"], table["wanted"] == ""
     for what, good in (("states right", right[~null]), ("nothing new on null", right[null])):
-        low, high = exact_interval(int(good.sum()), len(good))
-        print(f"{what}: {good.sum()} of {len(good)} ({good.mean():.3f}; {low:.3f} to {high:.3f})")
+        print(f"{what}: {share_of(good.sum(), len(good))}")
 
 
 if __name__ == "__main__":

@@ -34,8 +34,8 @@ from scoring import (
     hits,
     image_scores,
     ranking,
-    share_of,
 )
+from shares import share_of
 from splits import SPLITS, pairs, split
 
 import shortcut_finder as sf

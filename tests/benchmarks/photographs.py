@@ -33,7 +33,8 @@ from drawings import Drawing
 from fine_tuning import LITE0, TrainingImages, fine_tuned, preprocessing
 from kept import kept
 from PIL import Image
-from scoring import bootstrap_interval, near, right_kind, share_of
+from scoring import bootstrap_interval, near, right_kind
+from shares import share_of
 from sklearn.metrics import average_precision_score
 
 import shortcut_finder as sf

@@ -1,4 +1,4 @@
-"""Scoring: which findings are right, how images are ranked, and how sure the shares are.
+"""Scoring: which findings are right, and how images are ranked.
 
 A finding is right when it names a planted class, at least half of the images it lists there carry
 the plant, and its boxes lie within a cell of it; for a change of the whole picture the kind must be
@@ -13,7 +13,6 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 from cases import Built, Plant
-from scipy.stats import beta
 from sklearn.metrics import average_precision_score
 
 import shortcut_finder as sf
@@ -192,27 +191,6 @@ def _recall(scores: np.ndarray, carries: np.ndarray, first: int) -> float:
     sure, tied = scores > limit, scores == limit
     taken = (first - sure.sum()) / tied.sum()
     return float((carries[sure].sum() + min(taken, 1.0) * carries[tied].sum()) / carries.sum())
-
-
-def exact_interval(successes: int, trials: int, level: float = 0.95) -> tuple[float, float]:
-    """Clopper and Pearson 1934: an interval for a share that covers it at least so often.
-
-    Example:
-        >>> [round(end, 3) for end in exact_interval(0, 100)]
-        [0.0, 0.036]
-    """
-    tail = (1 - level) / 2
-    low = beta.ppf(tail, successes, trials - successes + 1) if successes else 0.0
-    high = beta.ppf(1 - tail, successes + 1, trials - successes) if successes < trials else 1.0
-    return float(low), float(high)
-
-
-def share_of(successes: float, trials: float) -> str:
-    """A share with its exact interval and what it is made of, as text."""
-    if not trials:
-        return "- (0)"
-    low, high = exact_interval(int(successes), int(trials))
-    return f"{successes / trials:.2f} ({low:.2f} to {high:.2f}; {int(successes)} of {int(trials)})"
 
 
 def bootstrap_interval(

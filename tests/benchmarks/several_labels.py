@@ -17,11 +17,10 @@ import json
 import sys
 from pathlib import Path
 
-import numpy as np
-
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from multilabel import SIDE, Cue, Drawn, draw_dataset, trained
+from shares import share_of
 
 import shortcut_finder as sf
 from shortcut_finder.stats.evidence import phi
@@ -74,16 +73,6 @@ def _right(row: object, run: sf.Run, drawn: Drawn, labels: tuple[int, ...] | Non
     return phi(listed[own].astype(float), drawn.carriers[0][own].astype(float)) >= SAME
 
 
-def wilson(part: int, whole: int) -> str:
-    """A share with Wilson's 95% interval, as text."""
-    if not whole:
-        return "-"
-    z, share = 1.96, part / whole
-    middle = (share + z * z / (2 * whole)) / (1 + z * z / whole)
-    reach = z / (1 + z * z / whole) * np.sqrt(share * (1 - share) / whole + (z / whole / 2) ** 2)
-    return f"{share:.2f} ({max(middle - reach, 0):.2f} to {min(middle + reach, 1):.2f})"
-
-
 def main() -> None:
     """Draw, train, scan, and print recall and precision."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
@@ -103,9 +92,9 @@ def main() -> None:
             results.append(json.loads(done.read_text()))
         total = {name: sum(one[name] for one in results) for name in results[0]}
         print(
-            f"{kind}: {len(results)} draws, listed {wilson(total['listed'], total['planted'])}, "
-            f"recall {wilson(total['found'], total['planted'])}, "
-            f"precision {wilson(total['right'], total['loud'])}, loud {total['loud']}, of them "
+            f"{kind}: {len(results)} draws, listed {share_of(total['listed'], total['planted'])}, "
+            f"recall {share_of(total['found'], total['planted'])}, "
+            f"precision {share_of(total['right'], total['loud'])}, loud {total['loud']}, of them "
             f"{total['in the label that brings it']} in the label that brings the cue's",
             flush=True,
         )

@@ -11,7 +11,8 @@ import pytest
 from calibration import random_p
 from cases import Built, Case, Plant
 from scipy.stats import kstest
-from scoring import exact_interval, finding_counts, hits, image_scores, ranking
+from scoring import finding_counts, hits, image_scores, ranking
+from shares import exact_interval
 from torch import nn
 
 import shortcut_finder as sf
