@@ -5,7 +5,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 INSTALLED := $(VENV)/installed
 
-.PHONY: demo test test-slow check bench-plantings bench-watermark bench-clean bench-compare bench-scale bench-looks bench-backgrounds bench-photographs bench-varying bench-real bench-likeness bench-ablation bench-sweep bench-decode bench-whole screenshots bench-detect bench-calibration bench-labels golden test-exports bench-real-labels bench-spread bench-review bench-kills bench-hostile bench-memory fuzz clean
+.PHONY: demo test test-slow check benchmarks bench-plantings bench-watermark bench-clean bench-compare bench-scale bench-looks bench-backgrounds bench-photographs bench-varying bench-real bench-likeness bench-ablation bench-sweep bench-decode bench-whole screenshots bench-detect bench-calibration bench-labels golden test-exports bench-real-labels bench-spread bench-review bench-kills bench-hostile bench-memory fuzz clean
 
 demo: $(INSTALLED)
 	$(BIN)/shortcut-finder demo --out demo-run
@@ -27,6 +27,10 @@ check: $(INSTALLED)
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy --config-file pyproject.toml
 	$(BIN)/lint-imports
+
+# BENCHMARKS.md, from the rows in tests/benchmarks/results. RECORD=1 makes a benchmark write its own.
+benchmarks: $(INSTALLED)
+	$(BIN)/python tests/benchmarks/page.py
 
 # PHOTOS is any folder of five class folders, OUT a folder that does not exist yet; OPTIONS=--small
 # plants harder things, at 160 pixels.
@@ -50,7 +54,7 @@ bench-compare: $(INSTALLED)
 
 # Analysis of 5,000 and 50,000 made-up images; the latter take 1.3 GB of disk.
 bench-scale: $(INSTALLED)
-	$(BIN)/python tests/benchmarks/scale.py
+	$(BIN)/python tests/benchmarks/scale.py $(RECORD:%=--record)
 
 # One sweep by the local engine, by two processes, and by two actors on Ray, one of them killed: the
 # same bytes, and how fast. OPTIONS: see the head of the script.
@@ -82,7 +86,7 @@ bench-varying: $(INSTALLED)
 
 # Real sets, SETS, each with train/ and perhaps metadata.csv; trains on each and lists what a scan finds.
 bench-real: $(INSTALLED)
-	$(BIN)/python tests/benchmarks/real.py $(SETS) --out $(or $(OUT),bench-real) $(OPTIONS)
+	$(BIN)/python tests/benchmarks/real.py $(SETS) --out $(or $(OUT),bench-real) $(OPTIONS) $(RECORD:%=--record)
 
 # What each channel finds alone: sets of `make golden` in GOLDEN, and real SETS with networks of
 # `make bench-real` in REAL, scanned without each channel in turn.
@@ -110,7 +114,7 @@ bench-decode: $(INSTALLED)
 # A whole scan over a bare forward loop. PHOTOS is one or more folders of class folders; sets and
 # networks are kept in OUT. OPTIONS: see the head of the script.
 bench-whole: $(INSTALLED)
-	$(BIN)/python tests/benchmarks/whole.py $(PHOTOS) --out $(or $(OUT),bench-whole) $(OPTIONS)
+	$(BIN)/python tests/benchmarks/whole.py $(PHOTOS) --out $(or $(OUT),bench-whole) $(OPTIONS) $(RECORD:%=--record)
 
 # The pictures of the README, from the demo's page; needs chromium.
 screenshots: $(INSTALLED)
@@ -119,22 +123,22 @@ screenshots: $(INSTALLED)
 # Planted data sets with a network each: hours; SPLIT is development, held-out, clean or pairs. The
 # same command goes on where it was stopped.
 bench-detect: $(INSTALLED)
-	$(BIN)/python tests/benchmarks/detection.py --split $(or $(SPLIT),development) --out $(or $(OUT),bench-detect)
+	$(BIN)/python tests/benchmarks/detection.py --split $(or $(SPLIT),development) --out $(or $(OUT),bench-detect) $(RECORD:%=--record)
 
 # Labels drawn by lot, again and again: p must be uniform. OPTIONS="--copies 10": with ten files of
 # each picture.
 bench-calibration: $(INSTALLED)
-	$(BIN)/python tests/benchmarks/calibration.py --out $(or $(OUT),bench-calibration) $(OPTIONS)
+	$(BIN)/python tests/benchmarks/calibration.py --out $(or $(OUT),bench-calibration) $(OPTIONS) $(RECORD:%=--record)
 
 # Drawn sets with several labels an image: a quarter of an hour of one core; what is done is kept in
 # OUT. OPTIONS: see the head of the script.
 bench-labels: $(INSTALLED)
-	$(BIN)/python tests/benchmarks/several_labels.py --out $(or $(OUT),bench-labels) $(OPTIONS)
+	$(BIN)/python tests/benchmarks/several_labels.py --out $(or $(OUT),bench-labels) $(OPTIONS) $(RECORD:%=--record)
 
 # Kills scan, clean and compare at random moments; the result must be that of unbroken commands. KILLS
 # of them, each in some seconds.
 bench-kills: $(INSTALLED)
-	OMP_NUM_THREADS=1 $(BIN)/python tests/benchmarks/kills.py --kills $(or $(KILLS),200)
+	OMP_NUM_THREADS=1 $(BIN)/python tests/benchmarks/kills.py --kills $(or $(KILLS),200) $(RECORD:%=--record)
 
 # Malformed images, manifests, run folders and checkpoints: each read, or refused with a reason.
 bench-hostile: $(INSTALLED)
@@ -142,7 +146,7 @@ bench-hostile: $(INSTALLED)
 
 # Peak memory of the sweep at 5,000 and at 50,000 made-up images.
 bench-memory: $(INSTALLED)
-	OMP_NUM_THREADS=1 $(BIN)/python tests/benchmarks/memory.py
+	OMP_NUM_THREADS=1 $(BIN)/python tests/benchmarks/memory.py $(RECORD:%=--record)
 
 # SECONDS for the intake of images and as many for the loading of run folders; by atheris where it is
 # installed, else by hypothesis.

@@ -1,6 +1,6 @@
 """Calibration: p of candidates when labels are drawn by lot, which must be uniform.
 
-Usage: python tests/benchmarks/calibration.py --out DIR [--rounds 60] [--copies 10]
+Usage: python tests/benchmarks/calibration.py --out DIR [--rounds 60] [--copies 10] [--record]
 
 One clean set is scanned once; then its labels are permuted again and again, candidates are found on
 one half and tested on the other, and one candidate of each round gives its p. Exact p of counts are
@@ -16,14 +16,18 @@ the scan says that it kept together is printed.
 from __future__ import annotations
 
 import argparse
+from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
 import torch
 from cases import Case, build
 from PIL import Image
+from rows import add_row, recording
 from scipy.stats import hypergeom, kstest
+from shares import share_of
 
 import shortcut_finder as sf
 from shortcut_finder.data.groups import numbered, one_of_each
@@ -35,6 +39,10 @@ from shortcut_finder.sweep.records import Records, read_records
 
 CASE = Case(images=120, seed=8000)
 FEW = Case(images=80, classes=2, seed=8001)
+# A p that is called small.
+LOW = 0.05
+# How files of a picture count.
+TOGETHER, ALONE = "together", "each for itself"
 
 
 def random_p(carries: np.ndarray, own: np.ndarray, rng: np.random.Generator) -> float:
@@ -101,15 +109,44 @@ def region_p(records: Records, seed: int, pictures: np.ndarray, *, together: boo
     return float(own.iloc[int(rng.integers(len(own)))])
 
 
-def told(name: str, values: list[float | None]) -> None:
-    """Print how far from uniform some p are."""
+def figures(values: Sequence[float | None]) -> dict[str, Any]:
+    """How far from uniform some p are, of rounds of which some may have none."""
     found = np.array([p for p in values if p is not None])
-    test = kstest(found, "uniform")
+    test, few = kstest(found, "uniform"), int((found <= LOW).sum())
+    return {
+        "n": len(values),
+        "tested": len(found),
+        "distance": float(test.statistic),
+        "p": float(test.pvalue),
+        "few": few,
+        "share": few / len(found),
+    }
+
+
+def told(
+    of: str, values: Sequence[float | None], options: argparse.Namespace, counted: str = ALONE
+) -> None:
+    """Print how far from uniform some p are, and write it where that was asked for.
+
+    Args:
+        of: whose p they are.
+        values: one a round, from round 0 on.
+        options: of the command.
+        counted: how files of a picture count.
+    """
+    made = figures(values)
     print(
-        f"{name}: {len(found)} p of {len(values)} rounds; KS {test.statistic:.3f}, "
-        f"p {test.pvalue:.3f}; share of p <= .05: {np.mean(found <= 0.05):.3f}",
+        f"{of}, {counted}: {made['tested']} p of {made['n']} rounds; KS {made['distance']:.3f}, "
+        f"p {made['p']:.3f}; p at or below {LOW}: {share_of(made['few'], made['tested'])}",
         flush=True,
     )
+    if options.record:
+        asked = f"--copies {options.copies} --rounds {options.rounds}"
+        add_row(
+            "calibration", of=of, files=options.copies, counted=counted, **made,
+            seeds=f"0 to {made['n'] - 1}", setting="a clean set of drawn pictures",
+            command=f'make bench-calibration OPTIONS="{asked}"',
+        )  # fmt: skip
 
 
 def copied(images: np.ndarray, labels: np.ndarray, copies: int, folder: Path) -> Path:
@@ -145,13 +182,13 @@ def of_copies(options: argparse.Namespace) -> None:
     index = records.table["index"].to_numpy()
     pictures = numbered(dataset.metadata["patient"].tolist())[index]
     for together in (True, False):
-        which = "together" if together else "each for itself"
+        which = TOGETHER if together else ALONE
         rounds = range(options.rounds if together else 10)
         folder, labels = run.folder / "shards", records.labels
         of_cells = [permuted_p(folder, labels, n, pictures, together=together) for n in rounds]
-        told(f"cells, {which}", of_cells)
+        told("candidates of cells", of_cells, options, which)
         of_regions = [region_p(records, n, pictures, together=together) for n in range(400)]
-        told(f"regions, {which}", [*of_regions])
+        told("regions", of_regions, options, which)
     alone = sf.scan(table, built.model, out=options.out / "alone", settings=plain, **how)
     print(alone.card.get("groups", "nothing kept together"))
     print("\n".join(line for line in alone.card["warnings"] if "near-duplicate" in line))
@@ -163,6 +200,7 @@ def main() -> None:
     parser.add_argument("--out", type=Path, required=True)
     parser.add_argument("--rounds", type=int, default=60)
     parser.add_argument("--copies", type=int, default=1, help="files of each picture")
+    recording(parser)
     options = parser.parse_args()
     torch.set_num_threads(1)
     if options.copies > 1:
@@ -177,7 +215,7 @@ def main() -> None:
     labels, each = records.labels, np.arange(len(records.labels))
     rounds = range(options.rounds)
     found = [permuted_p(folder / "shards", labels, n, each, together=False) for n in rounds]
-    told("cells", found)
+    told("candidates of cells", found, options)
 
 
 if __name__ == "__main__":

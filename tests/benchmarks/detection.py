@@ -2,7 +2,7 @@
 
     python tests/benchmarks/detection.py --split development --out DIR
     python tests/benchmarks/detection.py --split held-out --out DIR --budget 60
-    python tests/benchmarks/detection.py --table --out DIR
+    python tests/benchmarks/detection.py --table --out DIR [--record]
 
 One case is a data set with a network trained on it; it gives one row, DIR/rows/<case>.json, and
 DIR/rows.csv gathers all rows; DIR/details has the findings.json of each. A case that has its row is
@@ -27,15 +27,9 @@ import pandas as pd
 import torch
 from baselines import baselines
 from cases import Built, Case, build
-from scoring import (
-    LEVELS,
-    bootstrap_interval,
-    finding_counts,
-    hits,
-    image_scores,
-    ranking,
-)
-from shares import share_of
+from detection_tables import case_table, pair_table, record, tables
+from rows import commit, recording
+from scoring import LEVELS, finding_counts, hits, image_scores, ranking
 from splits import SPLITS, pairs, split
 
 import shortcut_finder as sf
@@ -70,6 +64,7 @@ def run_case(case: Case, out: Path, *, keep: bool = False) -> dict[str, Any]:
         **describe(built),
         **score(built, run),
         "passes": passes,
+        "commit": commit(),
         "seconds_built": trained - started,
         "seconds_scanned": scanned - trained,
     }
@@ -175,140 +170,10 @@ def _ranked(built: Built, run: sf.Run) -> dict[str, Any]:
     return row
 
 
-# --- tables --------------------------------------------------------------------------------------
-
-
 def read_rows(out: Path) -> pd.DataFrame:
     """All rows there are, in the order of their names."""
     files = sorted((out / "rows").glob("*.json"))
     return pd.DataFrame([json.loads(file.read_text(encoding="utf-8")) for file in files])
-
-
-def tables(rows: pd.DataFrame) -> str:
-    """The figures of one split, with 95% intervals, as text."""
-    parts = [_case_table(rows)]
-    planted = rows[rows["control"] == ""]
-    if len(planted):
-        parts += [_finding_table(planted), _ranking_table(planted)]
-    if (rows["control"] != "").any():
-        parts.append(_control_table(rows[rows["control"] != ""]))
-    if "passes" in rows:
-        parts.append(_cost_table(rows))
-    return "\n\n".join(part for part in parts if part)
-
-
-def _cost_table(rows: pd.DataFrame) -> str:
-    """What experiments cost, in forward passes; a sweep takes one an image."""
-    spent = pd.DataFrame(list(rows["passes"].dropna()))
-    each = spent["verify"].sum() / max(spent["findings"].sum(), 1)
-    return (
-        f"Experiments: {each:.0f} forward passes a finding, for 20 findings {20 * each / 1e4:.0%} "
-        "of a sweep of 10,000 images"
-    )
-
-
-def _case_table(rows: pd.DataFrame) -> str:
-    lines = []
-    for row in rows.to_dict("records"):
-        scores = "/".join(f"{value:.2f}" for value in row["spurious_score"]) or "-"
-        ranked = not np.isnan(row.get("ap", np.nan))
-        found = f"found {row['found_loud']}/{row['learned_loud']}" if row["learned_loud"] else ""
-        lines.append(
-            f"{row['case']:52s} acc {row['accuracy']:.2f} score {scores} "
-            f"{'/'.join(row['status'])} {found} loud-false {row['false_loud']} "
-            f"confirmed-false {row['false_confirmed']}"
-            + (f" AP {row['ap']:.2f} R@1.2k {row['recall_1.2k']:.2f}" if ranked else "")
-            + f" {row['seconds_built']:.0f}+{row['seconds_scanned']:.0f}s"
-        )
-        lines += [f"    {finding}" for finding in row["findings"][:4]]
-        if ranked:
-            best = sorted(row["baselines"].items(), key=lambda item: -item[1])[:3]
-            lines.append("    baselines: " + ", ".join(f"{k} {v:.2f}" for k, v in best))
-    return "\n".join(lines)
-
-
-def _finding_table(rows: pd.DataFrame) -> str:
-    lines = ["Findings (learned cues)"]
-    for title, chosen in (
-        (">= 10%", rows["share"] >= 0.1),
-        ("< 10%", rows["share"] < 0.1),
-        ("whole picture, >= 50%", rows["kind"].isin(("frame", "tint", "background", "blur"))),
-    ):
-        part = rows[chosen]
-        for level in LEVELS:
-            found, wrong = part[f"found_{level}"].sum(), part[f"false_{level}"].sum()
-            learned = part[f"learned_{level}"].sum()
-            lines.append(
-                f"  {title:22s} {level:10s} recall {share_of(found, learned)}"
-                f"  precision {share_of(found, found + wrong)}"
-                f"  fragments {int(part[f'fragments_{level}'].sum())}"
-                f"  first at rank {part[f'rank_{level}'].median():.0f}"
-            )
-    return "\n".join(lines)
-
-
-def _ranking_table(rows: pd.DataFrame) -> str:
-    """Median over cases with a learned plant, and the paired difference to each baseline."""
-    if "ap" not in rows:
-        return ""
-    learned = rows["status"].map(lambda status: "learned" in status)
-    ranked = rows[learned & rows["ap"].notna()]
-    lines = []
-    for title, part in (
-        ("all places", ranked),
-        ("random places", ranked[ranked["place"].str.contains("random")]),
-    ):
-        if not len(part):
-            continue
-        lines.append(f"Ranking of images, {title} ({len(part)} cases)")
-        for name in ("ap", "recall_k", "recall_1.2k", "ap_all"):
-            low, high = bootstrap_interval(part[name].to_numpy())
-            lines.append(f"  {name:34s} median {part[name].median():.2f} ({low:.2f} to {high:.2f})")
-        table = pd.DataFrame(list(part["baselines"]), index=part.index)
-        table["best of them"] = table.max(axis=1)
-        for name in table:
-            gain = (part["ap"] - table[name]).to_numpy()
-            low, high = bootstrap_interval(gain, "mean")
-            lines.append(
-                f"  {name:34s} median {table[name].median():.2f}  "
-                f"ours minus it, mean {gain.mean():+.2f} ({low:+.2f} to {high:+.2f})"
-            )
-    return "\n".join(lines)
-
-
-def _control_table(rows: pd.DataFrame) -> str:
-    lines = ["Controls: cases with a finding above low, and with a confirmed one"]
-    for control, part in rows.groupby("control"):
-        if control == "ignored":
-            part = part[part["status"].map(lambda status: status == ["ignored"])]
-        loud, confirmed = (part["wrong_loud"] > 0).sum(), (part["wrong_confirmed"] > 0).sum()
-        lines.append(
-            f"  {control:16s} loud {share_of(loud, len(part))}  "
-            f"confirmed {share_of(confirmed, len(part))}"
-        )
-    return "\n".join(lines)
-
-
-def pair_table(rows: pd.DataFrame) -> str:
-    """How well the strongest finding tells networks that rely on a cue from those that do not."""
-    from sklearn.metrics import roc_auc_score
-
-    known = rows.set_index("case")
-    lines = ["Networks that rely on a cue against networks that never saw it (AUROC)"]
-    for kind in sorted({one.plants[0].kind for one, _ in pairs()}):
-        both = [
-            pair
-            for pair in pairs()
-            if pair[0].plants[0].kind == kind and all(case.name in known.index for case in pair)
-        ]
-        for name in ("top_suspicion", "top_reliance") if both else ():
-            relying, normal = (
-                [float(known.loc[pair[side].name, name]) for pair in both] for side in (0, 1)
-            )
-            truth = [1] * len(both) + [0] * len(both)
-            area = roc_auc_score(truth, relying + normal)
-            lines.append(f"  {kind:8s} {name:14s} {area:.2f} ({len(both)} pairs)")
-    return "\n".join(lines)
 
 
 # --- the command ---------------------------------------------------------------------------------
@@ -327,7 +192,7 @@ def run_cases(cases: Iterable[Case], out: Path, *, minutes: float, keep: bool = 
             return
         row = run_case(case, out, keep=keep)
         file.write_text(json.dumps(row, indent=1), encoding="utf-8")
-        print(_case_table(pd.DataFrame([row])), flush=True)
+        print(case_table(pd.DataFrame([row])), flush=True)
 
 
 def save_table(out: Path, names: Sequence[str]) -> str:
@@ -352,12 +217,18 @@ def main() -> None:
     parser.add_argument("--table", action="store_true", help="only print what there is")
     parser.add_argument("--keep", action="store_true", help="leave the run folders")
     parser.add_argument("--only", default="", help="cases whose name holds this")
+    recording(parser)
     options = parser.parse_args()
     torch.set_num_threads(1)
-    cases = [case for case in islice(split(options.split), CLEAN_SETS) if options.only in case.name]
+    whole = list(islice(split(options.split), CLEAN_SETS))
+    cases = [case for case in whole if options.only in case.name]
     if not options.table:
         run_cases(cases, options.out, minutes=options.budget, keep=options.keep)
-    print(save_table(options.out, [case.name for case in cases]))
+    names = [case.name for case in cases]
+    print(save_table(options.out, names))
+    if options.record:
+        rows = read_rows(options.out)
+        record(options.split, rows[rows["case"].isin(names)], len(whole))
 
 
 if __name__ == "__main__":

@@ -5,7 +5,7 @@ for timings. One process loads the libraries and forks the others, so that a try
 of the commands that go on are killed once more. Prints one line of JSON; exits with 1 where
 anything differs.
 
-    python tests/benchmarks/kills.py --kills 200
+    python tests/benchmarks/kills.py --kills 200 [--record]
 """
 
 from __future__ import annotations
@@ -20,12 +20,13 @@ import tempfile
 import time
 import traceback
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import numpy as np
 import torch
 from PIL import Image
+from rows import add_row, recording
 from torch import nn
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
@@ -130,11 +131,27 @@ def tell(line: str) -> None:
     print(line, file=sys.stderr, flush=True)
 
 
+def prepared(home: Path) -> dict[str, Callable[[Path], None]]:
+    """Draw the images, scan what cleaning and comparing need, and say what each command does."""
+    draw(home / "data")
+    shutil.copytree(home / "data", home / "later")
+    for number in range(1, IMAGES, 4):
+        (home / "later" / "bee" / f"{number:03d}.png").unlink()
+    assert finished(lambda: scan(home / "data", home / "before"))
+    assert finished(lambda: scan(home / "later", home / "after"))
+    return {
+        "scan": lambda out: scan(home / "data", out),
+        "clean": lambda out: _clean(home / "before", out),
+        "compare": lambda out: _compare(home / "before", home / "after", out),
+    }
+
+
 def main() -> int:
     options = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     options.add_argument("--kills", type=int, default=200)
     options.add_argument("--of", nargs="+", default=list(SHARES), choices=list(SHARES))
     options.add_argument("--seed", type=int, default=0)
+    recording(options)
     asked = options.parse_args()
     torch.set_num_threads(1)
     batches.SHARD = SHARD
@@ -145,17 +162,7 @@ def main() -> int:
     differing: list[str] = []
     with tempfile.TemporaryDirectory(prefix="kills-") as place:
         home = Path(place)
-        draw(home / "data")
-        shutil.copytree(home / "data", home / "later")
-        for number in range(1, IMAGES, 4):
-            (home / "later" / "bee" / f"{number:03d}.png").unlink()
-        assert finished(lambda: scan(home / "data", home / "before"))
-        assert finished(lambda: scan(home / "later", home / "after"))
-        works: dict[str, Callable[[Path], None]] = {
-            "scan": lambda out: scan(home / "data", out),
-            "clean": lambda out: _clean(home / "before", out),
-            "compare": lambda out: _compare(home / "before", home / "after", out),
-        }
+        works = prepared(home)
         all_shares = sum(SHARES[name] for name in asked.of)
         for name in asked.of:
             work = works[name]
@@ -194,7 +201,19 @@ def main() -> int:
     stages = {key: value for key, value in sorted(counts.items()) if ": " in key}
     kills = sum(counts[name] for name in SHARES)
     print(json.dumps({"kills": kills, "of": stages, "differing": differing}))
+    if asked.record:
+        for name in asked.of:
+            record(name, counts[name], differing, asked.seed)
     return 1 if differing else 0
+
+
+def record(name: str, kills: int, differing: Sequence[str], seed: int) -> None:
+    """Write how many kills of a command there were, and how many results differ."""
+    add_row(
+        "kills", killed=name, n=kills,
+        differing=sum(one.startswith(f"{name}: ") for one in differing), seeds=str(seed),
+        setting=f"{2 * IMAGES} drawn images, a small network", command="make bench-kills",
+    )  # fmt: skip
 
 
 def _clean(run: Path, out: Path) -> None:

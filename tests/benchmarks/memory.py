@@ -3,7 +3,7 @@
 Each number is swept in a process of its own, by a tiny network at 32 pixels; images are made when
 they are asked for. Prints one line of JSON.
 
-    python tests/benchmarks/memory.py --images 5000 50000
+    python tests/benchmarks/memory.py --images 5000 50000 [--record]
 """
 
 from __future__ import annotations
@@ -20,6 +20,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from rows import add_row, recording
 from torch import nn
 
 import shortcut_finder as sf
@@ -78,6 +79,7 @@ def main() -> None:
     options = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     options.add_argument("--images", type=int, nargs="+", default=[5000, 50000])
     options.add_argument("--one", action="store_true", help="in this process")
+    recording(options)
     asked = options.parse_args()
     rows = []
     for count in asked.images:
@@ -89,6 +91,18 @@ def main() -> None:
         result = subprocess.run(command, check=True, capture_output=True, text=True)
         rows += json.loads(result.stdout)
     print(json.dumps(rows))
+    if asked.record:
+        for row in rows:
+            record(row)
+
+
+def record(row: dict[str, Any]) -> None:
+    """Write what a sweep of so many images took."""
+    add_row(
+        "memory", n=row["images"], peak_mib=row["peak_mib"],
+        most_open_files=row["most_open_files"], seeds="0",
+        setting=f"made-up images of {SIDE} pixels", command="make bench-memory",
+    )  # fmt: skip
 
 
 if __name__ == "__main__":

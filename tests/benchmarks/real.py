@@ -7,7 +7,7 @@ tells its list best: how often listed images of the class have it, and the other
 OUT/<set>/sheets has a picture of each list, to be looked at.
 
 Usage: python tests/benchmarks/real.py FOLDER [FOLDER ...] --out DIR [--input 160] [--epochs 3]
-           [--no-verify]
+           [--no-verify] [--record]
 """
 
 from __future__ import annotations
@@ -20,6 +20,7 @@ import pandas as pd
 import torch
 from fine_tuning import LITE0, fine_tuned, preprocessing
 from PIL import Image, ImageDraw
+from rows import add_row, read_rows, recording
 
 import shortcut_finder as sf
 
@@ -116,6 +117,27 @@ def metadata_of(folder: Path) -> pd.DataFrame:
     return table.set_index(names).drop(columns=["image", "path", "label", "split"], errors="ignore")
 
 
+def in_short(findings: pd.DataFrame) -> str:
+    """Label, place and size of findings."""
+    said = [f"{one.label}: {one.region}, {one.images} images" for one in findings.itertuples()]
+    return "; ".join(said) or "none"
+
+
+def record(name: str, run: sf.Run, size: int, epochs: int) -> None:
+    """Write what was found of a set; what the set is called stays, what was said of it goes."""
+    confirmed = run.findings["verdict"] == "confirmed"
+    loud = run.findings["severity"] != "low"
+    called = {row["set"]: row["what"] for row in read_rows("real")}
+    add_row(
+        "real", set=name, what=called.get(name, name), n=len(run.images),
+        classes=run.images["label"].nunique(), confirmed=in_short(run.findings[confirmed]),
+        unconfirmed=in_short(run.findings[loud & ~confirmed]), seeds="0",
+        setting=f"EfficientNet-Lite0 at {size} pixels, fine-tuned for {epochs} epochs, scanned "
+        "without metadata",
+        command='make bench-real SETS="FOLDER ..." OUT=FOLDER',
+    )  # fmt: skip
+
+
 def main() -> None:
     """Scan each set and print its findings."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
@@ -124,6 +146,7 @@ def main() -> None:
     parser.add_argument("--input", type=int, default=SIZE)
     parser.add_argument("--epochs", type=int, default=EPOCHS)
     parser.add_argument("--no-verify", dest="verify", action="store_false")
+    recording(parser)
     options = parser.parse_args()
     for folder in options.folders:
         if not (folder / "train").is_dir():
@@ -147,6 +170,8 @@ def main() -> None:
                 f"sure={(rows['tier'] == 'sure').sum()}  {said}"
             )
             sheet(run, finding, folder / "train", out / "sheets")
+        if options.record:
+            record(folder.name, run, options.input, options.epochs)
 
 
 if __name__ == "__main__":

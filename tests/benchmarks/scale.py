@@ -6,20 +6,21 @@ of one class. Then does to them all that a scan does between the sweep and the e
 model, and prints the seconds of it and the most memory the process held. Seconds of the processor
 count what the process itself did, on all cores; on a busy machine they are the ones to compare.
 
-Usage: python tests/benchmarks/scale.py [IMAGES ...] [--folder TEMPORARY_FOLDER]
+Usage: python tests/benchmarks/scale.py [IMAGES ...] [--folder TEMPORARY_FOLDER] [--record]
 """
 
 from __future__ import annotations
 
 import argparse
 import json
+import os
 import resource
 import shutil
 import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from types import SimpleNamespace
@@ -29,6 +30,7 @@ import numpy as np
 import pandas as pd
 import torch
 from PIL import Image
+from rows import add_row, recording
 
 from shortcut_finder.data.dataset import ImageDataset
 from shortcut_finder.data.preprocessing import Preprocessing
@@ -202,12 +204,24 @@ def analyse(folder: Path, images: int) -> dict[str, Any]:
     }
 
 
+def record(measured: Mapping[str, Any], slowest: str) -> None:
+    """Write what the analysis of so many images took."""
+    add_row(
+        "analysis", n=measured["images"], seconds=measured["seconds"],
+        processor=measured["processor"], gigabytes=measured["gigabytes"],
+        found="yes" if measured["found"] else "no", slowest=slowest, seeds="0",
+        setting=f"made-up shards, {os.cpu_count()} cores, load {os.getloadavg()[0]:.1f}",
+        command="make bench-scale",
+    )  # fmt: skip
+
+
 def main() -> None:
     """Write, analyse in a process of its own, print."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("images", type=int, nargs="*", default=SIZES, help="sizes to try")
     parser.add_argument("--folder", type=Path, help="for the shards, 25 kB an image")
     parser.add_argument("--analyse", type=Path, help=argparse.SUPPRESS)
+    recording(parser)
     options = parser.parse_args()
     if options.analyse:
         print(json.dumps(analyse(options.analyse, *options.images)))
@@ -230,6 +244,8 @@ def main() -> None:
             f"| {measured['gigabytes']:.1f} | {'yes' if measured['found'] else 'no'} | {slowest} |",
             flush=True,
         )
+        if options.record:
+            record(measured, slowest)
 
 
 if __name__ == "__main__":

@@ -7,6 +7,7 @@ low severity or confirmed, are right where they are of a label of the cue and in
 are *listed* with such a finding of any severity.
 
 Usage: python tests/benchmarks/several_labels.py --out NEW_FOLDER [--draws 5] [--clean 20]
+           [--record]
 The same command goes on where it was stopped.
 """
 
@@ -15,11 +16,14 @@ from __future__ import annotations
 import argparse
 import json
 import sys
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from multilabel import SIDE, Cue, Drawn, draw_dataset, trained
+from rows import add_row, commit, recording, same
 from shares import share_of
 
 import shortcut_finder as sf
@@ -29,13 +33,15 @@ NAMES = ("ash", "birch", "cedar", "elm", "fir", "oak")
 # A cedar often brings a birch, so what birches have is in cedars, too; an elm brings a fir.
 TOGETHER = {2: 1, 3: 4}
 CUES = {"one label": (1,), "pair": (3, 4), "none": (), "clean": None}
+# What they are called on the page.
+CALLED = {"one label": "one label", "pair": "a pair", "none": "no label", "clean": "no mark"}
 SHARE = 0.5
 SETTINGS = sf.Settings(input_size=SIDE, workers=0)
 # Correlation of the listed images with the planted ones from which they are the same.
 SAME = 0.5
 
 
-def measured(kind: str, seed: int, folder: Path, images: int) -> dict[str, int]:
+def measured(kind: str, seed: int, folder: Path, images: int) -> dict[str, Any]:
     """One draw: loud findings, how many of them are right, and what was planted and found."""
     labels = CUES[kind]
     corner = [(0, 0), (SIDE - 14, 0), (0, SIDE - 14), (SIDE - 14, SIDE - 14)][seed % 4]
@@ -59,6 +65,7 @@ def measured(kind: str, seed: int, folder: Path, images: int) -> dict[str, int]:
         "loud": len(loud),
         "right": len(right),
         "in the label that brings it": cedar,
+        "commit": commit(),
     }
 
 
@@ -73,6 +80,34 @@ def _right(row: object, run: sf.Run, drawn: Drawn, labels: tuple[int, ...] | Non
     return phi(listed[own].astype(float), drawn.carriers[0][own].astype(float)) >= SAME
 
 
+def figures(results: Sequence[Mapping[str, Any]]) -> dict[str, int]:
+    """What draws of one kind of cue come to."""
+
+    def total(name: str) -> int:
+        return sum(one[name] for one in results)
+
+    return {
+        "n": len(results),
+        "planted": total("planted"),
+        "listed": total("listed"),
+        "found": total("found"),
+        "loud": total("loud"),
+        "right": total("right"),
+        "draws_wrong": sum(one["loud"] > one["right"] for one in results),
+        "brought": total("in the label that brings it"),
+    }
+
+
+def record(kind: str, results: Sequence[Mapping[str, Any]], images: int) -> None:
+    """Write what draws of one kind of cue come to; draws of several versions are of none."""
+    add_row(
+        "labels", cue=CALLED[kind], **figures(results), seeds=f"0 to {len(results) - 1}",
+        setting=f"{images} pictures of {SIDE} pixels a draw",
+        commit=same(one.get("commit", "") for one in results),
+        command="make bench-labels OUT=FOLDER",
+    )  # fmt: skip
+
+
 def main() -> None:
     """Draw, train, scan, and print recall and precision."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
@@ -80,6 +115,7 @@ def main() -> None:
     parser.add_argument("--draws", type=int, default=5, help="draws of each kind of cue")
     parser.add_argument("--clean", type=int, default=20, help="draws without any")
     parser.add_argument("--images", type=int, default=360, help="of a draw")
+    recording(parser)
     options = parser.parse_args()
     for kind in CUES:
         results = []
@@ -90,14 +126,17 @@ def main() -> None:
                 done.parent.mkdir(parents=True, exist_ok=True)
                 done.write_text(json.dumps(measured(kind, seed, folder, options.images)))
             results.append(json.loads(done.read_text()))
-        total = {name: sum(one[name] for one in results) for name in results[0]}
+        made = figures(results)
         print(
-            f"{kind}: {len(results)} draws, listed {share_of(total['listed'], total['planted'])}, "
-            f"recall {share_of(total['found'], total['planted'])}, "
-            f"precision {share_of(total['right'], total['loud'])}, loud {total['loud']}, of them "
-            f"{total['in the label that brings it']} in the label that brings the cue's",
+            f"{kind}: {made['n']} draws, listed {share_of(made['listed'], made['planted'])}; "
+            f"recall {share_of(made['found'], made['planted'])}; "
+            f"precision {share_of(made['right'], made['loud'])}; draws with a wrong loud finding "
+            f"{share_of(made['draws_wrong'], made['n'])}; {made['brought']} loud in the label that "
+            "brings the cue's",
             flush=True,
         )
+        if options.record:
+            record(kind, results, options.images)
 
 
 if __name__ == "__main__":

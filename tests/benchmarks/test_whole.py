@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from PIL import Image
 from torchvision import models
-from whole import bare_loop, cut, make_set, row, timed
+from whole import bare_loop, cells, cut, figures, make_set, timed
 
 
 @pytest.fixture
@@ -58,7 +58,7 @@ def test_a_row_holds_medians_and_the_ratio_within_a_round() -> None:
         {"seconds": seconds, "memory": 900, "stages": stages, "findings": 2}
         for seconds in (10.0, 60.0, 24.0)
     ]
-    assert row(100, [5.0, 20.0, 8.0], scans) == [
+    assert cells(figures(100, [5.0, 20.0, 8.0], scans)) == [
         "8.0", "24.0", "3.0", "0.0", "3.0", "0.0", "0.0", "1.0", "1.10", "1.20", "2", "900"
     ]  # fmt: skip
 
@@ -69,3 +69,10 @@ def test_a_process_that_fails_is_no_figure() -> None:
     assert memory > 1
     with pytest.raises(subprocess.CalledProcessError):
         timed([sys.executable, "-c", "raise SystemExit(3)"])
+
+
+def test_nothing_is_loaded_that_a_bare_loop_does_without() -> None:
+    code = "import sys, whole; print(*{'numpy', 'scipy', 'torch', 'jinja2'} & set(sys.modules))"
+    folder = Path(__file__).parent
+    done = subprocess.run([sys.executable, "-c", code], cwd=folder, capture_output=True, text=True)
+    assert (done.returncode, done.stdout.strip()) == (0, "")

@@ -12,6 +12,7 @@ through the network and `files` images decoded, both over the number of images.
 
 Usage: python tests/benchmarks/whole.py PHOTOS [PHOTOS ...] --out DIR [--images 500,1500]
            [--classes 2,10] [--rounds N] [--network NAME] [--input N] [--epochs N] [--workers N]
+           [--record]
 """
 
 from __future__ import annotations
@@ -28,6 +29,8 @@ import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
+
+from rows import add_row, recording
 
 ROOT = Path(__file__).resolve().parents[2]
 STAGES = ("start", "sweep", "analysis", "experiments", "page")
@@ -166,7 +169,7 @@ def learn(folder: Path, name: str, side: int, epochs: int, weights: Path) -> Non
 
 
 def timed(command: Sequence[str]) -> tuple[float, float]:
-    """Seconds by the clock from the start of a process to its end, and its peak in MB."""
+    """Seconds by the clock from the start of a process to its end, and its peak in MiB."""
     started = time.perf_counter()
     process = subprocess.Popen(command)
     _, status, usage = os.wait4(process.pid, 0)
@@ -177,8 +180,17 @@ def timed(command: Sequence[str]) -> tuple[float, float]:
     return seconds, usage.ru_maxrss / 1024
 
 
-def row(images: int, bare: Sequence[float], scans: Sequence[Mapping[str, Any]]) -> list[str]:
-    """One line of the table; of several rounds the medians, ratios within a round."""
+def figures(
+    images: int, bare: Sequence[float], scans: Sequence[Mapping[str, Any]]
+) -> dict[str, float]:
+    """What a scan costs; of several rounds the medians, ratios within a round.
+
+    Args:
+        images: of the set.
+        bare: seconds of the bare loop in each round.
+        scans: of each round the ``seconds``, the ``memory`` in MiB, the ``findings`` and the
+            ``stages`` of its card.
+    """
     middle = statistics.median
     ratio = middle(scan["seconds"] / loop for scan, loop in zip(scans, bare, strict=True))
 
@@ -189,20 +201,20 @@ def row(images: int, bare: Sequence[float], scans: Sequence[Mapping[str, Any]]) 
         sum(stage(name, what) for name in STAGES) / images
         for what in ("forward_passes", "decoded_files")
     )
-    return [
-        f"{middle(bare):.1f}",
-        f"{middle(scan['seconds'] for scan in scans):.1f}",
-        f"{ratio:.1f}",
-        *(f"{stage(name, 'seconds'):.1f}" for name in STAGES),
-        f"{passes:.2f}",
-        f"{files:.2f}",
-        f"{middle(scan['findings'] for scan in scans):.0f}",
-        f"{middle(scan['memory'] for scan in scans):.0f}",
-    ]
+    return {
+        "bare": middle(bare),
+        "scan": middle(scan["seconds"] for scan in scans),
+        "over_bare": ratio,
+        **{name: stage(name, "seconds") for name in STAGES},
+        "passes": passes,
+        "files": files,
+        "findings": middle(scan["findings"] for scan in scans),
+        "peak_mib": middle(scan["memory"] for scan in scans),
+    }
 
 
-def compare(folder: Path, weights: Path, options: argparse.Namespace) -> list[str]:
-    """A row of the table for one set."""
+def compare(folder: Path, weights: Path, options: argparse.Namespace) -> dict[str, float]:
+    """What a scan of one set costs."""
     bare, scans = [], []
     same = ["--network", options.network, "--input", str(options.input)]
     same += ["--workers", str(options.workers), "--weights", str(weights)]
@@ -216,7 +228,40 @@ def compare(folder: Path, weights: Path, options: argparse.Namespace) -> list[st
         scans.append(
             {"seconds": seconds, "memory": memory, "stages": card["stages"], "findings": found}
         )
-    return row(sum(card["dataset"]["images"].values()), bare, scans)
+    return figures(sum(card["dataset"]["images"].values()), bare, scans)
+
+
+def cells(row: Mapping[str, float]) -> list[str]:
+    """A line of the table as it is printed."""
+    digits = {"passes": 2, "files": 2, "findings": 0, "peak_mib": 0}
+    return [f"{value:,.{digits.get(name, 1)}f}" for name, value in row.items()]
+
+
+def measure(options: argparse.Namespace) -> None:
+    """Make each set, compare, print and perhaps write a row."""
+    where = f"{os.cpu_count()} cores, {options.workers} decode processes, "
+    where += f"{options.network} at {options.input} pixels, batches of {BATCH}, "
+    where += f"{options.rounds} rounds; load {os.getloadavg()[0]:.1f}"
+    print(f"{platform.processor() or platform.machine()}, {where}; seconds\n")
+    titles = ["images", "classes", "bare", "scan", "over bare", *STAGES]
+    titles += ["passes", "files", "findings", "peak, MiB"]
+    print("| " + " | ".join(titles) + " |\n" + "|---:" * len(titles) + "|", flush=True)
+    for images in options.images:
+        for classes in options.classes:
+            name = f"{images}-{classes}"
+            folder = options.out / f"set-{name}"
+            weights = options.out / f"{options.network}-{options.input}-{options.epochs}-{name}.pt"
+            if not folder.exists():
+                make_set(options.photos, folder, images, classes)
+            if not weights.exists():
+                learn(folder, options.network, options.input, options.epochs, weights)
+            row = compare(folder, weights, options)
+            print(f"| {images:,} | {classes} | {' | '.join(cells(row))} |", flush=True)
+            if options.record:
+                add_row(
+                    "whole", network=options.network, n=images, classes=classes, **row, seeds="0",
+                    setting=where, command="make bench-whole PHOTOS=FOLDER OUT=FOLDER",
+                )  # fmt: skip
 
 
 def numbers(text: str) -> list[int]:
@@ -234,6 +279,7 @@ def main() -> None:
     parser.add_argument("--input", type=int, default=160)
     parser.add_argument("--epochs", type=int, default=1)
     parser.add_argument("--workers", type=int, default=max(1, (os.cpu_count() or 1) // 2))
+    recording(parser)
     # How the script calls itself.
     parser.add_argument("--process", choices=("bare", "scan"), help=argparse.SUPPRESS)
     parser.add_argument("--weights", type=Path, help=argparse.SUPPRESS)
@@ -250,25 +296,7 @@ def main() -> None:
     if options.out is None:
         parser.error("--out is missing")
     options.out.mkdir(parents=True, exist_ok=True)
-    print(
-        f"{platform.processor() or platform.machine()}, {os.cpu_count()} cores, {options.workers} "
-        f"decode processes, {options.network} at {options.input} px, batches of {BATCH}, "
-        f"{options.rounds} rounds; load {os.getloadavg()[0]:.1f}; seconds\n"
-    )
-    titles = ["images", "classes", "bare", "scan", "over bare", *STAGES]
-    titles += ["passes", "files", "findings", "peak, MB"]
-    print("| " + " | ".join(titles) + " |\n" + "|---:" * len(titles) + "|", flush=True)
-    for images in options.images:
-        for classes in options.classes:
-            name = f"{images}-{classes}"
-            folder = options.out / f"set-{name}"
-            weights = options.out / f"{options.network}-{options.input}-{options.epochs}-{name}.pt"
-            if not folder.exists():
-                make_set(options.photos, folder, images, classes)
-            if not weights.exists():
-                learn(folder, options.network, options.input, options.epochs, weights)
-            cells = [f"{images:,}", str(classes), *compare(folder, weights, options)]
-            print("| " + " | ".join(cells) + " |", flush=True)
+    measure(options)
 
 
 if __name__ == "__main__":
