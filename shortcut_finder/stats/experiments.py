@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field, fields, replace
 
 import numpy as np
 from scipy import stats
@@ -13,6 +13,9 @@ from shortcut_finder.stats.surplus import Surplus
 
 # Fewer pairs cannot reach a small p once several findings are tested.
 FEWEST_PAIRS = 24
+# Pairs from one look to the next: an experiment ends when its interval at such a confidence leaves
+# no effect worth the name. That can only hide a reliance, never make one up.
+EARLY_PAIRS, EARLY_CONFIDENCE = 8, 0.99
 # False discovery rate over all findings.
 Q_LIMIT = 0.05
 # Least effect beyond every control that counts as reliance: half a unit of log-odds.
@@ -39,6 +42,15 @@ class Answers:
     probability: np.ndarray
     log_odds: np.ndarray
     chosen: np.ndarray
+
+    def first(self, count: int) -> Answers:
+        """What it says of the first so many images."""
+        return Answers(self.probability[:count], self.log_odds[:count], self.chosen[:count])
+
+    def and_of(self, others: Answers) -> Answers:
+        """What it says of these images and of others, in this order."""
+        pairs = ((getattr(one, f.name) for one in (self, others)) for f in fields(self))
+        return Answers(*(np.concatenate([*pair]) for pair in pairs))
 
 
 def answers_for(logits: np.ndarray, output: int, *, sigmoid: bool = False) -> Answers:
@@ -145,7 +157,7 @@ class Experiment:
     @property
     def rules_out(self) -> bool:
         """Whether some control leaves no effect worth the name, at the ends of intervals too."""
-        return self.pairs >= FEWEST_PAIRS and any(arm.high < FLOOR for arm in self.arms)
+        return self.pairs >= EARLY_PAIRS and any(arm.high < FLOOR for arm in self.arms)
 
     def as_dict(self) -> dict[str, object]:
         """Plain values, ready for JSON."""
@@ -165,22 +177,40 @@ def between(control: Answers, other: Answers, part: float) -> Answers:
     return Answers(expit(log_odds), log_odds, control.chosen)
 
 
-def pasted_arm(name: str, treated: Answers, control: Answers, before: Answers) -> Arm:
+def pasted_arm(
+    name: str,
+    treated: Answers,
+    control: Answers,
+    before: Answers,
+    confidence: float = CONFIDENCE,
+) -> Arm:
     """A control of a paste: how much more the treatment raises the label than the control."""
-    return _arm(name, "control", treated, control, control, before)
+    return _arm(name, "control", treated, control, control, before, confidence)
 
 
-def masked_arm(name: str, treated: Answers, control: Answers, before: Answers) -> Arm:
+def masked_arm(
+    name: str,
+    treated: Answers,
+    control: Answers,
+    before: Answers,
+    confidence: float = CONFIDENCE,
+) -> Arm:
     """A fill of a mask: how much more filling the thing lowers the label than filling elsewhere."""
-    return _arm(name, "fill", control, treated, control, before)
+    return _arm(name, "fill", control, treated, control, before, confidence)
 
 
 def _arm(
-    name: str, role: str, more: Answers, less: Answers, control: Answers, before: Answers
+    name: str,
+    role: str,
+    more: Answers,
+    less: Answers,
+    control: Answers,
+    before: Answers,
+    confidence: float,
 ) -> Arm:
     """An arm from the answers that reliance would make the larger and the smaller."""
     log_odds = more.log_odds - less.log_odds
-    mean, low, high = mean_interval(log_odds)
+    mean, low, high = mean_interval(log_odds, confidence)
     return Arm(
         name=name,
         role=role,
@@ -211,8 +241,8 @@ def effect_of(log_odds: float) -> float:
     return float(np.tanh(log_odds / 4))
 
 
-def mean_interval(values: np.ndarray) -> tuple[float, float, float]:
-    """Mean and the ends of its 95% interval (Student's t).
+def mean_interval(values: np.ndarray, confidence: float = CONFIDENCE) -> tuple[float, float, float]:
+    """Mean and the ends of its interval, of 95% unless said otherwise (Student's t).
 
     Example:
         >>> [round(x, 2) for x in mean_interval(np.array([0.0, 1.0, 2.0, 3.0]))]
@@ -221,7 +251,7 @@ def mean_interval(values: np.ndarray) -> tuple[float, float, float]:
     mean = float(values.mean())
     if len(values) < 2:
         return mean, -np.inf, np.inf
-    half = float(stats.sem(values) * stats.t.ppf((1 + CONFIDENCE) / 2, len(values) - 1))
+    half = float(stats.sem(values) * stats.t.ppf((1 + confidence) / 2, len(values) - 1))
     return mean, mean - half, mean + half
 
 

@@ -131,7 +131,7 @@ def tried(
         sure = any(one.experiment.beats_all and one.experiment.p <= settled for one in made)
         made.append(made_of(trial, cast.output, lab, controls=1 if sure else None))
         if trial.name == "mask":
-            masked = trial.images, made[-1].first
+            masked = trial.images[: made[-1].experiment.pairs], made[-1].first
         # What looks natural is masked only where pasting sets it apart from parts of the class.
         if natural and not stands_out(made[-1].experiment):
             break

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import reduce
 from itertools import islice
 
 import numpy as np
@@ -14,6 +15,8 @@ import numpy as np
 from shortcut_finder.data.regions import SURROUNDINGS, surroundings
 from shortcut_finder.detect.finding import Finding
 from shortcut_finder.stats.experiments import (
+    EARLY_CONFIDENCE,
+    EARLY_PAIRS,
     FLOOR,
     Answers,
     Arm,
@@ -80,7 +83,7 @@ class Trial:
     name: str
     place: str
     images: np.ndarray
-    arm: Callable[[str, Answers, Answers, Answers], Arm]
+    arm: Callable[..., Arm]
     compared: Iterator[tuple[str, list[np.ndarray], list[np.ndarray]]]
 
 
@@ -111,45 +114,86 @@ def made_of(trial: Trial, output: int, lab: Lab, *, controls: int | None = None)
     before = lab.now(trial.images, output)
     arms: list[Arm] = []
     own: Arm | None = None
-    seen: list[tuple[list[np.ndarray], Answers, list[np.ndarray], Answers]] = []
+    seen: list[_Seen] = []
     for name, treated, control in islice(trial.compared, controls):
-        # Pastes are compared with one control after another: the model need not look again.
-        again = bool(seen) and seen[-1][0] is treated
-        answer = seen[-1][1] if again else lab.answers(treated, output)
-        against = lab.answers(control, output)
+        if not seen:
+            one = _seen_first(name, treated, control, before, trial, output, lab)
+        else:
+            # Pastes are compared with one control after another: the model need not look again.
+            again = seen[-1].treated is treated
+            answer = seen[-1].answer if again else lab.answers(treated, output)
+            one = _Seen(treated, answer, control, lab.answers(control, output))
+        before = before.first(len(one.answer.log_odds))
+        against = one.against
         if name == OWN_MIDDLE:
-            against = between(seen[0][3], against, MUCH)
-        arm = trial.arm(name, answer, against, before)
+            against = between(seen[0].against, against, MUCH)
+        arm = trial.arm(name, one.answer, against, before)
         if name in (OWN, OWN_MIDDLE):
             own = arm
         else:
-            seen.append((treated, answer, control, against))
+            seen.append(one)
             arms.append(arm)
         if arm.p > HOPELESS or arm.high < FLOOR:
             break
     weakest = int(np.argmin([arm.effect for arm in arms]))
-    treated, answer, control, against = seen[weakest]
+    shown = seen[weakest]
     experiment = Experiment(
         name=trial.name,
         place=trial.place,
-        pairs=len(trial.images),
+        pairs=len(before.log_odds),
         before=float(before.probability.mean()),
-        after=float(answer.probability.mean()),
-        flips=float((answer.chosen != before.chosen).mean()),
+        after=float(shown.answer.probability.mean()),
+        flips=float((shown.answer.chosen != before.chosen).mean()),
         arms=tuple(arms),
         own=own,
     )
+    return Made(experiment, _shots(trial, before, shown, arms[weakest].name, lab), seen[0].answer)
+
+
+@dataclass(frozen=True, eq=False)
+class _Seen:
+    """Images of a treatment and of a control, and what the model says of them."""
+
+    treated: list[np.ndarray]
+    answer: Answers
+    control: list[np.ndarray]
+    against: Answers
+
+
+def _seen_first(
+    name: str,
+    treated: list[np.ndarray],
+    control: list[np.ndarray],
+    before: Answers,
+    trial: Trial,
+    output: int,
+    lab: Lab,
+) -> _Seen:
+    """The first control; no more images than it takes to rule an effect out."""
+    parts: list[tuple[Answers, Answers]] = []
+    for start in range(0, len(treated), EARLY_PAIRS):
+        some = slice(start, start + EARLY_PAIRS)
+        parts.append((lab.answers(treated[some], output), lab.answers(control[some], output)))
+        answer, against = (reduce(Answers.and_of, said) for said in zip(*parts, strict=True))
+        count = len(answer.log_odds)
+        arm = trial.arm(name, answer, against, before.first(count), EARLY_CONFIDENCE)
+        if arm.high < FLOOR:
+            return _Seen(treated[:count], answer, control[:count], against)
+    return _Seen(treated, answer, control, against)
+
+
+def _shots(trial: Trial, before: Answers, shown: _Seen, control: str, lab: Lab) -> tuple[Shot, ...]:
+    """Pictures of the first images, as they are, treated and under a control."""
     title = f"{trial.name} {trial.place}".strip()
-    shots = [
+    return tuple(
         Shot(title, int(image), arm, float(found.probability[number]), pixels)
         for number, image in enumerate(trial.images[:SHOTS])
         for arm, found, pixels in (
             ("before", before, lab.pixels(int(image))),
-            ("after", answer, treated[number]),
-            (arms[weakest].name, against, control[number]),
+            ("after", shown.answer, shown.treated[number]),
+            (control, shown.against, shown.control[number]),
         )
-    ]
-    return Made(experiment, tuple(shots), seen[0][1])
+    )
 
 
 # Things that stand somewhere: paste and mask

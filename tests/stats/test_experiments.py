@@ -7,6 +7,7 @@ import pytest
 from scipy import stats
 
 from shortcut_finder.stats.experiments import (
+    EARLY_PAIRS,
     FEWEST_PAIRS,
     FLOOR,
     Answers,
@@ -110,7 +111,7 @@ def test_too_few_pairs_and_small_effects_do_not_hold() -> None:
 def test_only_a_narrow_interval_rules_reliance_out() -> None:
     assert paste_experiment(-4.0, -4.0).rules_out
     assert not paste_experiment(-3.5, -4.0).rules_out
-    assert not paste_experiment(-4.0, -4.0, pairs=FEWEST_PAIRS - 1).rules_out
+    assert not paste_experiment(-4.0, -4.0, pairs=EARLY_PAIRS - 1).rules_out
 
 
 def test_rates_are_those_of_benjamini_and_hochberg_over_findings() -> None:

@@ -22,7 +22,7 @@ from shortcut_finder.detect.finding import Finding
 from shortcut_finder.detect.placing import to_the_pixel
 from shortcut_finder.detect.policy import POLICY
 from shortcut_finder.errors import UnreadableImage
-from shortcut_finder.stats.experiments import FEWEST_PAIRS
+from shortcut_finder.stats.experiments import EARLY_PAIRS, FEWEST_PAIRS
 from shortcut_finder.sweep.lab import Lab
 from shortcut_finder.sweep.scene import Scene
 from shortcut_finder.verify.cast import PAIRS
@@ -154,6 +154,41 @@ def test_a_finding_costs_no_more_passes_than_it_needs(fixed: tuple[World, Findin
     assert len(made["mask"].arms) == 1
     further = MEASURED - made["mask"].pairs
     assert sum(asked) == PAIRS * (1 + controls) + made["mask"].pairs * 2 + further
+
+
+def test_what_the_model_plainly_ignores_is_known_after_a_few_images(
+    fixed: tuple[World, Finding],
+) -> None:
+    world, finding = fixed
+    asked = []
+
+    def counting(pixels: np.ndarray) -> np.ndarray:
+        asked.append(len(pixels))
+        return IGNORES(pixels)
+
+    scene = prepared(world, IGNORES)
+    (found,) = verify([finding], scene, counting, progress=False)
+    paste, mask = found.decided.verification.experiments
+    assert found.decided.verdict == "present"
+    assert (paste.pairs, mask.pairs) == (EARLY_PAIRS, EARLY_PAIRS)
+    assert sum(asked) == 4 * EARLY_PAIRS
+    assert len({shot.image for shot in found.decided.verification.shots}) <= EARLY_PAIRS
+
+
+@pytest.mark.parametrize(("spread", "pairs"), [(0.1, 8), (9.0, 26)])
+def test_an_experiment_ends_when_no_effect_is_left(
+    fixed: tuple[World, Finding], spread: float, pairs: int
+) -> None:
+    """The wider what the model says scatters, the more images it takes to rule an effect out."""
+    world, finding = fixed
+    scatter = np.random.default_rng(5).normal(size=(SIDE, SIDE))
+
+    def noisy(pixels: np.ndarray) -> np.ndarray:
+        seen = (pixels.mean(axis=3) * scatter).sum(axis=(1, 2))
+        return spread * np.sin(seen)
+
+    (found,) = verified(world, bee_by(noisy), [finding])
+    assert found.decided.verification.experiments[0].pairs == pairs
 
 
 @pytest.fixture(scope="module")
