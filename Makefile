@@ -5,7 +5,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 INSTALLED := $(VENV)/installed
 
-.PHONY: demo test test-slow check benchmarks bench-plantings bench-watermark bench-clean bench-compare bench-scale bench-looks bench-backgrounds bench-photographs bench-varying bench-real bench-likeness bench-ablation bench-sweep bench-decode bench-whole screenshots bench-detect bench-calibration bench-labels golden test-exports bench-real-labels bench-spread bench-review bench-kills bench-hostile bench-memory fuzz clean
+.PHONY: demo test test-slow check benchmarks bench-plantings bench-watermark bench-clean bench-compare bench-scale bench-looks bench-backgrounds bench-photographs bench-varying bench-real bench-likeness bench-ablation bench-sweep bench-decode bench-whole screenshots bench-detect bench-calibration bench-labels golden test-exports bench-real-labels bench-spread bench-review bench-page bench-kills bench-hostile bench-memory fuzz clean
 
 demo: $(INSTALLED)
 	$(BIN)/shortcut-finder demo --out demo-run
@@ -52,9 +52,10 @@ bench-clean: $(INSTALLED)
 bench-compare: $(INSTALLED)
 	$(BIN)/python tests/benchmarks/comparing.py --no-verify --out $(or $(OUT),bench-compare)
 
-# Analysis of 5,000 and 50,000 made-up images; the latter take 1.3 GB of disk.
+# Analysis of 5,000 and 50,000 made-up images; the latter take 1.3 GB of disk. OPTIONS: see the head of
+# the script; "100000 --classes 1000 --share 0.4" takes 3 GB.
 bench-scale: $(INSTALLED)
-	$(BIN)/python tests/benchmarks/scale.py $(RECORD:%=--record)
+	$(BIN)/python tests/benchmarks/scale.py $(OPTIONS) $(RECORD:%=--record)
 
 # One sweep by the local engine, by two processes, and by two actors on Ray, one of them killed: the
 # same bytes, and how fast. OPTIONS: see the head of the script.
@@ -64,6 +65,11 @@ bench-spread: $(INSTALLED)
 # A review of 200,000 offenders in a headless browser.
 bench-review: $(INSTALLED)
 	$(BIN)/python tests/benchmarks/reviewing.py $(OPTIONS)
+
+# The page of a run of 1,000 classes and 2,000 findings: its size, and what a headless browser takes to
+# open and to search it. OPTIONS: see the head of the script.
+bench-page: $(INSTALLED)
+	$(BIN)/python tests/benchmarks/opening.py $(OPTIONS) $(RECORD:%=--record)
 
 # PHOTOS is any folder of class folders.
 bench-looks: $(INSTALLED)

@@ -60,9 +60,9 @@ function showDecisions() {
       decided(row.dataset.finding, data.images[row.dataset.image]) || "–";
   }
   if (viewed) press(one("#viewer .review"), decided(...subject()));
-  const articles = all("article[data-finding]");
-  const done = articles.filter((article) => article.dataset.decision).length;
-  if (one("#decided")) one("#decided").textContent = `${done} of ${articles.length} decided`;
+  const findings = rows.length ? rows : all("article[data-finding]");
+  const done = findings.filter((each) => decided(each.dataset.finding)).length;
+  if (one("#decided")) one("#decided").textContent = `${done} of ${findings.length} decided`;
 }
 
 function download() {
@@ -82,7 +82,11 @@ function download() {
 }
 
 // Findings: filter, sort, walk ---------------------------------------------------------------
+const PART = 100;  // rows of a table that are added at a time
 const rows = all("#overview tbody tr");
+let unfolded = PART;
+// Only the strongest of very many findings have an article of their own.
+const articleOf = (row) => document.getElementById(row.dataset.anchor);
 const textOf = (row, key) => one(`[data-key="${key}"]`, row)?.textContent ?? "";
 
 function filter() {
@@ -93,15 +97,21 @@ function filter() {
   const text = one('[data-filter="text"]').value.toLowerCase();
   let count = 0;
   for (const row of rows) {
-    const article = document.getElementById(row.dataset.anchor);
+    const article = articleOf(row);
     const fits = wanted.every(([key, value]) => !value || textOf(row, key) === value)
       && (!decision || (decided(row.dataset.finding) || "open") === decision)
-      && (row.textContent + one("h3", article).textContent).toLowerCase().includes(text);
-    row.hidden = article.hidden = !fits;
+      && (row.textContent + (article ? one("h3", article).textContent : "")).toLowerCase().includes(text);
     count += fits;
+    row.hidden = !fits || count > unfolded;
+    if (article) article.hidden = !fits;
   }
-  one("#matching").textContent = `${count} of ${rows.length} shown`;
+  one("#matching").textContent = count > unfolded
+    ? `${count} of ${rows.length} fit, the first ${unfolded} are shown` : `${count} of ${rows.length} shown`;
+  const further = one("#further");  // only where there are more rows than that
+  if (further) further.hidden = count <= unfolded;
 }
+
+const collator = new Intl.Collator("en", { numeric: true });
 
 function sort(button) {
   const header = button.closest("th");
@@ -115,10 +125,12 @@ function sort(button) {
   const sign = order === "descending" ? -1 : 1;
   const compare = (a, b) => numeric
     ? a.dataset[key] - b.dataset[key]
-    : textOf(a, key).localeCompare(textOf(b, key), "en", { numeric: true });
+    : collator.compare(textOf(a, key), textOf(b, key));
   rows.sort((a, b) => sign * compare(a, b) || b.dataset.order - a.dataset.order);
   one("#overview tbody").append(...rows);
-  one("#articles").append(...rows.map((row) => document.getElementById(row.dataset.anchor)));
+  one("#articles").append(...rows.map(articleOf).filter(Boolean));
+  unfolded = PART;
+  filter();
 }
 
 function current() {
@@ -164,7 +176,6 @@ function step(tile, by) {
 }
 
 // Offenders ----------------------------------------------------------------------------------
-const PART = 100;
 let listed = PART;
 
 const tier = one("#tier");  // only where a run has both tiers
@@ -244,12 +255,13 @@ document.addEventListener("click", (event) => {
   else if (button.matches("[data-close]")) viewer.close();
   else if (button.id === "download") download();
   else if (button.id === "more") { listed += PART; list(); }
+  else if (button.id === "further") { unfolded += PART; filter(); }
 });
 
 if (heat) {
   all(".keys, .review, #filters, #download, #seek, #listing").forEach((part) => { part.hidden = false; });
   all(".filters").forEach((form) => form.addEventListener("submit", (event) => event.preventDefault()));
-  one("#filters")?.addEventListener("input", filter);
+  one("#filters")?.addEventListener("input", () => { unfolded = PART; filter(); });
   one("#seek").addEventListener("input", () => { listed = PART; list(); });
   viewer.addEventListener("close", () => { one(".open", viewed).focus(); viewed = null; });
   list();

@@ -100,10 +100,16 @@ def write_shots(path: Path, shots: Iterable[Mapping[str, Any]]) -> None:
     write_whole(path, table.to_parquet(index=False))
 
 
-def read_shots(path: Path) -> pd.DataFrame:
-    """What `write_shots` wrote, as JPEG bytes; no rows where the file is missing or damaged."""
+def read_shots(path: Path, findings: Collection[str] | None = None) -> pd.DataFrame:
+    """What `write_shots` wrote, as JPEG bytes; no rows where the file is missing or damaged.
+
+    Args:
+        path: the file.
+        findings: those whose pictures are wanted, or all.
+    """
+    wanted = None if findings is None else [("finding", "in", list(findings))]
     try:
-        return pd.read_parquet(path, columns=list(SHOT_COLUMNS))
+        return pd.read_parquet(path, columns=list(SHOT_COLUMNS), filters=wanted)
     except (OSError, ValueError, KeyError, pa.ArrowException):
         return pd.DataFrame(columns=list(SHOT_COLUMNS))
 

@@ -23,7 +23,11 @@ from shortcut_finder.figures.pictures import (
     smaller,
     thumbnail,
 )
-from shortcut_finder.report.selection import MAX_OFFENDERS, sheet_images
+from shortcut_finder.report.selection import (
+    PICTURED_FINDINGS,
+    listed_offenders,
+    sheet_images,
+)
 from shortcut_finder.run.folder import Run
 from shortcut_finder.sweep.shards import read_shards
 from shortcut_finder.texts import shown
@@ -79,9 +83,9 @@ class Album:
         self._sizes = run.sizes
         self._sheets = [
             sheet_images(str(detail["finding"]), position, run.offenders)
-            for position, detail in enumerate(run.details)
+            for position, detail in enumerate(run.details[:PICTURED_FINDINGS])
         ]
-        listed = map(str, run.offenders["image"].head(MAX_OFFENDERS))
+        listed = map(str, listed_offenders(run.offenders)["image"])
         shown_images = dict.fromkeys([*listed, *itertools.chain(*self._sheets)])
         self.numbers = {name: n for n, name in enumerate(shown_images)}
 
@@ -89,6 +93,8 @@ class Album:
     def sheet_side(self) -> int:
         """Longer side of the images of the contact sheets, in pixels, as the page bears it."""
         names = itertools.chain(*self._sheets)
+        if len(self._run.details) > PICTURED_FINDINGS:
+            return SHEET_SIDES[-1]
         total = sum(len(self.thumbnails.get(name, b"")) for name in names)
         largest = SHEET_SIDES[0]
         for side in SHEET_SIDES:

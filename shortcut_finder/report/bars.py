@@ -45,3 +45,8 @@ def percent_bar(name: str, value: float | None, tone: str) -> Bar:
 def known(value: float | None) -> TypeGuard[float]:
     """Whether there is a number."""
     return value is not None and math.isfinite(value)
+
+
+def two_digits(value: float | None) -> str:
+    """A number in [-1, 1] as text."""
+    return f"{value:.2f}" if known(value) else "unknown"

@@ -13,7 +13,8 @@ from shortcut_finder.data.regions import OUTSIDE
 from shortcut_finder.figures.pictures import heat_scale
 from shortcut_finder.report.album import Album, Picture
 from shortcut_finder.report.bars import Bar, percent_bar
-from shortcut_finder.report.finding import FindingView, logits
+from shortcut_finder.report.finding import logits
+from shortcut_finder.report.overview import FindingRow
 from shortcut_finder.report.selection import (
     confused_images,
     confused_pairs,
@@ -39,7 +40,7 @@ class ClassRow:
         outside: share of the evidence that lies outside the objects; ``None`` where no objects are
             known in the whole dataset.
         testable: smallest share of the class that could have stood out.
-        findings: anchor and name of each.
+        findings: anchor and name of each; an empty anchor where the page has a row of it alone.
     """
 
     label: str
@@ -90,7 +91,7 @@ class PairView:
     rows: tuple[tuple[Picture, ...], ...]
 
 
-def class_row(run: Run, label: str, findings: Sequence[FindingView]) -> ClassRow:
+def class_row(run: Run, label: str, findings: Sequence[FindingRow]) -> ClassRow:
     """One class as a row, with links to its findings."""
     card = run.card
     accuracy = card["class_accuracy"].get(label)
@@ -105,11 +106,7 @@ def class_row(run: Run, label: str, findings: Sequence[FindingView]) -> ClassRow
         accuracy=None if accuracy is None else percent_bar("", accuracy, "rest"),
         outside=outside,
         testable="none" if testable is None else percent(testable),
-        findings=tuple(
-            (view.anchor, view.finding)
-            for view, detail in zip(findings, run.details, strict=True)
-            if detail["label"] == label
-        ),
+        findings=tuple((row.anchor, row.finding) for row in findings),
     )
 
 

@@ -13,19 +13,14 @@ import pandas as pd
 
 from shortcut_finder.figures.pictures import heat_scale
 from shortcut_finder.report.album import Album, Picture
-from shortcut_finder.report.bars import Bar, bar, known, percent_bar
+from shortcut_finder.report.bars import Bar, bar, known, percent_bar, two_digits
 from shortcut_finder.report.experiments import VerificationView, verification_view
+from shortcut_finder.report.overview import MAX_LABEL, VERDICTS, FindingRow, finding_row
 from shortcut_finder.report.selection import sheet_images, template_crops
-from shortcut_finder.settings import LIKELY, SEVERITIES
+from shortcut_finder.settings import LIKELY
 from shortcut_finder.texts import clipped, count, named_numbers, percent, shown, whole_percent
 
-VERDICTS = {
-    "confirmed": "masking or pasting it changes what the model says, more than any control does",
-    "suspect": "no experiment has settled it, or it looks like a true part of the class",
-    "present": "it is in the data, but the model hardly reacts to it",
-}
 LIKENESS = "likeness to an artifact"
-MAX_LABEL = 60
 WORST_PICTURES = 3
 PLACE_SCALE = 0.1
 
@@ -40,18 +35,15 @@ class MetadataView:
 
 
 @dataclass(frozen=True)
-class FindingView:
-    """One finding as the page shows it.
+class FindingView(FindingRow):
+    """One finding as the page shows it, with its pictures.
 
     Attributes:
-        anchor: where it stands on the page.
-        keys: what it is sorted by: a number for each column of the table.
         verdict_meaning: the verdict in plain words.
         sentence: the first sentence, which says what was found.
         more: the others.
         facts: names and values that come first: how many images for sure and likely, which share of
             the class, reliance and likeness to an artifact; nothing where a run has no tiers.
-        shares: part of the class and of the other classes that carry it.
         parts: what the suspicion is made of.
         colabels: other labels that it goes with.
         maps: mean class maps of the members and of the class's other images.
@@ -61,24 +53,14 @@ class FindingView:
         worst: a few of them, plain.
     """
 
-    anchor: str
-    finding: str
-    label: str
-    kind: str
-    region: str
-    severity: str
-    verdict: str
     verdict_meaning: str
     sentence: str
     more: str
     advice: str
     images: str
-    keys: Mapping[str, float]
     facts: tuple[tuple[str, str], ...]
-    shares: tuple[Bar, ...]
     suspicion: Bar
     parts: tuple[Bar, ...]
-    reliance: str
     verification: VerificationView
     metadata: tuple[MetadataView, ...]
     colabels: tuple[MetadataView, ...]
@@ -101,7 +83,7 @@ def finding_view(
     offenders: pd.DataFrame,
     experiments: pd.DataFrame,
 ) -> FindingView:
-    """One finding as the page shows it.
+    """One finding as the page shows it, with its pictures.
 
     Args:
         album: the pictures of the run.
@@ -110,8 +92,6 @@ def finding_view(
         offenders: the table of ``offenders.csv``.
         experiments: the pictures of the experiments.
     """
-    severity = detail["severity"] if detail["severity"] in SEVERITIES else SEVERITIES[-1]
-    label, region = shown(detail["label"]), str(detail["region"])
     first, more = _sentences(detail)
     maps, scale = _average_maps(album, detail)
     place, place_scale = _place_picture(album, detail)
@@ -121,30 +101,18 @@ def finding_view(
         album.close_up(str(crop["image"]), crop["box"]) for crop in template_crops(detail, position)
     )
     return FindingView(
-        anchor=f"finding-{position + 1}",
-        finding=shown(detail["finding"]),
-        label=label,
-        kind=shown(detail["kind"]),
-        region=shown(region),
-        severity=severity,
-        verdict=shown(detail["verdict"]),
+        **vars(finding_row(detail, position, pictured=True)),
         verdict_meaning=VERDICTS.get(detail["verdict"], ""),
         sentence=first,
         more=more,
         advice=shown(detail["advice"]),
         images=count(int(detail["images"]), "image", "images"),
-        keys=_keys(detail, severity, position),
         facts=_facts(detail),
-        shares=(
-            percent_bar(clipped(label, MAX_LABEL), detail["share"], "class"),
-            percent_bar("all other classes", detail["elsewhere"], "rest"),
-        ),
         suspicion=_likeness_bar(detail),
         parts=tuple(
             _two_digit_bar(shown(name).replace("_", " "), value, "part")
             for name, value in _strongest_first(detail["suspicion_parts"])
         ),
-        reliance=_two_digits(detail["reliance"]) if known(detail["reliance"]) else "–",
         verification=verification_view(detail, experiments, album),
         metadata=tuple(_metadata(entry) for entry in detail.get("metadata") or ()),
         colabels=tuple(_colabel(entry) for entry in detail.get("colabels") or ()),
@@ -183,21 +151,6 @@ def _sentences(detail: Mapping[str, Any]) -> tuple[str, str]:
     return first, " ".join(more)
 
 
-def _keys(detail: Mapping[str, Any], severity: str, position: int) -> dict[str, float]:
-    """Numbers to sort by, the largest first; what is not known comes last."""
-    verdicts = list(VERDICTS)
-    verdict = verdicts.index(detail["verdict"]) if detail["verdict"] in verdicts else len(verdicts)
-    keys = {
-        "order": float(-position),
-        "share": detail["share"],
-        "elsewhere": detail["elsewhere"],
-        "reliance": detail["reliance"],
-        "severity": float(-SEVERITIES.index(severity)),
-        "verdict": float(-verdict),
-    }
-    return {name: float(value) if known(value) else -9.0 for name, value in keys.items()}
-
-
 def _facts(detail: Mapping[str, Any]) -> tuple[tuple[str, str], ...]:
     """What a reader should see first; nothing where the run is too old to say."""
     if not known(detail.get("artifact")):
@@ -208,13 +161,13 @@ def _facts(detail: Mapping[str, Any]) -> tuple[tuple[str, str], ...]:
         share += f", {whole_percent(low).removesuffix('%')} to {whole_percent(high)}"
     reliance = "not measured"
     if known(detail["reliance"]):
-        ends = (_two_digits(detail[f"reliance_{end}"]) for end in ("low", "high"))
-        reliance = f"{_two_digits(detail['reliance'])} ({' to '.join(ends)})"
+        ends = (two_digits(detail[f"reliance_{end}"]) for end in ("low", "high"))
+        reliance = f"{two_digits(detail['reliance'])} ({' to '.join(ends)})"
     return (
         ("images", tiers_text(detail)),
         ("share", share),
         ("reliance", reliance),
-        (LIKENESS, _two_digits(detail["artifact"])),
+        (LIKENESS, two_digits(detail["artifact"])),
     )
 
 
@@ -312,7 +265,7 @@ def _sheet(
         row = rows.loc[name]
         sides = [float(row[side]) for side in ("x0", "y0", "x1", "y1")]
         box = sides if all(map(math.isfinite, sides)) else None
-        note = f"score {_two_digits(row['score'])}"
+        note = f"score {two_digits(row['score'])}"
         # With several labels an image the likeliest may well be another of its own.
         if row["predicted"] != row["label"] and "colabels" not in detail:
             note += f", seen as {clipped(shown(row['predicted']), 40)}"
@@ -344,8 +297,4 @@ def _strongest_first(parts: Mapping[str, float | None]) -> list[tuple[str, float
 
 
 def _two_digit_bar(name: str, value: float | None, tone: str) -> Bar:
-    return bar(name, value, _two_digits(value), tone)
-
-
-def _two_digits(value: float | None) -> str:
-    return f"{value:.2f}" if known(value) else "unknown"
+    return bar(name, value, two_digits(value), tone)

@@ -7,8 +7,10 @@ from __future__ import annotations
 
 import base64
 import hashlib
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+import itertools
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -20,8 +22,10 @@ from shortcut_finder.figures.pictures import colour_bar, png_uri, read_shots
 from shortcut_finder.report import summary
 from shortcut_finder.report.album import MOSTLY_VISIBLE, Album
 from shortcut_finder.report.classes import ClassRow, Gallery, PairView, class_row, galleries, pairs
-from shortcut_finder.report.finding import VERDICTS, FindingView, finding_view
+from shortcut_finder.report.finding import FindingView, finding_view
+from shortcut_finder.report.overview import VERDICTS, FindingRow, finding_row
 from shortcut_finder.report.script import page_data
+from shortcut_finder.report.selection import PICTURED_FINDINGS, listed_classes
 from shortcut_finder.run.decisions import Decisions
 from shortcut_finder.run.folder import Run, load_run
 from shortcut_finder.schema import write_whole
@@ -32,8 +36,14 @@ HERE = Path(__file__).parents[1]
 # Beside the package in a checkout, inside it when installed from a wheel.
 TEMPLATES = (HERE / "templates", HERE.parent / "templates")
 
+SCRIPTS = ("print.js", "report.js")
+
+# What a page may take: it can be mailed, and a browser opens it in two seconds.
+PAGE_BYTES = 15_000_000
 WORST = 3
+MAX_FINDINGS = 2000
 MAX_UNREADABLE = 200
+REVIEW = "shortcut-finder review"
 
 
 @dataclass(frozen=True)
@@ -46,6 +56,9 @@ class Page:
         lead: the second sentence.
         tone: CSS class of the verdict.
         facts: dataset, model and the like.
+        findings: those that stand there with their pictures, the strongest.
+        findings_note: where the others are.
+        rows: of the table of findings.
         worst: the first few findings, shown at the top.
         choices: what the findings can be filtered by: values by name of the filter.
         layer_colours: the colours of a map laid over an image.
@@ -63,6 +76,8 @@ class Page:
     tone: str
     facts: tuple[tuple[str, str], ...]
     findings: tuple[FindingView, ...]
+    findings_note: str
+    rows: tuple[FindingRow, ...]
     worst: tuple[FindingView, ...]
     choices: Mapping[str, tuple[str, ...]]
     layer_colours: str
@@ -70,7 +85,9 @@ class Page:
     chart: Markup
     chart_note: str
     classes: tuple[ClassRow, ...]
+    classes_note: str
     galleries: tuple[Gallery, ...]
+    galleries_note: str
     pairs: tuple[PairView, ...]
     pairs_note: str
     tiered: bool
@@ -100,7 +117,7 @@ def write_report(run: Run, decisions: Decisions | None = None) -> Path:
     path = run.folder / "report.html"
     # The folder keeps fewer digits than memory does; a page made later must be the same.
     page = report_page(load_run(run.folder), decisions)
-    write_whole(path, render("report.html", page, scripts=("print.js", "report.js")))
+    write_whole(path, render("report.html", page, SCRIPTS))
     return path
 
 
@@ -112,62 +129,82 @@ def render(template: str, content: Any, scripts: Sequence[str] = ("print.js",)) 
         content: what the template calls ``page``.
         scripts: names of files in ``templates/``, run in this order.
     """
-    loader = jinja2.FileSystemLoader([str(folder) for folder in TEMPLATES])
-    environment = jinja2.Environment(
-        loader=loader,
-        autoescape=True,
-        undefined=jinja2.StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    script = "\n".join(loader.get_source(environment, name)[0] for name in scripts)
+    environment = _environment()
+    script = "\n".join(_source(name) for name in scripts)
     digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode("ascii")
     text = environment.get_template(template).render(
         page=content,
-        style=Markup(loader.get_source(environment, "style.css")[0]),
+        style=Markup(_source("style.css")),
         script=Markup(script),
         script_hash=f"sha256-{digest}",
     )
     return text.encode("utf-8")
 
 
+@cache
+def _environment() -> jinja2.Environment:
+    return jinja2.Environment(
+        loader=jinja2.FileSystemLoader([str(folder) for folder in TEMPLATES]),
+        autoescape=True,
+        undefined=jinja2.StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+
+
+def _source(name: str) -> str:
+    """The text of a file in ``templates/``."""
+    environment = _environment()
+    assert environment.loader is not None
+    return environment.loader.get_source(environment, name)[0]
+
+
 def report_page(run: Run, decisions: Decisions | None = None) -> Page:
     """What the report of a run shows, as plain values."""
     album = Album(run)
-    experiments = read_shots(run.folder / "experiments.parquet")
-    findings = tuple(
-        finding_view(album, detail, position, run.offenders, experiments)
-        for position, detail in enumerate(run.details)
+    first = run.details[:PICTURED_FINDINGS]
+    experiments = read_shots(
+        run.folder / "experiments.parquet", [str(detail["finding"]) for detail in first]
     )
+    findings = (
+        finding_view(album, detail, position, run.offenders, experiments)
+        for position, detail in enumerate(first)
+    )
+    worst = tuple(itertools.islice(findings, WORST))
     card, counts = run.card, run.card["counts"]
     classes = [str(name) for name in card["dataset"]["classes"]]
     charted = charted_classes(run.regions, classes)
     start, named = summary.headline(run.details)
     unreadable = run.unreadable.head(MAX_UNREADABLE)
-    shown_pairs = pairs(run, album)
+    shown_pairs, shown_classes = pairs(run, album), galleries(run, album)
     data = page_data(run, album, decisions)
-    return Page(
+    page = Page(
         title=shown(f"Shortcuts in {card['dataset']['name']}"),
         headline=start,
         named=named,
         lead=summary.lead(run),
         tone=summary.tone(run.details),
         facts=summary.facts(run),
-        findings=findings,
-        worst=findings[:WORST],
-        choices=_choices(findings),
+        findings=worst,
+        **_listing(run, len(first)),
+        worst=worst,
         layer_colours=png_uri(colour_bar(opaque=False)),
         map_colours=png_uri(colour_bar(opaque=True)),
         chart=_chart(run, charted),
         chart_note=""
         if len(charted) == len(classes)
-        else f"The {len(charted)} of {len(classes)} classes with the strongest effects.",
-        classes=tuple(class_row(run, name, findings) for name in classes),
-        galleries=galleries(run, album),
+        else f"The {len(charted)} of {len(classes):,} classes with the strongest effects; all are "
+        "in regions.csv.",
+        galleries=shown_classes,
+        galleries_note=""
+        if len(shown_classes) == len(classes)
+        else f"{len(shown_classes)} of {len(classes):,} classes, those with findings first.",
         pairs=shown_pairs,
         pairs_note=_rest(len(shown_pairs), len(run.confusions), "confusions.csv"),
         tiered=bool((run.offenders["tier"] == LIKELY).any()),
-        offenders_note=_rest(len(data["rows"]), len(run.offenders), "offenders.csv"),
+        offenders_note=_rest(
+            len(data["rows"]), len(run.offenders), f"offenders.csv, and {REVIEW} searches them"
+        ),
         unreadable=tuple(
             (shown(image), shown(error))
             for image, error in zip(unreadable["image"], unreadable["error"], strict=True)
@@ -184,13 +221,74 @@ def report_page(run: Run, decisions: Decisions | None = None) -> Page:
         verdicts=tuple(VERDICTS.items()),
         data=data,
     )
+    return _filled(page, run, findings)
 
 
-def _choices(findings: tuple[FindingView, ...]) -> dict[str, tuple[str, ...]]:
+def _listing(run: Run, pictured: int) -> dict[str, Any]:
+    """The tables of findings and of classes, by name of the attribute of `Page`.
+
+    Args:
+        run: the run.
+        pictured: how many findings stand on the page with their pictures.
+    """
+    details = run.details[:MAX_FINDINGS]
+    rows = tuple(
+        finding_row(detail, position, pictured=position < pictured)
+        for position, detail in enumerate(details)
+    )
+    by_class: dict[str, list[FindingRow]] = {}
+    for row, detail in zip(rows, details, strict=True):
+        by_class.setdefault(str(detail["label"]), []).append(row)
+    classes, count = listed_classes(run), len(run.card["dataset"]["classes"])
+    return {
+        "rows": rows,
+        "findings_note": _findings_note(pictured, len(rows), len(run.details)),
+        "choices": _choices(rows),
+        "classes": tuple(class_row(run, name, by_class.get(name, ())) for name in classes),
+        "classes_note": ""
+        if len(classes) == count
+        else f"{len(classes):,} of {count:,} classes, those with findings before others; all are "
+        "in run.json.",
+    }
+
+
+def _findings_note(pictured: int, rows: int, in_all: int) -> str:
+    """Where the findings are that the page leaves out."""
+    if pictured == in_all:
+        return ""
+    table = "the table has all" if rows == in_all else f"the table has the strongest {rows:,}"
+    return (
+        f"The strongest {pictured:,} of {in_all:,} findings stand here with their pictures; "
+        f"{table}. findings.csv and findings.json have every finding with its numbers, and "
+        f"{REVIEW} shows the images of each."
+    )
+
+
+def _filled(page: Page, run: Run, more: Iterable[FindingView]) -> Page:
+    """The page with as many findings as fit into `PAGE_BYTES`, the strongest first.
+
+    Args:
+        page: with what it has in any case.
+        run: the run.
+        more: the findings that follow, each made when it is asked for.
+    """
+    noted = replace(page, findings_note=_findings_note(0, len(page.rows), len(run.details)))
+    room = PAGE_BYTES - len(render("report.html", noted, SCRIPTS))
+    template = _environment().get_template("finding.html")
+    findings = [*page.findings]
+    for finding in more:
+        room -= len(template.render(item=finding, page=page).encode())
+        if room < 0:
+            break
+        findings.append(finding)
+    return replace(page, findings=tuple(findings), **_listing(run, len(findings)))
+
+
+def _choices(findings: Sequence[FindingRow]) -> dict[str, tuple[str, ...]]:
     """What there is to filter by: each value once, in the order of the findings."""
     names = {"label": "Class", "kind": "What", "severity": "Severity", "verdict": "Verdict"}
     return {
-        title: tuple(dict.fromkeys(str(getattr(view, name)) for view in findings))
+        title: tuple(dict.fromkeys(str(getattr(row, name)) for row in findings))
         for name, title in names.items()
     }
 

@@ -13,7 +13,7 @@ import pandas as pd
 from shortcut_finder.data.membership import label_lists
 from shortcut_finder.figures.pictures import jpeg_uri, smaller
 from shortcut_finder.report.album import Album
-from shortcut_finder.report.selection import MAX_OFFENDERS, listed_images
+from shortcut_finder.report.selection import listed_images, listed_offenders
 from shortcut_finder.run.decisions import Decisions
 from shortcut_finder.run.folder import Run
 from shortcut_finder.settings import LIKELY
@@ -36,7 +36,7 @@ def page_data(run: Run, album: Album, decisions: Decisions | None) -> dict[str, 
         a small picture by number of the image; ``decisions``.
     """
     texts: dict[str, int] = {}
-    offenders = _with_all_labels(run.offenders.head(MAX_OFFENDERS), run.images)
+    offenders = _with_all_labels(listed_offenders(run.offenders), run.images)
     rows = offender_rows(offenders, album.numbers, texts)
     icons = {
         album.numbers[name]: jpeg_uri(smaller(album.thumbnails[name], ICON_SIDE))

@@ -15,10 +15,14 @@ from shortcut_finder.settings import LIKELY
 from shortcut_finder.sweep.records import TOP
 from shortcut_finder.sweep.shards import read_shards
 
-# A page of 20 findings stays under 15 MB; whatever follows gets a glimpse.
+# A page of 20 findings stays under 15 MB; whatever follows gets a glimpse, and beyond 60 no
+# more than a row in the table of findings.
 SHEET_IMAGES = 12
 SHEET_FINDINGS = 20
 GLIMPSE_IMAGES = 3
+PICTURED_FINDINGS = 60
+# Rows of the table of classes.
+MAX_CLASSES = 1000
 # Classes that get pictures, and how many of either sort.
 GALLERY_CLASSES = 24
 TYPICAL_IMAGES = 3
@@ -26,8 +30,10 @@ CONFUSED_PAIRS = 12
 CONFUSED_IMAGES = 2
 # Rows at the top of the table of offenders that get a picture.
 LISTED_IMAGES = 150
-# Rows beyond this would make the page slow; all of them are in offenders.csv.
+# Rows beyond this would make the page slow, and names beyond so many letters large; all rows are in
+# offenders.csv.
 MAX_OFFENDERS = 20_000
+MAX_LETTERS = 4_000_000
 
 
 def report_images(run: Run) -> list[str]:
@@ -37,7 +43,7 @@ def report_images(run: Run) -> list[str]:
         run: its tables and, where there are any, its shards.
     """
     names: dict[str, None] = {}
-    for position, detail in enumerate(run.details):
+    for position, detail in enumerate(run.details[:PICTURED_FINDINGS]):
         names |= dict.fromkeys(str(crop["image"]) for crop in template_crops(detail, position))
         names |= dict.fromkeys(sheet_images(str(detail["finding"]), position, run.offenders))
     for label in gallery_classes(run):
@@ -78,6 +84,15 @@ def gallery_classes(run: Run) -> list[str]:
     return list(dict.fromkeys([name for name in found if name in classes] + classes))[
         :GALLERY_CLASSES
     ]
+
+
+def listed_classes(run: Run) -> list[str]:
+    """The classes that get a row, in order; of very many, those with findings before others."""
+    classes = [str(name) for name in run.card["dataset"]["classes"]]
+    found = {str(detail["label"]) for detail in run.details}
+    # False comes before true, and the sort is stable.
+    kept = set(sorted(classes, key=lambda name: name not in found)[:MAX_CLASSES])
+    return [name for name in classes if name in kept]
 
 
 def typical_images(
@@ -154,6 +169,12 @@ def confused_images(run: Run) -> dict[tuple[str, str], list[str]]:
     return {
         pair: [name for _, name in sorted(some)[:CONFUSED_IMAGES]] for pair, some in found.items()
     }
+
+
+def listed_offenders(offenders: pd.DataFrame) -> pd.DataFrame:
+    """The rows of the table of offenders that the page has, the first ones."""
+    rows = offenders.head(MAX_OFFENDERS)
+    return rows[rows["image"].str.len().cumsum() <= MAX_LETTERS]
 
 
 def listed_images(offenders: pd.DataFrame) -> list[str]:

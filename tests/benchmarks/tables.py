@@ -230,13 +230,14 @@ TABLES: Mapping[str, Table] = {
     ),
     "demo": FACTS,
     "analysis": Table(
-        ("n",),
+        ("n", "classes"),
         (
             number("images", "n"),
+            number("classes", "classes"),
             number("seconds", "seconds"),
             number("of processor", "processor"),
             number("peak, GB", "gigabytes", 1),
-            words("planted thing found", "found"),
+            words("planted things found", "found"),
             words("slowest stages, seconds of processor", "slowest"),
         ),
     ),

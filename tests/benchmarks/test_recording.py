@@ -14,6 +14,7 @@ import detection_tables
 import kills
 import memory
 import numpy as np
+import opening
 import pandas as pd
 import pytest
 import real
@@ -53,6 +54,19 @@ def test_a_sweep_of_few_images_is_recorded_as_one_row(monkeypatch: pytest.Monkey
     assert row["peak_mib"] > 10
 
 
+def test_the_opening_of_a_page_is_recorded_with_its_searches(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sizes = {"classes": 50, "findings": 4, "images": 200, "carriers": 3}
+    told = [word for name, count in sizes.items() for word in (f"--{name}", str(count))]
+    monkeypatch.setattr(sys, "argv", ["opening.py", "--record", "--out", str(tmp_path), *told])
+    opening.main()
+    (row,) = rows.read_rows("scale")
+    assert [name for name in ORIGIN if name not in row] == []
+    assert (row["n"], "MB; " in row["result"]) == ("4 findings", True)
+    assert (tmp_path / "page-360.png").exists()
+
+
 def test_kills_are_recorded_by_the_command_that_differed() -> None:
     for name, count in (("scan", 14), ("clean", 3)):
         kills.record(name, count, ["scan: files", "scan: others"], 0)
@@ -87,9 +101,9 @@ def test_a_whole_scan_fills_its_columns() -> None:
 
 
 def test_the_analysis_of_made_up_images_is_recorded() -> None:
-    measured = {"images": 10, "seconds": 2.0, "processor": 1.5, "gigabytes": 0.1, "found": True}
-    scale.record(measured, "cells 1.2")
-    assert written("analysis")[0]["found"] == "yes"
+    made = {"images": 10, "classes": 3, "found": "1 of 1"}
+    scale.record({**made, "seconds": 2.0, "processor": 1.5, "gigabytes": 0.1}, "cells 1.2")
+    assert written("analysis")[0]["found"] == "1 of 1"
 
 
 def test_a_real_set_keeps_what_it_is_called(tmp_path: Path) -> None:

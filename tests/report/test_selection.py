@@ -10,6 +10,7 @@ import pandas as pd
 import pytest
 from handmade import CLASSES, CONFUSED, LONG, PER_CLASS, TAG, handmade_run, image_name
 
+from shortcut_finder.report import selection
 from shortcut_finder.report.selection import (
     GLIMPSE_IMAGES,
     LISTED_IMAGES,
@@ -19,6 +20,7 @@ from shortcut_finder.report.selection import (
     confused_pairs,
     gallery_classes,
     listed_images,
+    listed_offenders,
     report_images,
     sheet_images,
     typical_images,
@@ -125,6 +127,14 @@ def test_the_table_of_offenders_has_pictures_of_the_worst() -> None:
     rows = [(1000 - n, f"{n}.jpg") for n in range(500)]
     names = listed_images(pd.DataFrame(rows, columns=["rank", "image"]))
     assert names == [f"{n}.jpg" for n in range(499, 499 - LISTED_IMAGES, -1)]
+
+
+def test_long_names_shorten_the_table_of_offenders(monkeypatch: pytest.MonkeyPatch) -> None:
+    offenders = pd.DataFrame({"image": ["x" * 10] * 5})
+    assert len(listed_offenders(offenders)) == 5
+    monkeypatch.setattr(selection, "MAX_LETTERS", 39)
+    assert len(listed_offenders(offenders)) == 3
+    assert len(listed_offenders(offenders.head(0))) == 0
 
 
 def test_a_run_without_findings_still_shows_its_classes(tmp_path: Path) -> None:
