@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -58,6 +59,12 @@ def mark_box(label: str, number: int) -> tuple[int, int, int, int] | None:
 
 def draw(label: str, number: int) -> Image.Image:
     """A flower on a meadow, with the mark where one is planted."""
+    return _drawn(label, number).copy()
+
+
+# Drawing them takes most of the time that a run does, and many tests want one.
+@functools.cache
+def _drawn(label: str, number: int) -> Image.Image:
     random = np.random.default_rng([CLASSES.index(label), number])
     width, height = SIZES[number % len(SIZES)]
     colours = random.integers(40, 150, (2, 3)) * [[0.7, 1.1, 0.7], [0.8, 1.0, 1.2]]

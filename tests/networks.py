@@ -9,7 +9,9 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 from torchvision import models
+from torchvision.models.convnext import CNBlockConfig
 from torchvision.models.maxvit import MaxVit
+from torchvision.models.resnet import BasicBlock
 from torchvision.models.swin_transformer import SwinTransformer
 from torchvision.models.vgg import cfgs, make_layers
 from torchvision.models.vision_transformer import VisionTransformer
@@ -93,18 +95,40 @@ def small_vit() -> nn.Module:
 
 
 class SmallVGG(nn.Module):
-    """VGG-11 with narrow dense layers: the real ones have 100 million weights."""
+    """VGG-11 of an eighth of its width, with narrow dense layers."""
 
     def __init__(self) -> None:
         super().__init__()
-        self.features = make_layers(cfgs["A"])
+        self.features = make_layers([w if w == "M" else w // 8 for w in cfgs["A"]])
         self.avgpool = nn.AdaptiveAvgPool2d((7, 7))
         self.classifier = nn.Sequential(
-            nn.Linear(512 * 7 * 7, 64), nn.ReLU(inplace=True), nn.Dropout(), nn.Linear(64, CLASSES)
+            nn.Linear(64 * 7 * 7, 64), nn.ReLU(inplace=True), nn.Dropout(), nn.Linear(64, CLASSES)
         )
 
     def forward(self, x: Tensor) -> Tensor:
         return self.classifier(self.avgpool(self.features(x)).flatten(1))
+
+
+class SmallResNet(models.ResNet):
+    """ResNet-18 whose layers are an eighth of its width."""
+
+    def __init__(self) -> None:
+        super().__init__(BasicBlock, [2, 2, 2, 2])
+        self.fc = nn.Linear(64, CLASSES)
+
+    def _make_layer(
+        self, block: type[BasicBlock], planes: int, *how: int, **more: object
+    ) -> nn.Sequential:
+        return super()._make_layer(block, planes // 8, *how, **more)
+
+
+def _small_densenet() -> nn.Module:
+    return models.DenseNet(12, (3, 4, 6, 4), num_init_features=24, num_classes=CLASSES)
+
+
+def _small_convnext() -> nn.Module:
+    widths = [(12, 24, 2), (24, 48, 2), (48, 96, 4), (96, None, 2)]
+    return models.ConvNeXt([CNBlockConfig(*one) for one in widths], num_classes=CLASSES)
 
 
 def _small_swin() -> nn.Module:
@@ -130,12 +154,12 @@ def _lite() -> nn.Module:
 INCEPTION = {"init_weights": False, "aux_logits": False}
 
 FAMILIES = {
-    "resnet18": Family(_named("resnet18"), 96, "linear", "layer4"),
+    "small resnet": Family(SmallResNet, 96, "linear", "layer4"),
     "efficientnet_b0": Family(_named("efficientnet_b0"), 96, "linear", "features"),
     "mobilenet_v2": Family(_named("mobilenet_v2"), 96, "linear", "features"),
     "mobilenet_v3_small": Family(_named("mobilenet_v3_small"), 96, "pooled", "features"),
-    "convnext_tiny": Family(_named("convnext_tiny"), 64, "pooled", "features"),
-    "densenet121": Family(_named("densenet121"), 64, "linear", "features"),
+    "small convnext": Family(_small_convnext, 64, "pooled", "features"),
+    "small densenet": Family(_small_densenet, 64, "linear", "features"),
     "small vgg": Family(SmallVGG, 64, "generic", "features"),
     "small vit": Family(
         small_vit, 64, "class token", "encoder.layers.encoder_layer_3.ln_1", patches
@@ -145,7 +169,7 @@ FAMILIES = {
     "regnet_y_400mf": Family(_named("regnet_y_400mf"), 96, "linear", "trunk_output"),
     "shufflenet_v2_x0_5": Family(_named("shufflenet_v2_x0_5"), 96, "linear", "conv5"),
     "googlenet": Family(_named("googlenet", **INCEPTION), 96, "linear", "inception5b"),
-    "inception_v3": Family(_named("inception_v3", **INCEPTION), 139, "linear", "Mixed_7c"),
+    "inception_v3": Family(_named("inception_v3", **INCEPTION), 107, "linear", "Mixed_7c"),
     "mnasnet0_5": Family(_named("mnasnet0_5"), 96, "linear", "layers"),
     "small maxvit": Family(_small_maxvit, 64, "pooled", "blocks.1"),
     "efficientnet-lite0": Family(_lite, 96, "linear", "_swish"),

@@ -113,7 +113,7 @@ def assert_mean_and_bias_make_the_logit(network: nn.Module, batch: MapBatch) -> 
 @pytest.mark.parametrize(
     "method", [name for name in METHODS if name not in ("auto", "cam", "ablationcam")]
 )
-@pytest.mark.parametrize("name", ["resnet18", "mobilenet_v3_small", "densenet121"])
+@pytest.mark.parametrize("name", ["small resnet", "mobilenet_v3_small", "small densenet"])
 def test_closed_forms_equal_the_generic_formulas(name: str, method: str) -> None:
     family = FAMILIES[name]
     classifier = classifier_of(family.network(), family.size)
@@ -147,7 +147,7 @@ def test_xgradcam_is_the_published_formula() -> None:
     assert_same(maps, 16 * (weights * activations).sum(1))
 
 
-@pytest.mark.parametrize("name", ["resnet18", "small vgg", "densenet121", "small vit"])
+@pytest.mark.parametrize("name", ["small resnet", "small vgg", "small densenet", "small vit"])
 def test_ablationcam_weighs_what_the_absence_of_a_channel_takes_away(name: str) -> None:
     family = FAMILIES[name]
     network = family.network()
@@ -300,7 +300,7 @@ def test_label_outside_the_top_3_has_its_own_map() -> None:
     assert_same(batch.maps[:, :1], expected)
 
 
-@pytest.mark.parametrize("name", ["resnet18", "small vgg", "convnext_tiny", "small vit"])
+@pytest.mark.parametrize("name", ["small resnet", "small vgg", "small convnext", "small vit"])
 def test_an_image_alone_has_the_map_it_has_in_a_batch(name: str) -> None:
     family = FAMILIES[name]
     classifier = classifier_of(family.network(), family.size)
@@ -380,7 +380,7 @@ def test_a_relu_that_is_no_module_is_part_of_the_map() -> None:
 
 
 def test_an_in_place_relu_after_the_layer_is_part_of_the_map() -> None:
-    network = FAMILIES["densenet121"].network()
+    network = FAMILIES["small densenet"].network()
     classifier, pixels = classifier_of(network, 64), random_pixels(2, 64)
     _, batch = run(classifier, pixels, None)
     features = network.features(classifier.normalise(pixels)).relu()
@@ -445,7 +445,7 @@ def test_swin_rows_and_columns_are_not_mixed_up() -> None:
     assert_same(last.maps, first.maps)
 
 
-@pytest.mark.parametrize("name", ["resnet18", "small vgg", "efficientnet_b0", "convnext_tiny"])
+@pytest.mark.parametrize("name", ["small resnet", "small vgg", "efficientnet_b0", "small convnext"])
 def test_images_need_not_be_square(name: str) -> None:
     family = FAMILIES[name]
     network = family.network()
@@ -457,7 +457,7 @@ def test_images_need_not_be_square(name: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("name", "layer"), [("resnet18", "layer3"), ("convnext_tiny", "features.5")]
+    ("name", "layer"), [("small resnet", "layer3"), ("small convnext", "features.5")]
 )
 def test_a_finer_layer_gives_a_finer_gradcam(name: str, layer: str) -> None:
     family = FAMILIES[name]
@@ -481,7 +481,7 @@ def test_a_finer_layer_gives_a_finer_gradcam(name: str, layer: str) -> None:
     ],
 )
 def test_a_layer_without_a_map_is_refused(layer: str, message: str) -> None:
-    classifier = classifier_of(FAMILIES["resnet18"].network(), 96)
+    classifier = classifier_of(FAMILIES["small resnet"].network(), 96)
     with pytest.raises(ModelError, match=message):
         run(classifier, random_pixels(1, 96), None, Settings(precision="fp32", layer=layer))
 
@@ -613,15 +613,15 @@ def test_a_model_with_dropout_left_on_is_reported() -> None:
 @pytest.mark.parametrize(
     ("name", "size", "layer", "grid", "fine"),
     [
-        ("resnet18", 224, "layer3", (14, 14), "layer2"),
-        ("resnet18", 160, "layer3", (10, 10), "layer2"),
-        ("densenet121", 224, "features.denseblock3", (14, 14), "features.denseblock2"),
+        ("small resnet", 224, "layer3", (14, 14), "layer2"),
+        ("small resnet", 160, "layer3", (10, 10), "layer2"),
+        ("small densenet", 224, "features.denseblock3", (14, 14), "features.denseblock2"),
         ("mobilenet_v3_small", 224, "features.8", (14, 14), "features.3"),
         ("efficientnet_b0", 224, "features.5", (14, 14), "features.3"),
         ("squeezenet1_1", 224, "features.11", (13, 13), "features.7"),
         ("efficientnet-lite0", 224, "_blocks.10", (14, 14), "_blocks.4"),
-        ("resnet18", 448, "layer3", (14, 14), "layer2"),
-        ("resnet18", 64, "layer2", (8, 8), "layer1"),
+        ("small resnet", 448, "layer3", (14, 14), "layer2"),
+        ("small resnet", 64, "layer2", (8, 8), "layer1"),
     ],
 )
 def test_cells_come_from_a_middle_block_and_fine_ones_from_one_before(
@@ -728,7 +728,9 @@ def test_cells_on_a_grid_too_fine_are_averaged_without_losing_the_border() -> No
 # Precision and tiers
 
 
-@pytest.mark.parametrize("name", ["resnet18", "mobilenet_v3_small", "densenet121", "small vit"])
+@pytest.mark.parametrize(
+    "name", ["small resnet", "mobilenet_v3_small", "small densenet", "small vit"]
+)
 def test_bf16_maps_correlate_with_fp32(name: str) -> None:
     family = FAMILIES[name]
     classifier = classifier_of(family.network(), family.size)
@@ -844,7 +846,7 @@ def mixed_modes(network: nn.Module) -> nn.Module:
 @pytest.mark.parametrize("method", ["gradcam", "eigencam", "ablationcam"])
 @pytest.mark.parametrize("layer", [None, "layer3"])
 def test_the_model_is_left_as_found(method: str, layer: str | None) -> None:
-    network = FAMILIES["resnet18"].network()
+    network = FAMILIES["small resnet"].network()
     classifier = classifier_of(network, 96)
     found = snapshot(mixed_modes(network))
     settings = Settings(precision="fp32", method=method, layer=layer)
@@ -856,7 +858,7 @@ def test_the_model_is_left_as_found(method: str, layer: str | None) -> None:
 
 @pytest.mark.parametrize("stage", ["inside", "prepare", "run", "layer"])
 def test_the_model_is_left_as_found_after_an_error(stage: str) -> None:
-    network = FAMILIES["resnet18"].network()
+    network = FAMILIES["small resnet"].network()
     classifier = classifier_of(network, 96)
     found = snapshot(mixed_modes(network))
     layer = "nowhere" if stage == "layer" else "layer3"

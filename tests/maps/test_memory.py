@@ -99,7 +99,7 @@ def test_nothing_happens_without_the_gnu_library(monkeypatch: pytest.MonkeyPatch
 
 
 def test_the_engine_keeps_the_memory_of_its_batches() -> None:
-    classifier = classifier_of(FAMILIES["resnet18"].network(), 96)
+    classifier = classifier_of(FAMILIES["small resnet"].network(), 96)
     pixels = torch.zeros(64, 96, 96, 3, dtype=torch.uint8)
     with MapEngine(classifier, Settings(precision="fp32")) as engine:
         engine.run(pixels, None)

@@ -31,7 +31,7 @@ def load(path: Path) -> Classifier:
     )  # fmt: skip
 
 
-@pytest.mark.parametrize("name", ["resnet18", "small vgg", "small vit"])
+@pytest.mark.parametrize("name", ["small resnet", "small vgg", "small vit"])
 def test_maps_are_those_of_the_network_that_was_exported(name: str, tmp_path: Path) -> None:
     family = FAMILIES[name]
     network = export(name, tmp_path / "network.pt2")
@@ -48,13 +48,13 @@ def test_maps_are_those_of_the_network_that_was_exported(name: str, tmp_path: Pa
 
 
 def test_a_fixed_batch_is_told_with_the_remedy(tmp_path: Path) -> None:
-    export("resnet18", tmp_path / "network.pt2", any_batch=False)
+    export("small resnet", tmp_path / "network.pt2", any_batch=False)
     with pytest.raises(ModelError, match="specify dynamic_shapes"):
         load(tmp_path / "network.pt2")
 
 
 def test_torchscript_is_refused_in_one_line(tmp_path: Path) -> None:
-    traced = torch.jit.trace(FAMILIES["resnet18"].network(), torch.zeros(1, 3, 64, 64))
+    traced = torch.jit.trace(FAMILIES["small resnet"].network(), torch.zeros(1, 3, 64, 64))
     traced.save(tmp_path / "network.pt")
     with pytest.raises(ModelError, match=r"does not let its layers be seen.*\(\.pt2\)"):
         load(tmp_path / "network.pt")
