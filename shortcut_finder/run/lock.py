@@ -52,9 +52,9 @@ def held(folder: Path, name: str = LOCK) -> Iterator[None]:
     try:
         identity = _identity(os.fstat(file))
         _OURS.add(identity)
-        _write_note(file)
-        threading.Thread(target=_beat, args=(path, over), daemon=True).start()
         try:
+            _write_note(file)
+            threading.Thread(target=_beat, args=(path, over), daemon=True).start()
             yield
         finally:
             over.set()
