@@ -25,8 +25,8 @@ FEWEST = 3
 SHARED = 1 / 3
 # Cells of a class that are tried as seeds, at most.
 SEEDS = 3000
-# Directions that go into each round of growing, as parts of the seeds; a dozen at least.
-ROUNDS, LEAST = (1 / 5, 1 / 20, 1 / 50, 1 / 100), 12
+# Directions that go into each round of growing, as parts of the seeds; two dozen at least.
+ROUNDS, LEAST = (1 / 5, 1 / 20, 1 / 50, 1 / 100), 24
 # Images of other classes that all seeds are held against; what goes on is held against all.
 SCREENED = 120
 # Cells of a member that a direction is averaged over, and cells of an image that answer to it: a
@@ -34,8 +34,9 @@ SCREENED = 120
 COVERS = ((1, 1), (3, 2))
 # Images that a seed is averaged with first, the closest.
 BEGUN = 5
-# Correlation of the carriers of two directions of a class from which one of them is kept.
-SAME = 0.8
+# Correlation of the carriers of two directions of a class from which one of them is kept, and from
+# which both show the same thing.
+TWINS, SAME = 0.8, 0.35
 # Share of the mean eigenvalue of the covariance that is added to each.
 RIDGE = 1e-2
 # Images in a block of responses, directions that are grown at once, and cells of a member that are
@@ -195,18 +196,35 @@ class Directions:
         )
 
     def different(self, most: int) -> Directions:
-        """Those of most gain with different carriers, best first; some of them."""
+        """Those of most gain with different carriers, best first; some of them.
+
+        Half of them are the best; variants of a few clear heaps would leave no room for fainter
+        ones, so the others show a thing each that none before them shows.
+        """
         order = self.splits.gain.argsort(descending=True, stable=True)[: 4 * most]
         order = order[self.splits.gain[order] > 0]
         carriers = self.answers[order] >= self.splits.limit[order][:, None]
-        alike = correlated(carriers) >= SAME
-        chosen: list[int] = []
-        alive = torch.ones(len(order), dtype=torch.bool, device=order.device)
-        for place in range(len(order)):
-            if alive[place] and len(chosen) < most:
-                chosen.append(place)
-                alive &= ~alike[place]
+        alike = correlated(carriers)
+        chosen = _apart(alike >= TWINS, (most + 1) // 2)
+        things = [place for place in _apart(alike >= SAME, most) if place not in set(chosen)]
+        chosen = sorted([*chosen, *things[: most - len(chosen)]])
         return self.of(order[torch.tensor(chosen, dtype=torch.long, device=order.device)])
+
+
+def _apart(alike: Tensor, most: int) -> list[int]:
+    """The first so many of which none is like one before it.
+
+    Args:
+        alike: (place, place) of bool.
+        most: how many.
+    """
+    chosen: list[int] = []
+    alive = torch.ones(len(alike), dtype=torch.bool, device=alike.device)
+    for place in range(len(alike)):
+        if alive[place] and len(chosen) < most:
+            chosen.append(place)
+            alive &= ~alike[place]
+    return chosen
 
 
 def learn(own: Tensor, rest: Tensor, seeds: int, rng: np.random.Generator) -> Directions:

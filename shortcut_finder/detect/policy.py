@@ -21,7 +21,7 @@ class Policy:
         same: correlation of the carriers of two things of a class from which they are one, in
             [0, 1].
         ordinary: things of a class that are listed though they look like parts of the object.
-        tried: things of a class that are kept at most, the strongest.
+        tried: things of a class that are kept at most, the likeliest artifacts.
         experiment: likeness to an artifact from which a thing is tried in experiments, in [0, 1];
             below it no experiment changes the verdict.
         artifact: likeness to an artifact from which what the model relies on is confirmed, in

@@ -15,6 +15,7 @@ import torch
 from torch import Tensor
 
 from shortcut_finder.data.membership import LACKS, having, lacking, occurring
+from shortcut_finder.detect.likeness import shift_of
 from shortcut_finder.detect.mixture import (
     BLOCK,
     COVERS,
@@ -39,7 +40,7 @@ LATELY = 8
 # Seeds over all classes together, and the fewest of one.
 ALL_SEEDS, FEWEST_SEEDS = 20_000, 64
 # Directions of a class that are tested, from each half.
-TESTED = 16
+TESTED = 32
 # Cells that the whitening of a half is learned from.
 SAMPLED = 60_000
 # Rounds in which a half learns what the other found.
@@ -192,6 +193,12 @@ class Study:
         at = torch.cat([own_places, places], dim=1).cpu().numpy()
         members, strays = ((answers >= limits).sum(1).tolist() for answers in (inside, outside))
         gains = best_splits(inside, outside).gain.tolist()
+        shifts = [
+            shift_of(mine[mine < limit], others)
+            for mine, others, limit in zip(
+                inside.cpu().numpy(), outside.cpu().numpy(), limits.cpu().numpy(), strict=True
+            )
+        ]
         return [
             Candidate(
                 label,
@@ -203,7 +210,7 @@ class Study:
                     gains[n],
                 ),
                 exclusivity_test(members[n], len(tested), strays[n], len(strange))
-                | {"gain_found": float(found.splits.gain[n]), "gain": gains[n]},
+                | {"gain_found": float(found.splits.gain[n]), "gain": gains[n], "shift": shifts[n]},
                 carries[n, order],
                 at[n, order],
             )

@@ -8,11 +8,12 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from shortcut_finder.data.membership import lacking
+from shortcut_finder.detect.likeness import Likeness
+from shortcut_finder.detect.mixture import SAME
+from shortcut_finder.detect.spot import border_share
 from shortcut_finder.detect.study import Candidate, Model, Study
 from shortcut_finder.stats.evidence import phi
 
-# Correlation of the carriers, over a class, from which the halves found the same thing.
-SAME = 0.35
 # Share of its carriers that must carry another thing, too, for it to be a piece of that; and share
 # of a class that this one may have at most.
 PIECE, MOST = 0.8, 0.5
@@ -99,6 +100,15 @@ class Pair:
         """Gain on images it was not found on, times the agreement of both halves."""
         return sum(self.witnesses) / 2 * max(self.agreement, 0.0)
 
+    def artifact(self, grid: tuple[int, int]) -> float:
+        """Likeness to an artifact by the cells alone, in [0, 1]; no picture is looked at.
+
+        Args:
+            grid: rows and columns of cells.
+        """
+        border = border_share(self.found.places[self.carries], grid)
+        return Likeness(self.strength, self.found.test["shift"], border, 0.0).artifact
+
 
 def paired(study: Study, holding: Sequence[Candidate], least: float) -> list[Pair]:
     """What both halves have to say of each thing that holds on the half that did not find it.
@@ -122,17 +132,30 @@ def paired(study: Study, holding: Sequence[Candidate], least: float) -> list[Pai
     return pairs
 
 
-def strongest(pairs: Sequence[Pair], most: int, least: float, same: float) -> list[Pair]:
-    """The strongest of each class, each thing once, by the one that most images carry.
+def likeliest(
+    pairs: Sequence[Pair], most: int, least: float, same: float, grid: tuple[int, int]
+) -> list[Pair]:
+    """Of each class those that are likeliest artifacts, each thing once.
 
     A mark that is a pixel off in half of its images makes a heap for either half of them, and one
-    for all.
+    for all: a thing is told by the one that most images carry.
+
+    Args:
+        pairs: of all classes.
+        most: how many of a class.
+        least: strength from which a thing counts.
+        same: correlation of the carriers from which two are one.
+        grid: rows and columns of cells.
     """
-    kept: list[Pair] = []
+    apart: list[Pair] = []
     for pair in sorted(pairs, key=lambda one: -one.strength * float(one.carries.sum()) ** 0.5):
-        mine = [one for one in kept if one.found.label == pair.found.label]
+        mine = [one for one in apart if one.found.label == pair.found.label]
         piece = any(_is_piece(pair.carries, one.carries, same) for one in mine)
-        if len(mine) < most and pair.strength >= least and not piece:
+        if pair.strength >= least and not piece:
+            apart.append(pair)
+    kept: list[Pair] = []
+    for pair in sorted(apart, key=lambda one: -one.artifact(grid)):
+        if sum(one.found.label == pair.found.label for one in kept) < most:
             kept.append(pair)
     # Those of a class together: the cells that they need are at hand then.
     return sorted(kept, key=lambda one: one.found.label)

@@ -159,5 +159,20 @@ def test_directions_with_the_same_carriers_are_one() -> None:
     assert len(found.joined(found).different(100).vectors) == len(found.different(100).vectors)
     carriers = found.answers >= found.splits.limit[:, None]
     alike = mixture.correlated(carriers).fill_diagonal_(0)
-    assert alike.max() < mixture.SAME
+    assert alike.max() < mixture.TWINS
     assert nearest(found.answers).sum(1).tolist() == [mixture.BEGUN] * len(found.vectors)
+
+
+def test_variants_of_a_clear_thing_leave_room_for_a_faint_one() -> None:
+    """Ten directions with 16 of 20 carriers in common, and one of less gain with its own."""
+    carriers = torch.zeros(11, 100, dtype=torch.bool)
+    for place in range(10):
+        carriers[place, :16] = carriers[place, 20 + 4 * place : 24 + 4 * place] = True
+    carriers[10, 70:90] = True
+    clear, faint = torch.linspace(0.9, 0.8, 10), torch.tensor([0.1])
+    gains, flat = torch.cat([clear, faint]), torch.full((11,), 0.5)
+    splits = mixture.Splits(gains, flat, carriers.float().mean(1), torch.zeros(11))
+    found = mixture.Directions(torch.eye(11), torch.ones(11).long(), splits, carriers.float())
+    kept = found.different(4).splits.gain.tolist()
+    assert kept == pytest.approx([0.9, 0.8889, 0.1], abs=1e-3)
+    assert found.different(1).splits.gain.tolist() == pytest.approx([0.9])

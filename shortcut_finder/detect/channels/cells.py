@@ -12,7 +12,7 @@ from shortcut_finder.detect.judge import judged
 from shortcut_finder.detect.policy import POLICY
 from shortcut_finder.detect.proposals import Concluded, Proposals, rated
 from shortcut_finder.detect.scoring import scored
-from shortcut_finder.detect.things import paired, strongest, thing_of
+from shortcut_finder.detect.things import likeliest, paired, thing_of
 from shortcut_finder.detect.view import View
 
 
@@ -29,11 +29,12 @@ def propose(view: View) -> Proposals:
         ]
         if not holding:
             return Concluded()
-        pairs = strongest(
+        pairs = likeliest(
             paired(view.study, holding, POLICY.evidence),
             POLICY.tried,
             POLICY.evidence,
             POLICY.same,
+            view.records.cell_grid,
         )
         things = [thing_of(pair, view.study) for pair in pairs]
         return judged(scored(view.study, things, view.folder), view, found)

@@ -14,7 +14,7 @@ from shortcut_finder.detect import study
 from shortcut_finder.detect.finding import Finding
 from shortcut_finder.detect.scoring import scored
 from shortcut_finder.detect.study import Candidate, Model
-from shortcut_finder.detect.things import Pair, paired, strongest, thing_of
+from shortcut_finder.detect.things import Pair, likeliest, paired, thing_of
 from shortcut_finder.detect.view import View
 
 COUNTS = (100, 100, 100)
@@ -127,29 +127,41 @@ def test_a_half_that_only_learns_is_no_witness(moving: World) -> None:
     assert both.strength > 1.8 * alone.strength
 
 
-def pair_of(gain: float, carries: np.ndarray, label: int = 0) -> Pair:
+# A cell in the middle of the frame and one of its border.
+MIDDLE, BORDER = GRID[0] // 2 * GRID[1] + GRID[1] // 2, 0
+
+
+def pair_of(gain: float, carries: np.ndarray, label: int = 0, place: int = MIDDLE) -> Pair:
     model = Model(torch.zeros(2), 1, 0.0, gain)
-    one = Candidate(label, 0, model, {}, carries, np.zeros(len(carries)))
+    places = np.full(len(carries), place)
+    one = Candidate(label, 0, model, {"shift": 0.0}, carries, places)
     return Pair(one, one, (gain, gain))
 
 
-def test_the_strongest_of_a_class_are_different_things() -> None:
+def test_a_class_is_told_different_things() -> None:
     rng = np.random.default_rng(0)
     one, other = rng.random(40) < 0.4, rng.random(40) < 0.4
     pairs = [pair_of(0.3, one), pair_of(0.5, one), pair_of(0.2, other), pair_of(0.1, one, label=1)]
-    assert strongest(pairs, 3, 0.05, 0.5) == [pairs[1], pairs[2], pairs[3]]
-    assert strongest(pairs, 1, 0.05, 0.5) == [pairs[1], pairs[3]]
-    assert strongest(pairs, 3, 0.15, 0.5) == [pairs[1], pairs[2]]
+    assert likeliest(pairs, 3, 0.05, 0.5, GRID) == [pairs[1], pairs[2], pairs[3]]
+    assert likeliest(pairs, 1, 0.05, 0.5, GRID) == [pairs[1], pairs[3]]
+    assert likeliest(pairs, 3, 0.15, 0.5, GRID) == [pairs[1], pairs[2]]
+
+
+def test_what_stands_at_the_border_comes_before_a_clearer_part_of_the_object() -> None:
+    rng = np.random.default_rng(0)
+    one, other = rng.random(40) < 0.4, rng.random(40) < 0.4
+    pairs = [pair_of(0.3, one), pair_of(0.2, other, place=BORDER)]
+    assert likeliest(pairs, 1, 0.05, 0.5, GRID) == [pairs[1]]
 
 
 def test_a_piece_of_a_thing_in_part_of_its_images_is_that_thing() -> None:
     images = np.arange(100)
     whole, piece, elsewhere = images < 40, images < 16, (images >= 30) & (images < 50)
     pairs = [pair_of(0.5, piece), pair_of(0.45, whole), pair_of(0.3, elsewhere)]
-    assert strongest(pairs, 3, 0.05, 0.5) == [pairs[1], pairs[2]]
+    assert likeliest(pairs, 3, 0.05, 0.5, GRID) == [pairs[1], pairs[2]]
     # What nearly all images carry has everything within it.
     pairs = [pair_of(0.5, piece), pair_of(0.45, images < 90)]
-    assert len(strongest(pairs, 3, 0.05, 0.5)) == 2
+    assert len(likeliest(pairs, 3, 0.05, 0.5, GRID)) == 2
 
 
 def test_a_sample_is_as_large_as_memory_allows(
