@@ -63,12 +63,28 @@ def in_vain(action: str, finding: str, label: str, share: float, hopeless: Colle
     )
 
 
-def is_spared(finding: str, detail: Mapping[str, Any]) -> str:
-    """That a finding in nearly all images of a class was left alone, and why."""
+def is_spared(
+    finding: str,
+    detail: Mapping[str, Any],
+    shares: Sequence[tuple[str, str, float]],
+    *,
+    hopeless: bool,
+) -> str:
+    """That images of a finding were kept because little of the class would be left, and what helps.
+
+    Args:
+        finding: its key.
+        detail: of the finding.
+        shares: findings, classes, and the share of the class that each would take.
+        hopeless: whether only other images can help.
+    """
+    label, share = max(
+        ((label, share) for key, label, share in shares if key == finding), key=lambda one: one[1]
+    )
+    others = "" if hopeless else ", use --action reweight, or accept it in the decisions"
     return (
-        f"{finding} ({shown(detail['kind'])}: {shown(detail['region'])}) is in nearly all images "
-        f"of {_name(detail['label'])}, which were kept: nothing of the class would be left; "
-        f"{MORE_IMAGES}"
+        f"{finding} ({shown(detail['kind'])}: {shown(detail['region'])}) is in {percent(share)} of "
+        f"{_name(label)}, which were kept: little of the class would be left; {MORE_IMAGES}{others}"
     )
 
 

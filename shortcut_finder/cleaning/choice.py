@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -17,8 +17,9 @@ from shortcut_finder.run.decisions import Decisions
 from shortcut_finder.run.folder import Run
 from shortcut_finder.settings import SURE
 
-# A class of which this part carries the artifact is not to be cured by dropping.
-NEARLY_ALL = 0.9
+# A class of which this part carries the artifact is not to be cured by dropping; nor is one of
+# which most has a background or another look of whole images: what is left is the odd ones.
+NEARLY_ALL, MOST = 0.9, 0.5
 
 
 def cleaned_without_asking(details: Sequence[Mapping[str, Any]]) -> tuple[str, ...]:
@@ -121,28 +122,36 @@ def _answers(offenders: pd.DataFrame, decisions: Decisions) -> list[str]:
     ]
 
 
-def in_nearly_all(run: Run, carriers: pd.DataFrame) -> list[tuple[str, str, float]]:
-    """Findings in (nearly) all images of a class, with the class and the share."""
+def shares_of_class(run: Run, carriers: pd.DataFrame) -> list[tuple[str, str, float]]:
+    """Findings and classes, with the share of the class that is cleaned for each."""
     images = Counter(name for some in label_lists(run.images) for name in some)
     pairs = carriers[["finding", "label", "image"]].drop_duplicates()
     carrying = pairs.groupby(["finding", "label"], sort=False).size().reset_index(name="images")
-    shares = [
+    return [
         (str(finding), str(label), carried / images[label])
         for finding, label, carried in carrying.itertuples(index=False)
         if label in images
     ]
-    return [one for one in shares if one[2] >= NEARLY_ALL]
 
 
 def spared_findings(
-    carriers: pd.DataFrame, everywhere: Sequence[tuple[str, str, float]]
+    carriers: pd.DataFrame,
+    shares: Sequence[tuple[str, str, float]],
+    place_less: Collection[str],
 ) -> list[str]:
-    """Findings in (nearly) all images of a class, where there are others that can be dropped.
+    """Findings whose images go only where a person says so: little of the class would be left.
 
-    Their images go only where a person says so.
+    Args:
+        carriers: rows that would be dropped.
+        shares: from `shares_of_class`.
+        place_less: findings of whole images; those in most of a class are spared. Others are in
+            nearly all of it, where there is something else that can be dropped.
     """
-    spared = {finding for finding, _, _ in everywhere}
-    return sorted(spared, key=finding_number) if spared < set(carriers["finding"]) else []
+    nearly = {one for one, _, share in shares if share >= NEARLY_ALL}
+    spared = {one for one, _, share in shares if one in place_less and share > MOST} - nearly
+    if spared | nearly < set(carriers["finding"]):
+        spared |= nearly
+    return sorted(spared, key=finding_number)
 
 
 def finding_number(finding: str) -> tuple[int, str]:

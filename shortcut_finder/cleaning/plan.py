@@ -20,11 +20,12 @@ from shortcut_finder.cleaning.advice import (
     unseen,
 )
 from shortcut_finder.cleaning.choice import (
+    NEARLY_ALL,
     expanded,
     finding_number,
-    in_nearly_all,
     left_alone,
     listed_rows,
+    shares_of_class,
     spared_findings,
     sure_rows,
 )
@@ -122,17 +123,20 @@ def plan_cleaning(
         (key for key in set(carriers["finding"]) if details[key]["kind"] in WHOLE),
         key=finding_number,
     )
-    everywhere = in_nearly_all(run, carriers)
+    shares = shares_of_class(run, carriers)
+    everywhere = [one for one in shares if one[2] >= NEARLY_ALL]
     # No place to fill, and nothing to compare with: only other images can help.
     hopeless = set(place_less) & {finding for finding, _, _ in everywhere}
     masked = action == "mask"
     if masked:
         carriers = carriers[~carriers["finding"].isin(place_less)]
-    spared = spared_findings(carriers, everywhere) if action == "drop" and decisions is None else []
+    spares = action == "drop" and decisions is None
+    spared = spared_findings(carriers, shares, place_less) if spares else []
+    left = [is_spared(key, details[key], shares, hopeless=key in hopeless) for key in spared]
     carriers = carriers[~carriers["finding"].isin(spared)]
     if carriers.empty:
-        likely = 0 if place_less or spared else len(listed)
-        reason = nothing_to_do(action, place_less, hopeless, decisions, likely)
+        likely = 0 if place_less else len(listed)
+        reason = "; ".join(left) or nothing_to_do(action, place_less, hopeless, decisions, likely)
         raise RunError(f"{run.folder}: {reason}")
     findings = tuple(sorted(set(carriers["finding"]), key=finding_number))
     framed = [key for key in findings if details[key]["kind"] == "frame"]
@@ -155,7 +159,7 @@ def plan_cleaning(
             *unseen(run),
             *([] if masked else losses(action, counts)),
             *_findings_that_stay(action, details, findings, everywhere, place_less, hopeless),
-            *(is_spared(key, details[key]) for key in spared),
+            *left,
         ),
     )
 

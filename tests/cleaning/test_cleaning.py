@@ -240,7 +240,9 @@ def test_what_all_of_a_class_carry_does_not_keep_the_rest_from_being_dropped(
     plan = clean(run)
     assert plan.findings == ("F2",)
     assert plan.counts.set_index("label")["left"].to_dict() == {"cat": 8, "cow": 12, "dog": 12}
-    assert any("F1 (metadata: source) is in nearly all images of dog" in w for w in plan.warnings)
+    assert any(
+        "F1 (metadata: source) is in 100% of dog, which were kept" in w for w in plan.warnings
+    )
     with pytest.raises(RunError, match="'dog' would be dropped, so no class would be left; add im"):
         clean(run, decisions=accepted)
 
@@ -248,13 +250,24 @@ def test_what_all_of_a_class_carry_does_not_keep_the_rest_from_being_dropped(
 def test_a_class_is_not_cut_to_the_few_images_without_a_background(
     photos: Path, tmp_path: Path
 ) -> None:
-    """Eleven of twelve dogs are on grass: one dog is no class."""
+    """Eight of twelve dogs are on grass: the other four are the odd ones."""
     grass = finding("F1", "dog", kind="background", region="surroundings")
-    run, accepted = dogs_beside_tags(photos, tmp_path, grass, 11)
+    run, accepted = dogs_beside_tags(photos, tmp_path, grass, 8)
     plan = clean(run)
     assert plan.findings == ("F2",)
     assert plan.counts.set_index("label")["left"]["dog"] == 12
-    assert clean(run, decisions=accepted).counts.set_index("label")["left"]["dog"] == 1
+    assert clean(run, decisions=accepted).counts.set_index("label")["left"]["dog"] == 4
+    few, _ = dogs_beside_tags(photos, tmp_path / "few", grass, 6)
+    assert clean(few).counts.set_index("label")["left"]["dog"] == 6
+
+
+def test_a_background_alone_is_not_dropped_without_asking(photos: Path, tmp_path: Path) -> None:
+    grass = finding("F1", "dog", kind="background", region="surroundings")
+    listed = {"F1": tagged_images(load_dataset(photos).images, 8, "dog")}
+    run = write_run(tmp_path / "run", photos, [grass], listed)
+    with pytest.raises(RunError, match=r"F1 .* is in 67% of dog, which were kept: .* reweight"):
+        clean(run)
+    assert clean(run, "reweight").findings == ("F1",)
 
 
 def test_where_the_label_is_the_source_no_action_sends_to_another(
