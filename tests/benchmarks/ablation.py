@@ -15,7 +15,7 @@ import argparse
 import importlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
-from functools import partial
+from functools import cache, partial
 from pathlib import Path
 from typing import Any
 from unittest import mock
@@ -25,9 +25,10 @@ import pandas as pd
 import torch
 from kept import kept
 from real import scan_set
+from rows import add_row, recording
 
 import shortcut_finder as sf
-from shortcut_finder.detect import study
+from shortcut_finder.detect import motifs, study
 from shortcut_finder.detect.channels import CHANNELS
 from shortcut_finder.detect.finding import Finding
 from shortcut_finder.detect.likeness import WEIGHTS
@@ -35,12 +36,12 @@ from shortcut_finder.detect.policy import POLICY
 from shortcut_finder.verify import protocol
 
 ALL = "all"
+# What may become of findings above low, and of confirmed ones, where something is off.
+CHANGES = ("lost", "new", "confirmed_lost", "confirmed_new")
 # What decides how many experiments are made of a finding.
 HOW_MUCH = ("IDLE", "BEYOND_OWN")
 Scan = Callable[[Path, tuple[str, ...]], sf.Run]
 Change = Callable[[], Any]
-
-DETECT = "shortcut_finder.detect"
 
 
 def policy(**values: float) -> Change:
@@ -143,6 +144,8 @@ class Memory:
             for name, value in (
                 ("detect.study.Study", self._study),
                 ("verify.protocol.tried", self._tried),
+                ("detect.judge.repetition_of", self._repetition),
+                ("scanning.reader", lambda: None),
                 ("figures.pictures.write_thumbnails", lambda *_, **__: None),
                 ("report.page.write_report", lambda *_: None),
             ):
@@ -154,6 +157,12 @@ class Memory:
         if key not in self.studies:
             self.studies[key] = _Remembering(folder, labels, half, *rest)
         return self.studies[key]
+
+    def _repetition(self, carriers: Any, others: Any, centres: Any, *rest: Any) -> Any:
+        key = (carriers.tobytes(), others.tobytes(), centres[carriers].tobytes())
+        if key not in self.found:
+            self.found[key] = motifs.repetition_of(carriers, others, centres, *rest)
+        return self.found[key]
 
     def _tried(self, finding: Finding, *rest: Any) -> Any:
         carriers = finding.carriers
@@ -217,7 +226,7 @@ def changes(full: list[dict[str, Any]], found: list[dict[str, Any]]) -> dict[str
     sure, found_sure = (
         [one for one in part if one["verdict"] == "confirmed"] for part in (full, found)
     )
-    sides = {"": (full, found), "confirmed ": (sure, found_sure)}
+    sides = {"": (full, found), "confirmed_": (sure, found_sure)}
     return {
         f"{name}{what}": unmatched(*pair)
         for name, (mine, theirs) in sides.items()
@@ -230,16 +239,15 @@ def table(rows: Mapping[str, Mapping[str, list[dict[str, Any]]]]) -> pd.DataFram
     sums = []
     for off in (*CHANNELS, *RULES):
         each = {name: changes(part[ALL], part[off]) for name, part in rows.items() if off in part}
-        columns = ("lost", "new", "confirmed lost", "confirmed new")
         sums.append(
             {
                 "without": off,
-                **{name: sum(len(one[name]) for one in each.values()) for name in columns},
+                **{name: sum(len(one[name]) for one in each.values()) for name in CHANGES},
                 "sets": len(each),
                 "which": "; ".join(
-                    f"{'-' if name.endswith('lost') else '+'}{place} {what}"
+                    f"{'-' if name.endswith('lost') else '+'} {place} {what}"
                     for place, one in each.items()
-                    for name in columns[2:]
+                    for name in CHANGES[2:]
                     for what in one[name]
                 ),
             }
@@ -255,8 +263,10 @@ def main() -> None:
     parser.add_argument("--sets", type=Path, nargs="*", default=[], help="real sets, with train/")
     parser.add_argument("--real", type=Path, help="OUT of make bench-real, for their networks")
     parser.add_argument("--table", action="store_true", help="print what there is")
+    recording(parser)
     options = parser.parse_args()
     torch.set_num_threads(1)
+    golden.build = cache(golden.build)
     every = tuple(CHANNELS)
     rows: dict[str, dict[str, list[dict[str, Any]]]] = {}
     for name, scan in scans_of(options.golden, options.real, options.sets).items():
@@ -274,8 +284,20 @@ def main() -> None:
             if found is not None:
                 rows.setdefault(name, {})[off] = found
                 print(name, off, len(found), flush=True)
-    found = table({name: part for name, part in rows.items() if ALL in part})
+    whole = {name: part for name, part in rows.items() if ALL in part}
+    found = table(whole)
     print(found.to_string(index=False, max_colwidth=200))
+    if options.record:
+        for row in found.to_dict("records"):
+            add_row(
+                "ablation",
+                **{str(name): value for name, value in row.items() if name != "sets"},
+                n=f"{row['sets']} sets",
+                seeds="0",
+                setting=f"{', '.join(whole)}; "
+                f"{sum(len(part[ALL]) for part in whole.values())} findings above low with all",
+                command='make bench-ablation SETS="FOLDER ..." REAL=FOLDER GOLDEN=FOLDER',
+            )
 
 
 if __name__ == "__main__":

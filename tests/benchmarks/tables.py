@@ -166,6 +166,17 @@ TABLES: Mapping[str, Table] = {
             words("above low, not confirmed", "unconfirmed"),
         ),
     ),
+    "ablation": Table(
+        ("without",),
+        (
+            words("without", "without"),
+            number("above low: lost", "lost"),
+            number("new", "new"),
+            number("confirmed: lost", "confirmed_lost"),
+            number("new", "confirmed_new"),
+            words("which confirmed", "which"),
+        ),
+    ),
     "likeness": FACTS,
     "calibration": Table(
         ("files", "of", "counted"),
