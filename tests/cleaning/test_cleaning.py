@@ -495,54 +495,81 @@ def test_an_error_on_the_way_leaves_nothing(
     assert digests(photos) == before
 
 
-# Kills itself before a file is written, or just before or after the folder gets its name.
+# A child for each action and moment, which kills itself before a file is written, or just before or
+# after the folder gets its name. They are forked from one process, which imports everything once.
 KILLED = """
 import os, sys
 from pathlib import Path
 from shortcut_finder.cleaning import folder as cleaning
 
-write, rename, written = Path.write_bytes, Path.rename, []
-run, action, out, moment = sys.argv[1:]
+write, rename = Path.write_bytes, Path.rename
 
-def killing_write(path, data):
-    written.append(path)
-    if moment == str(len(written)):
+def clean_until(run, action, moment, out):
+    written = []
+
+    def killing_write(path, data):
+        written.append(path)
+        if moment == str(len(written)):
+            os.kill(os.getpid(), 9)
+        return write(path, data)
+
+    def killing_rename(path, target):
+        if moment == "before":
+            os.kill(os.getpid(), 9)
+        rename(path, target)
         os.kill(os.getpid(), 9)
-    return write(path, data)
 
-def killing_rename(path, target):
-    if moment == "before":
-        os.kill(os.getpid(), 9)
-    rename(path, target)
-    os.kill(os.getpid(), 9)
+    Path.write_bytes, Path.rename = killing_write, killing_rename
+    cleaning.clean(run, action, out=out, files="copy")
 
-Path.write_bytes, Path.rename = killing_write, killing_rename
-cleaning.clean(run, action, out=out, files="copy")
+run, home, *wanted = sys.argv[1:]
+for action, moment in map(str.split, wanted):
+    child = os.fork()
+    if not child:
+        clean_until(run, action, moment, Path(home, f"{action} {moment}", "out"))
+        os._exit(0)
+    print(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]))
 """
+MOMENTS = ("drop 20", "drop before", "reweight 38", "mask 1", "mask 2", "mask 38", "mask after")
 
 
-@pytest.mark.parametrize(
-    ("action", "moment"),
-    [
-        ("drop", "20"), ("drop", "before"), ("reweight", "38"), ("mask", "1"), ("mask", "2"),
-        ("mask", "38"), ("mask", "after"),
-    ],
-)  # fmt: skip
+@pytest.fixture(scope="module")
+def killed(run: Run, photos: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder for each of the moments, with what a cleaning that was killed at it left."""
+    home, before = tmp_path_factory.mktemp("killed"), digests(photos)
+    for moment in MOMENTS:
+        (home / moment).mkdir()
+    command = [sys.executable, "-c", KILLED, str(run.folder), str(home), *MOMENTS]
+    done = subprocess.run(command, capture_output=True, text=True, check=True)
+    assert done.stdout.split() == [str(-signal.SIGKILL)] * len(MOMENTS), done.stderr
+    assert digests(photos) == before
+    return home
+
+
+@pytest.fixture(scope="module")
+def unbroken(run: Run, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder for each action, with what a cleaning that was not killed leaves."""
+    home = tmp_path_factory.mktemp("unbroken")
+    for action in ("drop", "reweight", "mask"):
+        clean(run, action, out=home / action, files="copy")
+    return home
+
+
+@pytest.mark.parametrize("moment", MOMENTS)
 def test_a_killed_process_leaves_nothing_or_all_and_the_same_command_then_works(
-    run: Run, photos: Path, tmp_path: Path, action: str, moment: str
+    run: Run, photos: Path, killed: Path, unbroken: Path, moment: str
 ) -> None:
     before = digests(photos)
-    clean(run, action, out=tmp_path / "whole", files="copy")
-    command = [sys.executable, "-c", KILLED, str(run.folder), action, str(tmp_path / "out"), moment]
-    assert subprocess.run(command).returncode == -signal.SIGKILL
-    assert (tmp_path / "out").exists() == (moment == "after")
-    finished = pytest.raises(RunError, match="is not empty") if moment == "after" else nullcontext()
+    action, _, when = moment.partition(" ")
+    out = killed / moment / "out"
+    assert out.exists() == (when == "after")
+    finished = pytest.raises(RunError, match="is not empty") if when == "after" else nullcontext()
     with finished:
-        clean(run, action, out=tmp_path / "out", files="copy")
-    assert sorted(path.name for path in tmp_path.iterdir()) == ["out", "whole"]
+        clean(run, action, out=out, files="copy")
+    assert [path.name for path in out.parent.iterdir()] == ["out"]
     left = [
-        {name: content for name, (content, _) in digests(tmp_path / name).items()}
-        for name in ("out", "whole")
+        {name: content for name, (content, _) in digests(folder).items()}
+        for folder in (out, unbroken / action)
     ]
     # The one file that holds the folder's own name.
     for each in left:
