@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import os
 import subprocess
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
 import pytest
+from forked import Python
 from PIL import Image
 from synthetic import paste, stamp, texture
 from unbroken import whole
@@ -25,13 +25,11 @@ import sys
 from pathlib import Path
 import torch
 from torch import nn
-from shortcut_finder import scanning
 from shortcut_finder.cli.app import main
 from shortcut_finder.sweep import batches
 from shortcut_finder.run.stages import Stages
 
 batches.SHARD = 24
-scanning.reader = lambda: None
 filler, stage = Path(sys.argv[1]), sys.argv[2]
 begin = Stages.begin
 
@@ -102,28 +100,22 @@ def draw(home: Path) -> Path:
     return home
 
 
-def command(filler: Path, stage: str, *arguments: object) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        [sys.executable, "-c", COMMAND, str(filler), stage, *map(str, arguments)],
-        capture_output=True,
-        text=True,
-    )
-
-
 def errors(result: subprocess.CompletedProcess[str]) -> list[str]:
     """What was said of an error; torch may tell things of its own."""
     assert "Traceback" not in result.stderr, result.stderr
     return [line for line in result.stderr.splitlines() if line.startswith("error: ")]
 
 
-def test_scan_and_clean_go_on_when_there_is_room(tmp_path: Path, small_disk: Path) -> None:
+def test_scan_and_clean_go_on_when_there_is_room(
+    python: Python, tmp_path: Path, small_disk: Path
+) -> None:
     home, filler, run = draw(tmp_path), small_disk / "filler", small_disk / "run"
     scan = (
         "scan", home / "data", "--model", f"{home / 'net.py'}:network", "--input-size", 64,
         "--workers", 0, "--precision", "fp32", "--batch-size", 8, "--out", run,
     )  # fmt: skip
     for stage in ("sweep", "analysis", "page"):
-        result = command(filler, stage, *scan, "--quiet")
+        result = python("-c", COMMAND, filler, stage, *scan, "--quiet")
         assert result.returncode == 1, result.stderr
         (line,) = errors(result)
         assert "No space left on device; make room, then give the same command again" in line
@@ -131,7 +123,7 @@ def test_scan_and_clean_go_on_when_there_is_room(tmp_path: Path, small_disk: Pat
         assert not (run / "run.json").exists()
         assert list(run.rglob("*.part")) == []
         filler.unlink()
-    result = command(filler, "", *scan, "--json")
+    result = python("-c", COMMAND, filler, "", *scan, "--json")
     assert result.returncode == 0, result.stderr
     log = (run / "run.log").read_text()
     # What had been swept and found was not made again.
@@ -151,13 +143,13 @@ def test_scan_and_clean_go_on_when_there_is_room(tmp_path: Path, small_disk: Pat
                 break
     clean = ("clean", run, "--action", "drop", "--files", "copy", "--out", small_disk / "cleaned",
              "--decisions", home / "decisions.json")  # fmt: skip
-    result = command(filler, "", *clean)
+    result = python("-c", COMMAND, filler, "", *clean)
     assert result.returncode == 1, result.stderr
     (line,) = errors(result)
     assert "No space left on device; make room" in line
     assert sorted(path.name for path in small_disk.iterdir()) == ["filler", "run"]
     filler.unlink()
-    result = command(filler, "", *clean)
+    result = python("-c", COMMAND, filler, "", *clean)
     assert result.returncode == 0, result.stderr
     assert (small_disk / "cleaned" / "manifest.csv").exists()
     assert whole(home / "data") == before
