@@ -70,7 +70,7 @@ def draw(root: Path) -> Path:
     return root
 
 
-@pytest.mark.usefixtures("_no_network")
+@pytest.mark.usefixtures("words", "_no_network")
 def test_no_command_speaks_to_another_machine(tmp_path: Path) -> None:
     with pytest.raises(RefusedError):
         socket.socket(socket.AF_INET)

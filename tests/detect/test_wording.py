@@ -55,7 +55,7 @@ def said(texts: list[str], read: Any, **how: Any) -> str:
 
 
 @pytest.fixture(scope="module")
-def read() -> Any:
+def read(words: None) -> Any:
     pytest.importorskip("rapidocr", reason="rapidocr is not installed")
     return reader()
 
