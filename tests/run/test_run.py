@@ -238,17 +238,16 @@ def test_a_file_is_there_whole_or_not_at_all(
     ],
 )
 def test_the_reason_of_a_damaged_table_is_one_line(
-    tmp_path: Path, file: str, damage: Callable[[bytes], bytes]
+    run: Run, file: str, damage: Callable[[bytes], bytes]
 ) -> None:
-    folder = handmade_run(tmp_path / "run").folder
-    (folder / file).write_bytes(damage((folder / file).read_bytes()))
+    path = run.folder / file
+    path.write_bytes(damage(path.read_bytes()))
     with pytest.raises(RunError, match="the run folder is damaged") as caught:
-        load_run(folder)
+        load_run(run.folder)
     assert "\n" not in str(caught.value)
 
 
-def test_thumbnails_whose_names_are_no_text_are_left_out(tmp_path: Path) -> None:
-    run = handmade_run(tmp_path / "run")
+def test_thumbnails_whose_names_are_no_text_are_left_out(run: Run) -> None:
     path = run.folder / "thumbnails.parquet"
     names = pa.array(["aaaa", "bbbb"])
     table = pa.table({"image": names, "jpeg": pa.array([b"x", b"y"])})
