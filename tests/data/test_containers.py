@@ -10,6 +10,7 @@ import tarfile
 import zipfile
 from collections.abc import Iterator
 from pathlib import Path
+from unittest.mock import patch
 
 import fsspec
 import numpy as np
@@ -25,6 +26,7 @@ from shortcut_finder.cleaning.folder import clean
 from shortcut_finder.data import archives, embedded
 from shortcut_finder.data.dataset import ImageDataset, load_dataset
 from shortcut_finder.data.loading import open_dataset
+from shortcut_finder.detect import study
 from shortcut_finder.errors import DatasetError, UnreadableImage
 from shortcut_finder.run.decisions import Decisions
 from shortcut_finder.scanning import scan
@@ -34,6 +36,8 @@ from shortcut_finder.sweep import batches
 from shortcut_finder.sweep.batches import sweep_order
 
 SIDE = 64
+# Cells of a class that are tried: the pictures are small.
+SEEDS = 400
 SETTINGS = Settings(input_size=SIDE, precision="fp32", workers=0, batch_size=16, device="cpu")
 
 
@@ -158,6 +162,12 @@ FORMS = (
     as_folder, as_manifest, as_tar, as_samples, as_zip, as_parquet, as_url, as_url_manifest,
     as_url_tar,
 )  # fmt: skip
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _few_seeds() -> Iterator[None]:
+    with patch.object(study, "SEEDS", SEEDS):
+        yield
 
 
 @pytest.fixture(autouse=True)
