@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import shutil
 import time
 from collections.abc import Sequence
 from dataclasses import replace
@@ -161,8 +162,6 @@ def test_the_card_says_what_each_stage_took(
 
     network.register_forward_pre_hook(count_pass)
     monkeypatch.setattr(sources, "read_file", count_file)
-    # Reading words takes some pictures more, where that is installed.
-    monkeypatch.setattr("shortcut_finder.scanning.reader", lambda: None)
     started = time.perf_counter()
     run = scan(stamped[0], network, out=tmp_path / "run", settings=SETTINGS, progress=False)
     clock = time.perf_counter() - started
@@ -273,9 +272,9 @@ def test_the_top_finding_was_experimented_with(scanned: Run) -> None:
 
 
 def test_without_verification_everything_is_a_suspect(
-    stamped: tuple[Path, set[str]], tmp_path: Path
+    scanned: Run, stamped: tuple[Path, set[str]], tmp_path: Path
 ) -> None:
-    go(stamped[0], tmp_path / "run", 3)
+    shutil.copytree(scanned.folder, tmp_path / "run")
     run = go(stamped[0], tmp_path / "run", 3, replace(SETTINGS, verify=False))
     assert set(run.findings["verdict"]) == {"suspect"}
     assert run.findings["reliance"].isna().all()
@@ -372,7 +371,7 @@ def test_the_same_command_again_sweeps_nothing_and_changes_nothing(
 
 
 def test_another_scan_needs_fresh(stamped: tuple[Path, set[str]], tmp_path: Path) -> None:
-    few = {**SETTINGS.as_dict(), "limit": 30}
+    few = {**SETTINGS.as_dict(), "limit": 30, "verify": False}
     go(stamped[0], tmp_path / "run", 3, Settings(**few))
     before = whole(tmp_path / "run")
     with pytest.raises(
@@ -412,7 +411,7 @@ def test_fresh_deletes_no_folder_that_a_scan_did_not_make(
 def test_fresh_with_a_mistake_in_the_input_loses_nothing(
     stamped: tuple[Path, set[str]], tmp_path: Path
 ) -> None:
-    go(stamped[0], tmp_path / "run", 3, Settings(**{**SETTINGS.as_dict(), "limit": 30}))
+    go(stamped[0], tmp_path / "run", 3, replace(SETTINGS, limit=30, verify=False))
     before = whole(tmp_path / "run")
     with pytest.raises(DatasetError):
         go(tmp_path / "nowhere", tmp_path / "run", 3, fresh=True)

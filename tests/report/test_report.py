@@ -11,7 +11,7 @@ from typing import Any
 import jinja2
 import numpy as np
 import pytest
-from browser import chromium, visiting
+from browser import Visit, chromium, visiting
 from handmade import (
     CLASSES,
     HOSTILE,
@@ -25,7 +25,7 @@ from PIL import Image
 
 from shortcut_finder.figures.pictures import read_thumbnails
 from shortcut_finder.report.finding import tiers_text
-from shortcut_finder.report.page import render, report_page, write_report
+from shortcut_finder.report.page import Page, render, report_page, write_report
 from shortcut_finder.report.summary import headline, lead
 from shortcut_finder.run.folder import Run, load_run, save_run
 
@@ -49,6 +49,18 @@ def report(run: Run) -> Path:
 
 
 @pytest.fixture(scope="module")
+def page(run: Run) -> Page:
+    return report_page(run)
+
+
+@pytest.fixture(scope="module")
+def opened(browser: Any, report: Path) -> Iterator[Visit]:
+    """The page for tests that only look; those that press, point or print open their own."""
+    with visiting(browser, report) as visit:
+        yield visit
+
+
+@pytest.fixture(scope="module")
 def cropped(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("cropped")
     return write_report(handmade_run(folder, findings=20, resize="crop"))
@@ -59,36 +71,46 @@ def clean(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return write_report(handmade_run(tmp_path_factory.mktemp("clean"), findings=0))
 
 
-@pytest.mark.parametrize("width", [360, 1280, 2560])
+@pytest.fixture(scope="module")
+def tiered(tmp_path_factory: pytest.TempPathFactory) -> Run:
+    return handmade_run(tmp_path_factory.mktemp("tiered"), tiers=True)
+
+
+def scrolled_at(visit: Visit, width: int) -> int:
+    """How wide the page is in a window of that width."""
+    visit.page.set_viewport_size({"width": width, "height": 900})
+    return int(visit.page.evaluate("document.documentElement.scrollWidth"))
+
+
 @pytest.mark.parametrize("dark", [False, True])
 def test_page_opens_without_complaint_request_or_sideways_scroll(
-    browser: Any, report: Path, width: int, dark: bool
+    browser: Any, report: Path, dark: bool
 ) -> None:
-    with visiting(browser, report, width=width, dark=dark) as visit:
+    with visiting(browser, report, width=360, dark=dark) as visit:
+        widths = [360, 1280, 2560]
+        assert [scrolled_at(visit, width) for width in widths] == widths
         assert visit.requests == []
         assert visit.complaints == []
-        assert visit.page.evaluate("document.documentElement.scrollWidth") == width
 
 
-@pytest.mark.parametrize("page", ["cropped", "clean"])
+@pytest.mark.parametrize("shown", ["cropped", "clean"])
 def test_twenty_findings_and_none_open_without_complaint(
-    browser: Any, page: str, request: pytest.FixtureRequest
+    browser: Any, shown: str, request: pytest.FixtureRequest
 ) -> None:
-    with visiting(browser, request.getfixturevalue(page), width=360) as visit:
+    with visiting(browser, request.getfixturevalue(shown), width=360) as visit:
         assert visit.requests == []
         assert visit.complaints == []
         assert visit.page.evaluate("document.documentElement.scrollWidth") == 360
 
 
-def test_every_picture_of_the_page_can_be_drawn(browser: Any, report: Path) -> None:
-    with visiting(browser, report) as visit:
-        assert visit.page.locator("img.photo").count() > 50
-        sheets, galleries, confusions = 9 + 6 + 12, 6 * len(CLASSES), 2 * 2 + 2 * 2
-        assert visit.page.locator("img.layer").count() == sheets + galleries + confusions
-        broken = visit.page.evaluate(
-            "Promise.all([...document.images].map(i => i.decode().then(() => 0, () => 1)))"
-        )
-        assert broken == [0] * len(broken)
+def test_every_picture_of_the_page_can_be_drawn(opened: Visit) -> None:
+    assert opened.page.locator("img.photo").count() > 50
+    sheets, galleries, confusions = 9 + 6 + 12, 6 * len(CLASSES), 2 * 2 + 2 * 2
+    assert opened.page.locator("img.layer").count() == sheets + galleries + confusions
+    broken = opened.page.evaluate(
+        "Promise.all([...document.images].map(i => i.decode().then(() => 0, () => 1)))"
+    )
+    assert broken == [0] * len(broken)
 
 
 def test_page_cannot_reach_the_network_even_if_something_slips_in(
@@ -109,48 +131,46 @@ def test_page_cannot_reach_the_network_even_if_something_slips_in(
         assert len(visit.complaints) == 2
 
 
-def test_hostile_names_are_text(browser: Any, report: Path) -> None:
-    with visiting(browser, report) as visit:
-        page = visit.page
-        assert page.title() == "Shortcuts in photos <i>2024</i>"
-        assert page.locator("script").count() == 2  # the page's own, and its data
-        assert page.locator("i, b:text('one')").count() == 0
-        assert page.locator("#classes th[scope=row]").all_inner_texts() == [
-            name if name != LONG else page.locator("#classes th bdi").nth(2).inner_text()
-            for name in CLASSES
-        ]
-        assert page.locator("#classes th bdi").nth(2).get_attribute("title") == LONG
-        assert page.locator("#unreadable th[scope=row]").all_inner_texts() == list(BROKEN)
-        assert HOSTILE in page.locator("#finding-2 h3").text_content()
+def test_hostile_names_are_text(opened: Visit) -> None:
+    page = opened.page
+    assert page.title() == "Shortcuts in photos <i>2024</i>"
+    assert page.locator("script").count() == 2  # the page's own, and its data
+    assert page.locator("i, b:text('one')").count() == 0
+    assert page.locator("#classes th[scope=row]").all_inner_texts() == [
+        name if name != LONG else page.locator("#classes th bdi").nth(2).inner_text()
+        for name in CLASSES
+    ]
+    assert page.locator("#classes th bdi").nth(2).get_attribute("title") == LONG
+    assert page.locator("#unreadable th[scope=row]").all_inner_texts() == list(BROKEN)
+    assert HOSTILE in page.locator("#finding-2 h3").text_content()
 
 
-def test_class_map_lies_on_the_mark_that_it_fires_at(browser: Any, report: Path) -> None:
-    with visiting(browser, report) as visit:
-        tiles = visit.page.locator("#finding-2 .tiles .frame")
-        assert tiles.count() == 6
-        for tile in tiles.all():
-            box = tile.locator(".box").bounding_box()
-            hottest = tile.evaluate(
-                """async frame => {
-                    const layer = frame.querySelector(".layer"); await layer.decode();
-                    const canvas = document.createElement("canvas");
-                    const [w, h] = [layer.naturalWidth, layer.naturalHeight];
-                    canvas.width = w; canvas.height = h;
-                    const context = canvas.getContext("2d"); context.drawImage(layer, 0, 0);
-                    const data = context.getImageData(0, 0, w, h).data;
-                    let [sum, x, y] = [0, 0, 0];
-                    for (let i = 0; i < w * h; i++) {
-                        const value = data[4 * i + 1] * (data[4 * i + 3] > 100);
-                        sum += value; x += value * (i % w + .5) / w; y += value * (i / w | 0) / h;
-                    }
-                    const shape = layer.getBoundingClientRect();
-                    return [shape.x + shape.width * x / sum, shape.y + shape.height * y / sum];
-                }"""
-            )
-            frame = tile.bounding_box()
-            # One cell of the 7x7 map is as near as the map itself can tell.
-            assert abs(hottest[0] - box["x"] - box["width"] / 2) < frame["width"] / 7
-            assert abs(hottest[1] - box["y"] - box["height"] / 2) < frame["height"] / 7
+def test_class_map_lies_on_the_mark_that_it_fires_at(opened: Visit) -> None:
+    tiles = opened.page.locator("#finding-2 .tiles .frame")
+    assert tiles.count() == 6
+    for tile in tiles.all():
+        box = tile.locator(".box").bounding_box()
+        hottest = tile.evaluate(
+            """async frame => {
+                const layer = frame.querySelector(".layer"); await layer.decode();
+                const canvas = document.createElement("canvas");
+                const [w, h] = [layer.naturalWidth, layer.naturalHeight];
+                canvas.width = w; canvas.height = h;
+                const context = canvas.getContext("2d"); context.drawImage(layer, 0, 0);
+                const data = context.getImageData(0, 0, w, h).data;
+                let [sum, x, y] = [0, 0, 0];
+                for (let i = 0; i < w * h; i++) {
+                    const value = data[4 * i + 1] * (data[4 * i + 3] > 100);
+                    sum += value; x += value * (i % w + .5) / w; y += value * (i / w | 0) / h;
+                }
+                const shape = layer.getBoundingClientRect();
+                return [shape.x + shape.width * x / sum, shape.y + shape.height * y / sum];
+            }"""
+        )
+        frame = tile.bounding_box()
+        # One cell of the 7x7 map is as near as the map itself can tell.
+        assert abs(hottest[0] - box["x"] - box["width"] / 2) < frame["width"] / 7
+        assert abs(hottest[1] - box["y"] - box["height"] / 2) < frame["height"] / 7
 
 
 def test_pointing_or_the_m_key_shows_the_plain_image(browser: Any, report: Path) -> None:
@@ -198,18 +218,15 @@ def test_printing_opens_what_is_folded_and_hides_the_navigation(browser: Any, re
         assert page.locator("details[open]").count() == 0
 
 
-def test_headings_never_skip_a_level_and_every_picture_has_a_text(
-    browser: Any, report: Path
-) -> None:
-    with visiting(browser, report) as visit:
-        levels = visit.page.evaluate(
-            "[...document.querySelectorAll('h1,h2,h3,h4,h5')].map(h => Number(h.tagName[1]))"
-        )
-        assert levels[0] == 1
-        assert all(after - before <= 1 for before, after in itertools.pairwise(levels))
-        assert visit.page.locator("img:not([alt])").count() == 0
-        ids = visit.page.evaluate("[...document.querySelectorAll('[id]')].map(e => e.id)")
-        assert len(ids) == len(set(ids))
+def test_headings_never_skip_a_level_and_every_picture_has_a_text(opened: Visit) -> None:
+    levels = opened.page.evaluate(
+        "[...document.querySelectorAll('h1,h2,h3,h4,h5')].map(h => Number(h.tagName[1]))"
+    )
+    assert levels[0] == 1
+    assert all(after - before <= 1 for before, after in itertools.pairwise(levels))
+    assert opened.page.locator("img:not([alt])").count() == 0
+    ids = opened.page.evaluate("[...document.querySelectorAll('[id]')].map(e => e.id)")
+    assert len(ids) == len(set(ids))
 
 
 def test_the_same_run_gives_the_same_bytes(run: Run, report: Path) -> None:
@@ -231,8 +248,7 @@ def test_twenty_findings_fit_into_the_size_of_a_letter(cropped: Path) -> None:
     assert cropped.stat().st_size < 15e6
 
 
-def test_headline_says_in_one_sentence_what_the_model_relies_on(run: Run) -> None:
-    page = report_page(run)
+def test_headline_says_in_one_sentence_what_the_model_relies_on(page: Page) -> None:
     assert (page.headline, page.named) == (
         "The model relies on 1 shortcut",
         "a corner mark in daisy",
@@ -276,8 +292,8 @@ def test_headline_never_says_more_than_the_verdicts() -> None:
     )
 
 
-def test_finding_shows_its_shares_parts_and_numbers(run: Run) -> None:
-    view = report_page(run).findings[0]
+def test_finding_shows_its_shares_parts_and_numbers(page: Page) -> None:
+    view = page.findings[0]
     assert [(bar.name, bar.value) for bar in view.shares] == [
         ("daisy", "64%"),
         ("all other classes", "0.4%"),
@@ -302,29 +318,32 @@ def test_finding_shows_its_shares_parts_and_numbers(run: Run) -> None:
     assert view.sheet[6].note.startswith("score 0.69, seen as ")
 
 
-def test_metadata_says_where_a_finding_comes_from(run: Run) -> None:
-    (origin,) = report_page(run).findings[0].metadata
+def test_metadata_says_where_a_finding_comes_from(page: Page) -> None:
+    (origin,) = page.findings[0].metadata
     assert origin.sentence.startswith("All images with it come from source <b>LAB 7</b>")
     assert [bar.value for bar in origin.bars] == ["100%", "12%"]
-    assert report_page(run).findings[1].metadata == ()
+    assert page.findings[1].metadata == ()
 
 
-def test_first_sentence_stands_alone(run: Run) -> None:
+def test_first_sentence_stands_alone(run: Run, page: Page) -> None:
     said = ["1.5% of St. Bernard carry it.", "It repeats.", "Pasted, it wins."]
-    for sentences, seen in (
+    told: list[tuple[Any, tuple[str, str]]] = [
         (said, ("1.5% of St. Bernard carry it.", "It repeats. Pasted, it wins.")),
         # A run of an earlier version, or one that was written by hand.
         (None, (" ".join(said), "")),
         ("1.5%", (" ".join(said), "")),
-    ):
-        detail = {**run.details[0], "sentence": " ".join(said), "sentences": sentences}
-        view = report_page(dataclasses.replace(run, details=[detail])).findings[0]
-        assert (view.sentence, view.more) == seen
-    assert report_page(run).findings[0].more == ""
+    ]
+    details = [
+        {**detail, "sentence": " ".join(said), "sentences": sentences}
+        for detail, (sentences, _) in zip(run.details, told, strict=True)
+    ]
+    views = report_page(dataclasses.replace(run, details=details)).findings
+    assert [(view.sentence, view.more) for view in views] == [seen for _, seen in told]
+    assert page.findings[0].more == ""
 
 
-def test_very_long_class_name_is_cut_in_the_sentence_but_not_lost(run: Run) -> None:
-    view = report_page(run).findings[2]
+def test_very_long_class_name_is_cut_in_the_sentence_but_not_lost(page: Page) -> None:
+    view = page.findings[2]
     assert len(view.sentence) < 120
     assert view.label == LONG
 
@@ -358,8 +377,8 @@ def test_finding_without_offenders_template_maps_or_place_is_still_shown(run: Ru
     assert b'id="finding-1"' in render("report.html", report_page(changed))
 
 
-def test_property_finding_has_no_box(run: Run) -> None:
-    assert all(picture.boxes == () for picture in report_page(run).findings[2].sheet)
+def test_property_finding_has_no_box(page: Page) -> None:
+    assert all(picture.boxes == () for picture in page.findings[2].sheet)
 
 
 def test_box_around_the_whole_image_is_not_drawn(run: Run) -> None:
@@ -368,8 +387,8 @@ def test_box_around_the_whole_image_is_not_drawn(run: Run) -> None:
     assert all(picture.boxes == () for picture in page.findings[0].sheet)
 
 
-def test_thing_that_lies_anywhere_does_not_look_as_if_it_lay_in_one_place(run: Run) -> None:
-    place = report_page(run).findings[1].place
+def test_thing_that_lies_anywhere_does_not_look_as_if_it_lay_in_one_place(page: Page) -> None:
+    place = page.findings[1].place
     assert place is not None
     with Image.open(io.BytesIO(_decoded(place.src))) as image:
         brightness = np.asarray(image.convert("L"), dtype=float)
@@ -383,14 +402,13 @@ def test_crop_that_hides_the_border_is_said_and_shaded(tmp_path: Path) -> None:
     assert page.findings[0].sheet[0].seen == "left:17.01%;top:6.25%;width:65.69%;height:87.5%"
 
 
-def test_squash_hides_nothing(run: Run) -> None:
-    page = report_page(run)
+def test_squash_hides_nothing(page: Page) -> None:
     assert not any("sees" in warning for warning in page.warnings)
     assert all(picture.seen == "" for picture in page.findings[0].sheet)
 
 
-def test_class_is_shown_with_its_mean_map_against_the_rest(run: Run) -> None:
-    gallery = report_page(run).galleries[0]
+def test_class_is_shown_with_its_mean_map_against_the_rest(page: Page) -> None:
+    gallery = page.galleries[0]
     assert gallery.label == TAG
     assert [picture.caption for picture in gallery.maps] == ["this class", "all other classes"]
     assert "row 1 of 7, column 1 of 7" in gallery.maps[0].alt
@@ -398,8 +416,8 @@ def test_class_is_shown_with_its_mean_map_against_the_rest(run: Run) -> None:
     assert len(gallery.typical) == len(gallery.atypical) == 3
 
 
-def test_confused_pair_shows_the_maps_of_both_classes(run: Run) -> None:
-    pair = report_page(run).pairs[0]
+def test_confused_pair_shows_the_maps_of_both_classes(page: Page) -> None:
+    pair = page.pairs[0]
     assert (pair.label, pair.images, pair.overlap) == (TAG, "9", "61%")
     for own, rival in pair.rows:
         assert own.caption == rival.caption
@@ -407,8 +425,8 @@ def test_confused_pair_shows_the_maps_of_both_classes(run: Run) -> None:
         assert "" != own.layer != rival.layer != ""
 
 
-def test_offenders_are_listed_with_texts_kept_once(run: Run) -> None:
-    data = report_page(run).data
+def test_offenders_are_listed_with_texts_kept_once(run: Run, page: Page) -> None:
+    data = page.data
     assert len(data["rows"]) == len(run.offenders)
     rank, image, finding, label, predicted, score, reason, box = data["rows"][0]
     assert (rank, data["images"][image], score) == (1, image_name(TAG, 0), 0.99)
@@ -424,8 +442,8 @@ def test_offenders_are_listed_with_texts_kept_once(run: Run) -> None:
     assert set(data["icons"]) == set(range(len(data["images"])))
 
 
-def test_class_row_says_what_share_is_testable(run: Run) -> None:
-    rows = {row.label: row for row in report_page(run).classes}
+def test_class_row_says_what_share_is_testable(page: Page) -> None:
+    rows = {row.label: row for row in page.classes}
     assert rows[TAG].testable == "18%"
     assert rows[LONG].testable == "none"
     assert rows[TAG].images == str(PER_CLASS)
@@ -439,8 +457,8 @@ def test_many_unreadable_files_are_cut_and_counted(tmp_path: Path) -> None:
     assert page.unreadable_note == "The first 200 of 250; all are in unreadable.csv."
 
 
-def test_every_setting_and_version_is_listed(run: Run) -> None:
-    tables = {name: dict(rows) for name, rows in report_page(run).tables}
+def test_every_setting_and_version_is_listed(page: Page) -> None:
+    tables = {name: dict(rows) for name, rows in page.tables}
     assert tables["Settings"]["batch size"] == "32"
     assert tables["Class maps"]["cell grid"] == "14, 14"
     assert tables["Versions"]["torch"] == "2.14.1"
@@ -453,10 +471,10 @@ def test_template_that_asks_for_something_missing_fails_loudly(run: Run) -> None
         render("report.html", page)
 
 
-def test_report_shows_the_thumbnail_of_every_worst_image(run: Run) -> None:
+def test_report_shows_the_thumbnail_of_every_worst_image(run: Run, page: Page) -> None:
     thumbnails = read_thumbnails(run.folder / "thumbnails.parquet")
     assert image_name(TAG, 0) in thumbnails
-    for view in report_page(run).findings:
+    for view in page.findings:
         assert all(picture.src.startswith("data:image/jpeg") for picture in view.sheet)
 
 
@@ -464,8 +482,8 @@ def _decoded(uri: str) -> bytes:
     return base64.b64decode(uri.split(",", 1)[1])
 
 
-def test_a_finding_tells_both_tiers_its_share_and_two_numbers(tmp_path: Path) -> None:
-    page = report_page(handmade_run(tmp_path, tiers=True))
+def test_a_finding_tells_both_tiers_its_share_and_two_numbers(tiered: Run) -> None:
+    page = report_page(tiered)
     one, two, three = page.findings
     assert one.facts == (
         ("images", "6 sure (about 4% wrong), 3 more likely (together about 11% wrong)"),
@@ -503,8 +521,7 @@ def test_tiers_in_words(numbers: dict[str, Any], words: str) -> None:
     assert tiers_text({"images": 103, **numbers}) == words
 
 
-def test_a_run_without_tiers_shows_none(run: Run) -> None:
-    page = report_page(run)
+def test_a_run_without_tiers_shows_none(page: Page) -> None:
     assert not page.tiered
     for item in page.findings:
         assert item.facts == ()
@@ -513,14 +530,10 @@ def test_a_run_without_tiers_shows_none(run: Run) -> None:
     assert b"likely, " not in render("report.html", page, scripts=())
 
 
-@pytest.mark.parametrize("width", [360, 1280])
-def test_a_page_with_tiers_opens_without_complaint(
-    browser: Any, tmp_path: Path, width: int
-) -> None:
-    page = write_report(handmade_run(tmp_path, tiers=True))
-    with visiting(browser, page, width=width) as visit:
+def test_a_page_with_tiers_opens_without_complaint(browser: Any, tiered: Run) -> None:
+    with visiting(browser, write_report(tiered), width=360) as visit:
+        assert [scrolled_at(visit, width) for width in (360, 1280)] == [360, 1280]
         assert (visit.requests, visit.complaints) == ([], [])
-        assert visit.page.evaluate("document.documentElement.scrollWidth") == width
         told = visit.page.locator("#finding-1 .facts").text_content()
         assert "6 sure (about 4% wrong)" in told
         assert "likeness to an artifact" in told
