@@ -15,8 +15,6 @@ class Policy:
         lift: least share of the class, in shares of the other classes.
         difference: least share of the class beyond that of the others, in [0, 1]; one in fifty.
         fewest: least carriers in a class, in images; fewer are anecdotes.
-        gain: least gain on images that a thing was not found on, in nats an image; a normal
-            distribution cut in the middle has -.19.
         evidence: least gain times agreement of both halves of what is listed, in nats an image.
         same: correlation of the carriers of two things of a class from which they are one, in
             [0, 1].
@@ -39,7 +37,6 @@ class Policy:
     lift: float = 3.0
     difference: float = 0.02
     fewest: int = 4
-    gain: float = 0.0
     evidence: float = 0.03
     same: float = 0.5
     ordinary: int = 2

@@ -87,7 +87,6 @@ RULES: dict[str, Change] = {
     "lift": policy(lift=1.0),
     "difference": policy(difference=0.0),
     "fewest": policy(fewest=2),
-    "gain": policy(gain=-1e9),
     "floor of evidence": policy(evidence=0.0),
     "same": policy(same=1.1),
     "ordinary": policy(ordinary=1000),

@@ -24,9 +24,7 @@ def propose(view: View) -> Proposals:
 
     def conclude(q: np.ndarray, found: Sequence[Finding]) -> Concluded:
         tested = (rated(*pair) for pair in zip(candidates, q, strict=True))
-        holding = [
-            one for one in tested if POLICY.holds(one.test) and one.test["gain"] > POLICY.gain
-        ]
+        holding = [one for one in tested if POLICY.holds(one.test)]
         if not holding:
             return Concluded()
         pairs = likeliest(
