@@ -69,9 +69,10 @@ def judged(things: Sequence[Thing], view: View, before: Sequence[Finding]) -> Co
             continue
         looks = _looks(thing, own, tiers, scene)
         again = by_motif(thing, own, looks, scene) if thing.extent is None and looks.exact else None
-        if again is not None:
+        known = None if again is None else listed(again, own, scene.records.labels)
+        if again is not None and known is not None and known.likely.sum() >= POLICY.fewest:
             # What repeats to the pixel is known by its pixels, which miss none of it.
-            thing, tiers = again, listed(again, own, scene.records.labels)
+            thing, tiers = again, known
         finding = _finding(thing, own, tiers, looks, view)
         if looks.duplicates >= DUPLICATES:
             notes.append(

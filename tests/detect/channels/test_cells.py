@@ -10,7 +10,8 @@ import pytest
 import torch
 from synthetic import FIXED_CELL, GRID, Thing, World, judged_of, make_world
 
-from shortcut_finder.detect import study
+from shortcut_finder.detect import judge, study
+from shortcut_finder.detect import things as detect_things
 from shortcut_finder.detect.finding import Finding
 from shortcut_finder.detect.scoring import scored
 from shortcut_finder.detect.study import Candidate, Model
@@ -114,6 +115,23 @@ def test_images_are_scored_by_the_model_that_has_not_seen_them(moving: World) ->
     # It is where the thing was put.
     maps = moving.records.maps.reshape(len(half), -1)
     assert (thing.best[carriers] == maps[carriers].argmax(1)).all()
+
+
+def test_a_motif_that_lists_no_image_changes_nothing(
+    moving: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As where other classes show as much of it as any image of the class does."""
+    asked = []
+
+    def nowhere(known: detect_things.Thing, *_: object) -> detect_things.Thing:
+        asked.append(known)
+        return replace(known, score=np.full(len(known.score), -1.0))
+
+    monkeypatch.setattr(judge, "by_motif", nowhere)
+    (finding,) = loud(moving)
+    assert asked
+    carriers = np.isin(moving.order, list(moving.carriers[0]))
+    assert finding.carriers.listed[carriers].mean() > 0.8
 
 
 def test_a_half_that_only_learns_is_no_witness(moving: World) -> None:
