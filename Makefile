@@ -95,9 +95,9 @@ bench-real: $(INSTALLED)
 	$(BIN)/python tests/benchmarks/real.py $(SETS) --out $(or $(OUT),bench-real) $(OPTIONS) $(RECORD:%=--record)
 
 # What each channel finds alone: sets of `make golden` in GOLDEN, and real SETS with networks of
-# `make bench-real` in REAL, scanned without each channel in turn.
+# `make bench-real` in REAL, scanned without each channel and each rule in turn.
 bench-ablation: $(INSTALLED)
-	$(BIN)/python tests/benchmarks/ablation.py --out $(or $(OUT),bench-ablation) --golden $(or $(GOLDEN),golden-out) $(if $(REAL),--real $(REAL) --sets $(SETS))
+	$(BIN)/python tests/benchmarks/ablation.py --out $(or $(OUT),bench-ablation) --golden $(or $(GOLDEN),golden-out) $(if $(REAL),--real $(REAL) --sets $(SETS)) $(RECORD:%=--record)
 
 # One task as a softmax, as one logit and as sigmoids beside labels of the metadata: SET has train/ of
 # two class folders and metadata.csv. OPTIONS="--labels COLUMN=VALUE ..." says which labels.

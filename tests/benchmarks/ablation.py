@@ -283,7 +283,8 @@ def main() -> None:
             if found is not None:
                 rows.setdefault(name, {})[off] = found
                 print(name, off, len(found), flush=True)
-    whole = {name: part for name, part in rows.items() if ALL in part}
+    # A set that is still under way says nothing of what it was not scanned without.
+    whole = {name: part for name, part in rows.items() if {ALL, *CHANNELS, *RULES} <= part.keys()}
     found = table(whole)
     print(found.to_string(index=False, max_colwidth=200))
     if options.record:
