@@ -36,6 +36,8 @@ from shortcut_finder.detect.policy import POLICY
 from shortcut_finder.verify import protocol
 
 ALL = "all"
+# Findings that a row names.
+NAMED = 6
 # What may become of findings above low, and of confirmed ones, where something is off.
 CHANGES = ("lost", "new", "confirmed_lost", "confirmed_new")
 # What decides how many experiments are made of a finding.
@@ -243,15 +245,28 @@ def table(rows: Mapping[str, Mapping[str, list[dict[str, Any]]]]) -> pd.DataFram
                 "without": off,
                 **{name: sum(len(one[name]) for one in each.values()) for name in CHANGES},
                 "sets": len(each),
-                "which": "; ".join(
-                    f"{'-' if name.endswith('lost') else '+'} {place} {what}"
-                    for place, one in each.items()
-                    for name in CHANGES[2:]
-                    for what in one[name]
+                "which": in_short(
+                    [
+                        f"{'-' if name.endswith('lost') else '+'} {place} {what}"
+                        for place, one in each.items()
+                        for name in CHANGES[2:]
+                        for what in one[name]
+                    ]
                 ),
             }
         )
     return pd.DataFrame(sums)
+
+
+def in_short(told: Sequence[str]) -> str:
+    """The first few.
+
+    Example:
+        >>> in_short(["a", "b"]), in_short([])
+        ('a; b', '')
+    """
+    more = [f"{len(told) - NAMED} more"] if len(told) > NAMED else []
+    return "; ".join([*told[:NAMED], *more])
 
 
 def main() -> None:
