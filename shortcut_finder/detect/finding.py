@@ -170,8 +170,10 @@ def together(one: np.ndarray, other: np.ndarray) -> bool:
 
 def same_thing(one: Finding, other: Finding) -> bool:
     """Whether two findings are one thing: what lies on the border is found by its cells, too."""
-    alike = phi(one.carriers.listed.astype(float), other.carriers.listed.astype(float))
-    return one.label == other.label and alike >= POLICY.same
+    if one.label != other.label:
+        return False
+    listed = (finding.carriers.listed.astype(float) for finding in (one, other))
+    return phi(*listed) >= POLICY.same
 
 
 def surest_first(images: np.ndarray, score: np.ndarray) -> np.ndarray:

@@ -68,11 +68,8 @@ def judged(things: Sequence[Thing], view: View, before: Sequence[Finding]) -> Co
         if tiers.likely.sum() < POLICY.fewest:
             continue
         looks = _looks(thing, own, tiers, scene)
-        again = by_motif(thing, own, looks, scene) if thing.extent is None and looks.exact else None
-        known = None if again is None else listed(again, own, scene.records.labels)
-        if again is not None and known is not None and known.likely.sum() >= POLICY.fewest:
-            # What repeats to the pixel is known by its pixels, which miss none of it.
-            thing, tiers = again, known
+        if thing.extent is None and looks.exact:
+            thing, tiers = _by_pixels(thing, tiers, own, looks, scene)
         finding = _finding(thing, own, tiers, looks, view)
         if looks.duplicates >= DUPLICATES:
             notes.append(
@@ -82,6 +79,20 @@ def judged(things: Sequence[Thing], view: View, before: Sequence[Finding]) -> Co
         elif not any(same_thing(finding, other) for other in found):
             found.append(finding)
     return Concluded(found[len(before) :], list(dict.fromkeys(notes)))
+
+
+def _by_pixels(
+    thing: Thing, tiers: Tiers, own: np.ndarray, looks: Repetition, scene: Scene
+) -> tuple[Thing, Tiers]:
+    """What repeats to the pixel as its pixels know it, which miss none of it.
+
+    As it was where the cells know it as well or better, or the pixels list no image to speak of.
+    """
+    again = by_motif(thing, own, looks, scene)
+    if again is None:
+        return thing, tiers
+    known = listed(again, own, scene.records.labels)
+    return (again, known) if known.likely.sum() >= POLICY.fewest else (thing, tiers)
 
 
 def listed(thing: Thing, own: np.ndarray, labels: np.ndarray) -> Tiers:

@@ -205,9 +205,9 @@ class Directions:
         order = order[self.splits.gain[order] > 0]
         carriers = self.answers[order] >= self.splits.limit[order][:, None]
         alike = correlated(carriers)
-        chosen = _apart(alike >= TWINS, (most + 1) // 2)
-        things = [place for place in _apart(alike >= SAME, most) if place not in set(chosen)]
-        chosen = sorted([*chosen, *things[: most - len(chosen)]])
+        best = _apart(alike >= TWINS, (most + 1) // 2)
+        things = [place for place in _apart(alike >= SAME, most) if place not in best]
+        chosen = sorted([*best, *things[: most - len(best)]])
         return self.of(order[torch.tensor(chosen, dtype=torch.long, device=order.device)])
 
 
@@ -221,7 +221,9 @@ def _apart(alike: Tensor, most: int) -> list[int]:
     chosen: list[int] = []
     alive = torch.ones(len(alike), dtype=torch.bool, device=alike.device)
     for place in range(len(alike)):
-        if alive[place] and len(chosen) < most:
+        if len(chosen) == most:
+            break
+        if alive[place]:
             chosen.append(place)
             alive &= ~alike[place]
     return chosen

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import itertools
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import TypeVar
 
 import numpy as np
 
@@ -13,6 +15,8 @@ from shortcut_finder.detect.mixture import SAME
 from shortcut_finder.detect.spot import border_share
 from shortcut_finder.detect.study import Candidate, Model, Study
 from shortcut_finder.stats.evidence import phi
+
+_Found = TypeVar("_Found")
 
 # Share of its carriers that must carry another thing, too, for it to be a piece of that; and share
 # of a class that this one may have at most.
@@ -119,16 +123,18 @@ def paired(study: Study, holding: Sequence[Candidate], least: float) -> list[Pai
         least: strength below which a thing is not worth a word.
     """
     pairs = []
-    for one in holding:
-        partner = _partner(one, holding)
-        if partner is not None and one.half == 1 and _partner(partner, holding) is one:
-            # Each is the other's: it is made from the first half's side.
-            continue
-        alone = one.model.gain / 2 if partner is None else np.inf
-        other = partner or (study.grown(one) if alone >= least else None)
-        if other is not None:
-            gains = (one.model.gain, partner.model.gain if partner else 0.0)
-            pairs.append(Pair(one, other, gains))
+    for mine in _by_class(holding, lambda one: one.label):
+        partners = {one: _partner(one, mine) for one in mine}
+        for one in mine:
+            partner = partners[one]
+            if partner is not None and one.half == 1 and partners[partner] is one:
+                # Each is the other's: it is made from the first half's side.
+                continue
+            alone = one.model.gain / 2 if partner is None else np.inf
+            other = partner or (study.grown(one) if alone >= least else None)
+            if other is not None:
+                gains = (one.model.gain, partner.model.gain if partner else 0.0)
+                pairs.append(Pair(one, other, gains))
     return pairs
 
 
@@ -147,18 +153,22 @@ def likeliest(
         same: correlation of the carriers from which two are one.
         grid: rows and columns of cells.
     """
-    apart: list[Pair] = []
-    for pair in sorted(pairs, key=lambda one: -one.strength * float(one.carries.sum()) ** 0.5):
-        mine = [one for one in apart if one.found.label == pair.found.label]
-        piece = any(_is_piece(pair.carries, one.carries, same) for one in mine)
-        if pair.strength >= least and not piece:
-            apart.append(pair)
     kept: list[Pair] = []
-    for pair in sorted(apart, key=lambda one: -one.artifact(grid)):
-        if sum(one.found.label == pair.found.label for one in kept) < most:
-            kept.append(pair)
-    # Those of a class together: the cells that they need are at hand then.
-    return sorted(kept, key=lambda one: one.found.label)
+    for mine in _by_class(pairs, lambda one: one.found.label):
+        apart: list[Pair] = []
+        enough = (one for one in mine if one.strength >= least)
+        for pair in sorted(enough, key=lambda one: -one.strength * float(one.carries.sum()) ** 0.5):
+            if not any(_is_piece(pair.carries, one.carries, same) for one in apart):
+                apart.append(pair)
+        # Those of a class together: the cells that they need are at hand then.
+        kept += sorted(apart, key=lambda one: -one.artifact(grid))[:most]
+    return kept
+
+
+def _by_class(found: Iterable[_Found], label: Callable[[_Found], int]) -> Iterator[list[_Found]]:
+    """What was found, class by class, in its order; nothing is held against another class's."""
+    for _, mine in itertools.groupby(sorted(found, key=label), key=label):
+        yield list(mine)
 
 
 def _is_piece(piece: np.ndarray, whole: np.ndarray, same: float) -> bool:
@@ -186,9 +196,9 @@ def thing_of(pair: Pair, study: Study) -> Thing:
     )
 
 
-def _partner(one: Candidate, holding: Sequence[Candidate]) -> Candidate | None:
+def _partner(one: Candidate, mine: Sequence[Candidate]) -> Candidate | None:
     """What the other half found by itself in the same images; ``None`` where nothing."""
-    others = [o for o in holding if o.label == one.label and o.half != one.half]
+    others = [other for other in mine if other.half != one.half]
     best = max(others, key=lambda other: _correlation(one, other), default=None)
     return best if best is not None and _correlation(one, best) >= SAME else None
 
