@@ -115,20 +115,16 @@ def scans_of(golden_out: Path | None, real_out: Path | None, sets: list[Path]) -
     found: dict[str, Scan] = {}
     if golden_out is not None:
         for name in golden.PLANTED:
-            found[name] = partial(_scan_planted, name, golden_out)
+            found[name] = partial(golden.scan_planted, name, golden_out)
         found["demo"] = partial(golden.scan_demo, golden_out)
-    for place in sets if real_out else []:
-        found[place.name] = partial(_scan_real, place, real_out)
+    if real_out is not None:
+        for place in sets:
+            found[place.name] = partial(_scan_real, place, real_out / place.name)
     return found
 
 
-def _scan_planted(name: str, out: Path, folder: Path, channels: tuple[str, ...]) -> sf.Run:
-    return golden.scan_planted(name, out, folder, channels)
-
-
-def _scan_real(place: Path, out: Path | None, folder: Path, channels: tuple[str, ...]) -> sf.Run:
-    assert out is not None
-    return scan_set(place, out / place.name, run=folder, channels=channels)
+def _scan_real(place: Path, out: Path, folder: Path, channels: tuple[str, ...]) -> sf.Run:
+    return scan_set(place, out, run=folder, channels=channels)
 
 
 class Memory:

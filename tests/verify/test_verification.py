@@ -23,6 +23,7 @@ from shortcut_finder.detect.place import Place
 from shortcut_finder.detect.placing import to_the_pixel
 from shortcut_finder.detect.policy import POLICY
 from shortcut_finder.errors import UnreadableImage
+from shortcut_finder.pixels.gradients import box_sums
 from shortcut_finder.stats.experiments import EARLY_PAIRS, FEWEST_PAIRS
 from shortcut_finder.sweep.lab import Lab
 from shortcut_finder.sweep.scene import Scene
@@ -42,17 +43,10 @@ def stamped(pixels: np.ndarray, seed: int = 0) -> np.ndarray:
     images = pixels.mean(axis=3)
     # Of all images at once: tests ask this of thousands.
     answer = signal.fftconvolve(images, wanted[None, ::-1, ::-1], "valid", axes=(1, 2))
-    mean, square = (_means(values, len(wanted)) for values in (images, images**2))
+    mean, square = (box_sums(of, len(wanted)) / wanted.size for of in (images, images**2))
     deviation = np.sqrt(np.maximum(square - mean**2, 25.0))
     found = (answer / (deviation * wanted.std() * wanted.size)).max(axis=(1, 2))
     return np.clip((found - 0.6) / 0.3, 0, 1)
-
-
-def _means(images: np.ndarray, side: int) -> np.ndarray:
-    """Means of all windows of that side, (image, row, column)."""
-    sums = np.pad(images, ((0, 0), (1, 0), (1, 0))).cumsum(axis=1).cumsum(axis=2)
-    rows = sums[:, side:] - sums[:, :-side]
-    return (rows[:, :, side:] - rows[:, :, :-side]) / side**2
 
 
 def bee_by(evidence: Callable[[np.ndarray], np.ndarray]) -> Model:
