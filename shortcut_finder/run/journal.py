@@ -46,9 +46,19 @@ def journal(folder: Path) -> Iterator[logging.Logger]:
         logger.warning("interrupted; the same command goes on")
         raise
     except Exception as error:
+        if _interrupted(error):
+            logger.warning("interrupted; the same command goes on")
+            raise KeyboardInterrupt from error
         logger.error("stopped: %s: %s", type(error).__name__, error)
         raise
     finally:
         logger.removeHandler(handler)
         logger.setLevel(before)
         handler.close()
+
+
+def _interrupted(error: BaseException | None) -> bool:
+    """Whether a Ctrl-C is behind an error: a pool that was half begun fails at its own end."""
+    while error is not None and not isinstance(error, KeyboardInterrupt):
+        error = error.__cause__ or error.__context__
+    return error is not None

@@ -384,7 +384,9 @@ def test_the_first_part_goes_before_all_others_and_shares_get_smaller(tmp_path: 
     crew, told = Crew(tmp_path, mortal=0), []
     parts = {number: np.arange(10) for number in range(3, 40)}
     hand_out(crew.hands, parts, tmp_path, told.append, BrokenProcessPool)
-    assert crew.given[0][0] == [3]
+    # Both are ready at once, so either may be the one that is given it.
+    assert sum([given[0] == [3] for given in crew.given]) == 1
+    assert all(given[0] == [3] or len(given[0]) > 1 for given in crew.given)
     assert sum(told) == 370
     sizes = [len(given) for actor in crew.given for given in actor]
     assert sum(sizes) == 37
