@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
+from functools import partial
 
 import numpy as np
 
@@ -41,6 +42,7 @@ from shortcut_finder.detect.tiers import Tiers, false_shares, tiers_of
 from shortcut_finder.detect.view import View
 from shortcut_finder.stats.evidence import exclusivity, share_above
 from shortcut_finder.sweep.scene import Scene
+from shortcut_finder.sweep.threads import side_by_side
 
 # Below this share of common grey variance an exact repetition is seen through.
 TRANSLUCENT = 0.35
@@ -60,16 +62,11 @@ def judged(things: Sequence[Thing], view: View, before: Sequence[Finding]) -> Co
         view: where they were learned, and the pictures.
         before: what was found before, which a thing may be again.
     """
-    scene, found = view.scene, list(before)
-    notes: list[str] = []
-    for thing in things:
-        own = np.flatnonzero(having(scene.records.labels, thing.label))
-        tiers = listed(thing, own, scene.records.labels)
-        if tiers.likely.sum() < POLICY.fewest:
+    found, notes = list(before), list[str]()
+    for seen in side_by_side(partial(_looked_at, scene=view.scene), things):
+        if seen is None:
             continue
-        looks = _looks(thing, own, tiers, scene)
-        if thing.extent is None and looks.exact:
-            thing, tiers = _by_pixels(thing, tiers, own, looks, scene)
+        thing, own, tiers, looks = seen
         finding = _finding(thing, own, tiers, looks, view)
         if looks.duplicates >= DUPLICATES:
             notes.append(
@@ -79,6 +76,21 @@ def judged(things: Sequence[Thing], view: View, before: Sequence[Finding]) -> Co
         elif not any(same_thing(finding, other) for other in found):
             found.append(finding)
     return Concluded(found[len(before) :], list(dict.fromkeys(notes)))
+
+
+def _looked_at(thing: Thing, scene: Scene) -> tuple[Thing, np.ndarray, Tiers, Repetition] | None:
+    """A thing as its pictures show it, its class's images, who carries it, and how it repeats.
+
+    ``None`` where too few images carry it.
+    """
+    own = np.flatnonzero(having(scene.records.labels, thing.label))
+    tiers = listed(thing, own, scene.records.labels)
+    if tiers.likely.sum() < POLICY.fewest:
+        return None
+    looks = _looks(thing, own, tiers, scene)
+    if thing.extent is None and looks.exact:
+        thing, tiers = _by_pixels(thing, tiers, own, looks, scene)
+    return thing, own, tiers, looks
 
 
 def _by_pixels(

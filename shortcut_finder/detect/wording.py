@@ -44,8 +44,9 @@ def readable(finding: Finding) -> bool:
 
 def _worded(finding: Finding, scene: Scene, read: Read) -> Finding:
     members = first_of_each(finding.carriers.typical, scene.records.groups)[:PICTURES]
-    crops = [_crop(finding, int(number), scene) for number in members]
-    text = common_words([read(crop) for crop in crops if crop is not None])
+    seen = [_crop(finding, int(number), scene) for number in members]
+    crops = [crop for crop in seen if crop is not None]
+    text = common_words(map(read, crops), len(crops))
     if text is None:
         return finding
     words = clipped(shown(text), LONGEST)

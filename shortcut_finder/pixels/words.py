@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
@@ -63,21 +63,30 @@ def _read(engine: Any, picture: Image.Image) -> str:
     return " ".join(text for _, _, text in sorted(lines))
 
 
-def common_words(texts: Sequence[str]) -> str | None:
+def common_words(texts: Iterable[str], count: int) -> str | None:
     """What most pictures say; None where they say nothing, or each something else.
 
+    Args:
+        texts: of the pictures; no more are asked for than it takes to know.
+        count: how many there are.
+
     Example:
-        >>> common_words(["PORTABLE", "portable", "Portable ", "PORT"])
+        >>> common_words(["PORTABLE", "portable", "Portable ", "PORT"], 4)
         'PORTABLE'
-        >>> common_words(["A12", "B77", "C90"]) is None
+        >>> common_words(["A12", "B77", "C90"], 3) is None
         True
     """
-    said = Counter(" ".join(text.upper().split()) for text in texts)
-    said = Counter({text: n for text, n in said.items() if _is_word(text)})
-    if not said:
-        return None
-    text, times = said.most_common(1)[0]
-    return text if times >= max(FEWEST, AGREE * len(texts)) else None
+    needed = max(FEWEST, AGREE * count)
+    said: Counter[str] = Counter()
+    for left, text in zip(range(count - 1, -1, -1), texts, strict=False):
+        word = " ".join(text.upper().split())
+        if _is_word(word):
+            said[word] += 1
+            if said[word] >= needed:
+                return word
+        if max(said.values(), default=0) + left < needed:
+            break
+    return None
 
 
 def _is_word(text: str) -> bool:

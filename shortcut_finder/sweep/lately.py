@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import OrderedDict
 from collections.abc import Callable
+from threading import RLock
 from typing import Generic, TypeVar
 
 Value = TypeVar("Value")
@@ -11,6 +12,9 @@ Value = TypeVar("Value")
 
 class Lately(Generic[Value]):
     """A function of an image's number that remembers what it returned lately.
+
+    Threads may ask; one is answered at a time, so that what it is made of need not be ready for
+    them.
 
     Args:
         make: of the number; what it raises is not remembered.
@@ -29,15 +33,17 @@ class Lately(Generic[Value]):
         self._make, self._size, self._budget = make, size, budget
         self._kept: OrderedDict[int, Value] = OrderedDict()
         self._bytes = 0
+        self._lock = RLock()
 
     def __call__(self, number: int) -> Value:
         """The value of an image."""
-        if number in self._kept:
-            self._kept.move_to_end(number)
-            return self._kept[number]
-        value = self._make(number)
-        self._kept[number] = value
-        self._bytes += self._size(value)
-        while self._bytes > self._budget and len(self._kept) > 1:
-            self._bytes -= self._size(self._kept.popitem(last=False)[1])
-        return value
+        with self._lock:
+            if number in self._kept:
+                self._kept.move_to_end(number)
+                return self._kept[number]
+            value = self._make(number)
+            self._kept[number] = value
+            self._bytes += self._size(value)
+            while self._bytes > self._budget and len(self._kept) > 1:
+                self._bytes -= self._size(self._kept.popitem(last=False)[1])
+            return value

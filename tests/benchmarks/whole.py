@@ -285,6 +285,9 @@ def main() -> None:
     parser.add_argument("--weights", type=Path, help=argparse.SUPPRESS)
     options = parser.parse_args()
     if options.process:
+        if options.process == "scan":
+            # As at the top of a script, before the first tensor is made.
+            pass
         folder = options.photos[0]
         classes = sum(path.is_dir() for path in folder.iterdir())
         network = network_of(options.network, classes, options.weights)

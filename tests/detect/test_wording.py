@@ -89,11 +89,26 @@ def test_images_that_are_gone_are_passed_over(read: Any) -> None:
 
 
 def test_most_must_say_the_same() -> None:
-    assert common_words(["LEFT", "left", " Left"]) == "LEFT"
-    assert common_words(["LEFT", "LEFT"]) is None
-    assert common_words(["LEFT"] * 3 + ["A1", "B2", "C3", "D4"]) is None
-    assert common_words(["-", "-", "-", "I", "I", "I"]) is None
-    assert common_words([]) is None
+    assert common_words(["LEFT", "left", " Left"], 3) == "LEFT"
+    assert common_words(["LEFT", "LEFT"], 2) is None
+    assert common_words(["LEFT"] * 3 + ["A1", "B2", "C3", "D4"], 7) is None
+    assert common_words(["-", "-", "-", "I", "I", "I"], 6) is None
+    assert common_words([], 0) is None
+
+
+@pytest.mark.parametrize(
+    ("texts", "read"),
+    [
+        # Three of six are enough, and four that say nothing leave too few.
+        (["LEFT", "A1", "LEFT", "LEFT", "B2", "C3"], 4),
+        (["", "", "", "", "LEFT", "LEFT"], 4),
+        (["A1", "LEFT", "LEFT", "B2", "C3", "LEFT"], 6),
+    ],
+)
+def test_no_more_is_read_than_it_takes(texts: list[str], read: int) -> None:
+    ahead = iter(texts)
+    common_words(ahead, len(texts))
+    assert len(texts) - len(list(ahead)) == read
 
 
 def test_without_the_package_nothing_is_read(monkeypatch: pytest.MonkeyPatch) -> None:
