@@ -67,6 +67,11 @@ def moved(mask: np.ndarray, down: int, across: int) -> np.ndarray:
     return result
 
 
+def has_control(mask: np.ndarray) -> bool:
+    """Whether an image has room for a region like another: see `control_region`."""
+    return next(_controls(mask), None) is not None
+
+
 def control_region(pixels: np.ndarray, mask: np.ndarray) -> np.ndarray | None:
     """A region of the same image to compare with: alike in size, border distance and texture.
 
@@ -78,19 +83,24 @@ def control_region(pixels: np.ndarray, mask: np.ndarray) -> np.ndarray | None:
         The candidate that is most alike, among mirror images of the region and copies of it at
         other places (for a ring: the ring inside it); ``None`` where there is no room for one.
     """
-    if mask.mean() > LARGEST:
-        return None
     energy = texture_energy(pixels)
     wanted = np.log1p(energy[mask].mean()), _border_distance(mask)
     best, least = None, np.inf
-    for other in _other_places(mask):
-        if (other & mask).sum() > OVERLAP * mask.sum() or other.sum() < 0.5 * mask.sum():
-            continue
+    for other in _controls(mask):
         gap = abs(np.log1p(energy[other].mean()) - wanted[0])
         gap += NEARNESS * abs(_border_distance(other) - wanted[1]) / max(mask.shape)
         if gap < least:
             best, least = other, gap
     return best
+
+
+def _controls(mask: np.ndarray) -> Iterator[np.ndarray]:
+    """Regions like another that hardly overlap it, and lie inside the image for the most part."""
+    if mask.mean() > LARGEST:
+        return
+    for other in _other_places(mask):
+        if (other & mask).sum() <= OVERLAP * mask.sum() and other.sum() >= 0.5 * mask.sum():
+            yield other
 
 
 def _other_places(mask: np.ndarray) -> Iterator[np.ndarray]:

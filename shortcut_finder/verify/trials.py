@@ -7,8 +7,9 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from functools import reduce
+from functools import cache, reduce
 from itertools import islice
+from typing import overload
 
 import numpy as np
 
@@ -34,6 +35,7 @@ from shortcut_finder.verify.interventions import (
     cells_mask,
     control_region,
     diffused,
+    has_control,
     paste,
     shift_anywhere,
     shift_to,
@@ -56,6 +58,41 @@ MUCH = 1 / 3
 HOPEFUL = 0.75
 
 Look = Callable[[np.ndarray, np.ndarray], np.ndarray]
+Fill = Callable[[int, np.ndarray], np.ndarray]
+
+
+class Pictures(Sequence[np.ndarray]):
+    """Pictures of an experiment, each made when it is first asked for: most end early.
+
+    Args:
+        make: of the number of a picture, from 0.
+        count: how many there are.
+    """
+
+    def __init__(self, make: Callable[[int], np.ndarray], count: int) -> None:
+        self._make, self._made = make, list[np.ndarray | None]([None] * count)
+
+    def __len__(self) -> int:
+        return len(self._made)
+
+    @overload
+    def __getitem__(self, place: int) -> np.ndarray: ...
+
+    @overload
+    def __getitem__(self, place: slice) -> list[np.ndarray]: ...
+
+    def __getitem__(self, place: int | slice) -> np.ndarray | list[np.ndarray]:
+        """One of them, or some."""
+        if isinstance(place, slice):
+            return [self[number] for number in range(len(self))[place]]
+        number = range(len(self))[place]
+        made = self._made[number]
+        if made is None:
+            made = self._made[number] = self._make(number)
+        return made
+
+
+Compared = Iterator[tuple[str, Pictures, Pictures]]
 
 # How an image is given another's look, by family of properties; what is not here does not show in
 # the pixels that the model sees.
@@ -84,7 +121,7 @@ class Trial:
     place: str
     images: np.ndarray
     arm: Callable[..., Arm]
-    compared: Iterator[tuple[str, list[np.ndarray], list[np.ndarray]]]
+    compared: Compared
 
 
 @dataclass(frozen=True, eq=False)
@@ -154,16 +191,16 @@ def made_of(trial: Trial, output: int, lab: Lab, *, controls: int | None = None)
 class _Seen:
     """Images of a treatment and of a control, and what the model says of them."""
 
-    treated: list[np.ndarray]
+    treated: Sequence[np.ndarray]
     answer: Answers
-    control: list[np.ndarray]
+    control: Sequence[np.ndarray]
     against: Answers
 
 
 def _seen_first(
     name: str,
-    treated: list[np.ndarray],
-    control: list[np.ndarray],
+    treated: Pictures,
+    control: Pictures,
     before: Answers,
     trial: Trial,
     output: int,
@@ -243,30 +280,26 @@ def _paste(
     regions = [masks[int(donor)] for donor in donors]
     shifts = [(0, 0) if fixed else shift_anywhere(region, rng) for region in regions]
 
-    def pasted(sources: Sequence[np.ndarray]) -> list[np.ndarray]:
-        return [
-            paste(lab.pixels(int(image)), source, region, shift)
-            for image, source, region, shift in zip(
-                cast.strangers, sources, regions, shifts, strict=True
-            )
-        ]
+    def pasted(source: Callable[[int], np.ndarray]) -> Pictures:
+        def made(n: int) -> np.ndarray:
+            return paste(lab.pixels(int(cast.strangers[n])), source(n), regions[n], shifts[n])
 
-    def hottest(images: np.ndarray, of: int | None = None) -> list[np.ndarray]:
-        there = [
-            shift_to(r, *lab.hottest(int(n), of)) for n, r in zip(images, regions, strict=True)
-        ]
-        return [
-            np.roll(lab.pixels(int(n)), shift, axis=(0, 1))
-            for n, shift in zip(images, there, strict=True)
-        ]
+        return Pictures(made, count)
 
-    def compared() -> Iterator[tuple[str, list[np.ndarray], list[np.ndarray]]]:
-        treated = pasted([lab.pixels(int(donor)) for donor in donors])
-        yield "same place of a non-member", treated, pasted([lab.pixels(int(n)) for n in plain])
+    def hottest(images: np.ndarray, of: int | None = None) -> Callable[[int], np.ndarray]:
+        def made(n: int) -> np.ndarray:
+            shift = shift_to(regions[n], *lab.hottest(int(images[n]), of))
+            return np.roll(lab.pixels(int(images[n])), shift, axis=(0, 1))
+
+        return made
+
+    def compared() -> Compared:
+        treated = pasted(lambda n: lab.pixels(int(donors[n])))
+        yield "same place of a non-member", treated, pasted(lambda n: lab.pixels(int(plain[n])))
         yield "hot patch of another class", treated, pasted(hottest(cast.hot))
         grey = np.array(lab.scene.preprocessing.mean) * 255
         flat = np.broadcast_to(np.rint(grey).astype(np.uint8), treated[0].shape)
-        yield "flat colour", treated, pasted([flat] * count)
+        yield "flat colour", treated, pasted(lambda _: flat)
         if cast.contrasted:
             yield OWN, treated, pasted(hottest(plain, label))
 
@@ -276,11 +309,10 @@ def _paste(
 
 def _masking(cast: Cast, masks: Mapping[int, np.ndarray], lab: Lab) -> Trial:
     """The thing filled in members, against a region like it in the same image."""
-    controls = {image: control_region(lab.pixels(image), region) for image, region in masks.items()}
-    images = np.array([n for n, control in controls.items() if control is not None], np.int64)
+    images = np.array([n for n, mask in masks.items() if has_control(mask)], np.int64)
     swapped = dict(zip(images.tolist(), np.resize(cast.plain, len(images)).tolist(), strict=True))
     # Diffusion comes first: what images are without the thing is asked again.
-    fills: dict[str, Callable[[int, np.ndarray], np.ndarray]] = {
+    fills: dict[str, Fill] = {
         "diffusion": lambda n, region: diffused(lab.pixels(n), region),
         "blur": lambda n, region: blurred(lab.pixels(n), region),
         "same place of a non-member": lambda n, region: paste(
@@ -288,13 +320,18 @@ def _masking(cast: Cast, masks: Mapping[int, np.ndarray], lab: Lab) -> Trial:
         ),
     }
 
-    def compared() -> Iterator[tuple[str, list[np.ndarray], list[np.ndarray]]]:
+    @cache
+    def control_of(image: int) -> np.ndarray:
+        region = control_region(lab.pixels(image), masks[image])
+        assert region is not None
+        return region
+
+    def filled(fill: Fill, region_of: Callable[[int], np.ndarray]) -> Pictures:
+        return Pictures(lambda n: fill(int(images[n]), region_of(int(images[n]))), len(images))
+
+    def compared() -> Compared:
         for name, fill in fills.items():
-            treated = [fill(int(n), masks[int(n)]) for n in images]
-            control = [
-                fill(int(n), region) for n in images if (region := controls[int(n)]) is not None
-            ]
-            yield name, treated, control
+            yield name, filled(fill, masks.__getitem__), filled(fill, control_of)
 
     return Trial("mask", "same place", images, masked_arm, compared())
 
@@ -315,36 +352,35 @@ def surroundings_trials(finding: Finding, cast: Cast, lab: Lab) -> Iterator[Tria
     donors = np.resize(cast.members, len(cast.strangers))
     few = cast.few(PAIRS)
 
-    def exchanged() -> Iterator[tuple[str, list[np.ndarray], list[np.ndarray]]]:
+    def exchanged() -> Compared:
         others = np.resize(few.strangers, len(few.members))
         treated = _given(few.members, others, around, lab)
         kept = _given(few.members, np.roll(few.members, 1), around, lab)
         yield "surroundings of another member", treated, kept
 
-    def compared() -> Iterator[tuple[str, list[np.ndarray], list[np.ndarray]]]:
+    def compared() -> Compared:
         treated = _given(cast.strangers, donors, around, lab)
         strange = _given(cast.strangers, cast.hot, around, lab)
         yield "surroundings of another class", treated, strange
         yield OWN_MIDDLE, treated, _given(cast.strangers, donors, ~around, lab)
         for side, half in _halves(around).items():
-            control = [
-                paste(given, lab.pixels(int(hot)), half)
-                for given, hot in zip(treated, cast.hot, strict=True)
-            ]
+
+            def without_half(n: int, half: np.ndarray = half) -> np.ndarray:
+                return paste(treated[n], lab.pixels(int(cast.hot[n])), half)
+
+            control = Pictures(without_half, len(treated))
             yield f"the same, {side} half of another class", treated, control
 
     yield Trial("paste", "same place", cast.strangers, pasted_arm, compared())
     yield Trial("neutralise", "", few.members, masked_arm, exchanged())
 
 
-def _given(
-    images: np.ndarray, sources: np.ndarray, region: np.ndarray, lab: Lab
-) -> list[np.ndarray]:
+def _given(images: np.ndarray, sources: np.ndarray, region: np.ndarray, lab: Lab) -> Pictures:
     """Images with a region of others, one of these for each."""
-    return [
-        paste(lab.pixels(int(image)), lab.pixels(int(source)), region)
-        for image, source in zip(images, sources, strict=True)
-    ]
+    return Pictures(
+        lambda n: paste(lab.pixels(int(images[n])), lab.pixels(int(sources[n])), region),
+        len(images),
+    )
 
 
 def worth_exchanging(finding: Finding, cast: Cast, lab: Lab) -> bool:
@@ -374,17 +410,17 @@ def look_trials(finding: Finding, cast: Cast, lab: Lab) -> Iterator[Trial]:
     """The property taken from members and given to strangers, against swaps that keep it."""
     look = LOOKS[finding.place.region]
 
-    def given(images: np.ndarray, donors: np.ndarray) -> list[np.ndarray]:
-        return [
-            look(lab.pixels(int(image)), lab.pixels(int(donor)))
-            for image, donor in zip(images, np.resize(donors, len(images)), strict=True)
-        ]
+    def given(images: np.ndarray, donors: np.ndarray) -> Pictures:
+        donors = np.resize(donors, len(images))
+        return Pictures(
+            lambda n: look(lab.pixels(int(images[n])), lab.pixels(int(donors[n]))), len(images)
+        )
 
-    def neutralised() -> Iterator[tuple[str, list[np.ndarray], list[np.ndarray]]]:
+    def neutralised() -> Compared:
         treated = given(cast.members, cast.plain)
         yield "look of another member", treated, given(cast.members, np.roll(cast.members, 1))
 
-    def imposed() -> Iterator[tuple[str, list[np.ndarray], list[np.ndarray]]]:
+    def imposed() -> Compared:
         treated = given(cast.strangers, cast.members)
         yield "look of a non-member", treated, given(cast.strangers, cast.plain)
         yield "look of another class", treated, given(cast.strangers, cast.hot)
