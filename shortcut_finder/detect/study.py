@@ -7,6 +7,7 @@ image is judged by a model that has not seen it.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -156,28 +157,56 @@ class Study:
         found = found.of(torch.arange(min(TESTED, len(found.vectors))))
         return self._held_out(found, label, half)
 
-    def grown(self, found: Candidate) -> Candidate | None:
-        """What the half that did not find it learns of a thing; ``None`` from too few images."""
-        half, label = 1 - found.half, found.label
-        own, rest = (self.images(half, label, own=own) for own in (True, False))
-        everyone = np.sort(np.concatenate([own, self.images(found.half, label, own=True)]))
-        here = np.searchsorted(everyone, own)
-        members = torch.from_numpy(found.carries[here]).to(self.device)[None]
-        if int(members.sum()) < FEWEST:
-            return None
-        cells, places = self.cells(half, own), torch.from_numpy(found.places[here]).to(self.device)
-        vectors = cells[torch.arange(len(own)), places][members[0]].mean(0)[None]
-        averaged = {closest: averaged for averaged, closest in COVERS}[found.model.closest]
+    def grown(self, found: Sequence[Candidate]) -> dict[Candidate, Candidate]:
+        """What the half that did not find some things learns of each.
+
+        Args:
+            found: of one class and half, at least one.
+
+        Returns:
+            By what was found; without those that too few images of the other half carry.
+        """
+        half, label = 1 - found[0].half, found[0].label
+        own, both = self.images(half, label, own=True), self.images(1 - half, label, own=True)
+        here = np.searchsorted(np.sort(np.concatenate([own, both])), own)
+        enough = [one for one in found if one.carries[here].sum() >= FEWEST]
+        learned: dict[Candidate, Candidate] = {}
+        for averaged, closest in COVERS:
+            some = [one for one in enough if one.model.closest == closest]
+            if some:
+                members = np.stack([one.carries[here] for one in some])
+                places = np.stack([one.places[here] for one in some])
+                made = self._grown(members, places, half, label, averaged, closest)
+                for one, again in zip(some, self._held_out(made, label, half), strict=True):
+                    learned[one] = replace(again, test=one.test)
+        return learned
+
+    def _grown(
+        self,
+        carries: np.ndarray,
+        places: np.ndarray,
+        half: int,
+        label: int,
+        averaged: int,
+        closest: int,
+    ) -> Directions:
+        """Directions that begin with some cells of a half's images, (direction, image) each."""
+        cells, rest = (self.cells(half, self.images(half, label, own=own)) for own in (True, False))
+        members = torch.from_numpy(carries).to(self.device)
+        each = torch.arange(len(cells), device=self.device)
+        vectors = torch.stack(
+            [
+                cells[each, at][carry].mean(0)
+                for carry, at in zip(members, torch.from_numpy(places), strict=True)
+            ]
+        )
         made: Directions | None = None
         for _ in range(ROUNDS):
-            made = grow(
-                cells, self.cells(half, rest), vectors, members, averaged, found.model.closest
-            )
+            made = grow(cells, rest, vectors, members, averaged, closest)
             vectors, again = made.vectors, made.answers >= made.splits.limit[:, None]
-            members = again if int(again.sum()) >= FEWEST else members
+            members = torch.where(again.sum(1, keepdim=True) >= FEWEST, again, members)
         assert made is not None
-        (one,) = self._held_out(made, label, half)
-        return replace(one, test=found.test)
+        return made
 
     def _held_out(self, found: Directions, label: int, half: int) -> list[Candidate]:
         """Directions that a half learned of a class, as they do on the other half."""
@@ -221,10 +250,10 @@ class Study:
         """Both halves' candidates, each grown from what the other says as long as that gains."""
         for _ in range(ROUNDS):
             before = one.model.gain + other.model.gain
-            again = self.grown(one)
+            again = self.grown([one]).get(one)
             if again is not None and again.model.gain > other.model.gain:
                 other = again
-            again = self.grown(other)
+            again = self.grown([other]).get(other)
             if again is not None and again.model.gain > one.model.gain:
                 one = again
             if one.model.gain + other.model.gain <= before:

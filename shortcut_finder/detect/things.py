@@ -125,13 +125,19 @@ def paired(study: Study, holding: Sequence[Candidate], least: float) -> list[Pai
     pairs = []
     for mine in _by_class(holding, lambda one: one.label):
         partners = {one: _partner(one, mine) for one in mine}
+        others = {one: other for one, other in partners.items() if other is not None}
+        for half in (0, 1):
+            alone = [
+                one
+                for one in mine
+                if one.half == half and one not in others and one.model.gain / 2 >= least
+            ]
+            others |= study.grown(alone) if alone else {}
         for one in mine:
-            partner = partners[one]
+            partner, other = partners[one], others.get(one)
             if partner is not None and one.half == 1 and partners[partner] is one:
                 # Each is the other's: it is made from the first half's side.
                 continue
-            alone = one.model.gain / 2 if partner is None else np.inf
-            other = partner or (study.grown(one) if alone >= least else None)
             if other is not None:
                 gains = (one.model.gain, partner.model.gain if partner else 0.0)
                 pairs.append(Pair(one, other, gains))

@@ -8,7 +8,7 @@ pictures agree there.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -61,58 +61,56 @@ def sought(motif: Motif, pictures: Sequence[np.ndarray]) -> tuple[np.ndarray, np
     """How much of a motif each picture shows, and where.
 
     Args:
-        motif: what is looked for.
-        pictures: grey levels, each (row, column); those of one shape are looked through together.
+        motif: what is looked for; it may be cut by the border of a picture.
+        pictures: grey levels, each (row, column).
 
     Returns:
         Correlations, (picture,) in [-1, 1], and the middle of the best place as x, y fractions of
         each picture, (picture, 2).
     """
     likeness, places = np.zeros(len(pictures)), np.full((len(pictures), 2), 0.5)
-    shapes = [picture.shape for picture in pictures]
-    for shape in dict.fromkeys(shapes):
-        alike = [number for number, one in enumerate(shapes) if one == shape]
-        # The motif may be cut by the border.
-        margins = [side // 4 for side in motif.weight.shape]
-        padded = [side + 2 * margin for side, margin in zip(shape, margins, strict=True)]
-        if any(side < own for side, own in zip(padded, motif.weight.shape, strict=True)):
-            continue
-        size = [fft.next_fast_len(side, real=True) for side in padded]
-        kernels = torch.cat([motif.edges * motif.weight, motif.weight[None]])
-        looked_for = torch.fft.rfft2(kernels, s=size).conj()
-        for part in (alike[start : start + BLOCK] for start in range(0, len(alike), BLOCK)):
-            stack = np.stack([pictures[number] for number in part])
-            found = _likeness(motif, looked_for, stack, margins, size)
-            best, at = found.flatten(1).max(1)
-            likeness[part] = best.numpy()
-            y, x = np.divmod(at.numpy(), found.shape[2])
+    own = np.array(motif.weight.shape)
+    margins = own // 4
+    fits = [n for n, one in enumerate(pictures) if (one.shape + 2 * margins >= own).all()]
+    # Pictures of about one size together, as the largest says how much is transformed.
+    fits.sort(key=lambda n: pictures[n].shape)
+    for part in (fits[start : start + BLOCK] for start in range(0, len(fits), BLOCK)):
+        some = [pictures[n] for n in part]
+        for n, found in zip(part, _likeness(motif, some, margins), strict=True):
+            best, at = found.flatten().max(0)
+            corner = np.array(divmod(int(at), found.shape[1]))
             # From the corner of the window in the padded picture to its middle in the picture.
-            middle = (
-                np.stack([x, y], axis=1) - margins[::-1] + np.array(motif.weight.shape)[::-1] / 2
-            )
-            places[part] = np.clip(middle / shape[::-1], 0, 1 - 1e-6)
+            middle = (corner - margins + own / 2) / pictures[n].shape
+            likeness[n], places[n] = float(best), np.clip(middle[::-1], 0, 1 - 1e-6)
     return likeness, places
 
 
 def _likeness(
-    motif: Motif, looked_for: Tensor, pictures: np.ndarray, margins: list[int], size: list[int]
-) -> Tensor:
-    """Correlation with a motif at every place of pictures of one shape, (picture, y, x).
+    motif: Motif, pictures: Sequence[np.ndarray], margins: np.ndarray
+) -> Iterator[Tensor]:
+    """Correlation with a motif at every place of each picture, (y, x).
 
     Args:
         motif: what is looked for.
-        looked_for: spectra of its weighted edges and of its weight, (3, row, column).
-        pictures: grey levels, (picture, row, column).
+        pictures: grey levels, each (row, column).
         margins: rows and columns that are added on each side.
-        size: rows and columns of the spectra's pictures.
     """
-    edges = torch.from_numpy(gradients_of(pictures[..., None]))
-    edges = torch.nn.functional.pad(edges, (margins[1], margins[1], margins[0], margins[0]))
-    layers = torch.cat([edges, edges.square().sum(1, keepdim=True)], dim=1)
-    product = torch.fft.rfft2(layers, s=size) * looked_for
+    padded = np.array([one.shape for one in pictures]) + 2 * margins
+    size = [fft.next_fast_len(int(side), real=True) for side in padded.max(axis=0)]
+    layers = np.zeros((len(pictures), 3, *size), dtype=np.float32)
+    down, across = margins
+    for layer, picture in zip(layers, pictures, strict=True):
+        rows, columns = picture.shape
+        edges = gradients_of(picture[None, :, :, None])[0]
+        layer[:2, down : down + rows, across : across + columns] = edges
+        layer[2] = np.square(layer[:2]).sum(axis=0)
+    kernels = torch.cat([motif.edges * motif.weight, motif.weight[None]])
+    looked_for = torch.fft.rfft2(kernels, s=size).conj()
+    product = torch.fft.rfft2(torch.from_numpy(layers)) * looked_for
     both = torch.stack([product[:, :2].sum(1), product[:, 2]])
-    rows, columns = (edges.shape[2 + axis] - motif.weight.shape[axis] + 1 for axis in (0, 1))
-    shared, energy = torch.fft.irfft2(both, s=size)[:, :, :rows, :columns]
+    shared, energy = torch.fft.irfft2(both, s=size)
     own = (motif.weight * motif.edges.square().sum(0)).sum()
     floor = FAINT**2 * motif.weight.sum()
-    return shared / (energy.clamp(min=floor) * own.clamp(min=floor)).sqrt()
+    found = shared / (energy.clamp(min=floor) * own.clamp(min=floor)).sqrt()
+    for one, (rows, columns) in zip(found, padded - motif.weight.shape + 1, strict=True):
+        yield one[:rows, :columns]
