@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 from functools import lru_cache
-from threading import Lock
 
 import numpy as np
 
@@ -28,7 +27,6 @@ class Lab:
         self.records = scene.records
         self._predict = predict
         self._batch = batch
-        self._one_at_a_time = Lock()
         self._seen = Lately(scene.pixels, lambda seen: 0 if seen is None else seen.nbytes, INPUTS)
         self._maps_of = lru_cache(maxsize=1)(scene.records.maps_of)
 
@@ -55,12 +53,10 @@ class Lab:
     def answers(self, images: Iterable[np.ndarray], output: int) -> Answers:
         """What the model says of these pixels."""
         stack = np.stack(list(images))
-        # A network may keep things between its layers.
-        with self._one_at_a_time:
-            parts = [
-                self._predict(stack[start : start + self._batch])
-                for start in range(0, len(stack), self._batch)
-            ]
+        parts = [
+            self._predict(stack[start : start + self._batch])
+            for start in range(0, len(stack), self._batch)
+        ]
         return answers_for(np.concatenate(parts), output, sigmoid=self.records.sigmoid)
 
     def hottest(self, image: int, number: int | None = None) -> tuple[float, float]:

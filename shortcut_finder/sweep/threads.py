@@ -15,16 +15,14 @@ Result = TypeVar("Result")
 MOST = 4
 
 
-def side_by_side(
-    work: Callable[[Item], Result], items: Sequence[Item], *, whole: bool = False
-) -> Iterator[Result]:
+def side_by_side(work: Callable[[Item], Result], items: Sequence[Item]) -> Iterator[Result]:
     """What work makes of each item, in their order, on as many cores as torch may use.
+
+    Meanwhile each thread has its part of torch's threads.
 
     Args:
         work: changes nothing that another item sees.
         items: any number.
-        whole: leave torch all of its threads, for work that calls it one at a time; otherwise each
-            item has a part of them.
 
     Example:
         >>> list(side_by_side(lambda n: n * n, [1, 2, 3]))
@@ -35,8 +33,7 @@ def side_by_side(
     if count < 2:
         yield from map(work, items)
         return
-    if not whole:
-        torch.set_num_threads(cores // count)
+    torch.set_num_threads(cores // count)
     pool = ThreadPoolExecutor(count)
     try:
         yield from pool.map(work, items)

@@ -30,7 +30,6 @@ from shortcut_finder.stats.experiments import (
 from shortcut_finder.stats.surplus import Surplus, surplus_of
 from shortcut_finder.sweep.lab import BATCH, Lab, Predict
 from shortcut_finder.sweep.scene import Scene
-from shortcut_finder.sweep.threads import side_by_side
 from shortcut_finder.verify.cast import FEWEST_DONORS, FEWEST_OF_ARTIFACTS, Cast, cast_for
 from shortcut_finder.verify.trials import (
     LOOKS,
@@ -74,15 +73,10 @@ def verify(
     order = np.random.default_rng([seed, 3]).permutation(len(scene.records.labels))
     # An experiment with such a p holds whatever the others show (Bonferroni over two of each).
     settled = Q_LIMIT / max(2 * len(findings), 1)
-
-    def made_of_one(finding: Finding) -> Verification:
-        cast = cast_for(finding, lab, order)
-        return tried(finding, cast, lab, _stream(finding, seed), settled)
-
-    tries = side_by_side(made_of_one, findings, whole=True)
-    made = list(
-        tqdm(tries, desc="verify", unit=" findings", total=len(findings), disable=not progress)
-    )
+    made = [
+        tried(finding, cast_for(finding, lab, order), lab, _stream(finding, seed), settled)
+        for finding in tqdm(findings, desc="verify", unit=" findings", disable=not progress)
+    ]
     rates = controlled([one.experiments for one in made])
     return [
         decided(finding, replace(one, experiments=experiments), scene.records)

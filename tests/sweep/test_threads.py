@@ -21,8 +21,7 @@ def _four_threads() -> Iterator[None]:
     torch.set_num_threads(before)
 
 
-@pytest.mark.parametrize(("whole", "expected"), [(False, 2), (True, 4)])
-def test_results_are_in_order_and_threads_as_they_were(whole: bool, expected: int) -> None:
+def test_results_are_in_order_and_threads_as_they_were() -> None:
     both = threading.Barrier(2, timeout=30)
 
     def work(item: int) -> tuple[int, int]:
@@ -30,7 +29,7 @@ def test_results_are_in_order_and_threads_as_they_were(whole: bool, expected: in
         time.sleep(0.05 * (1 - item))
         return item, torch.get_num_threads()
 
-    assert list(side_by_side(work, [0, 1], whole=whole)) == [(0, expected), (1, expected)]
+    assert list(side_by_side(work, [0, 1])) == [(0, 2), (1, 2)]
     assert torch.get_num_threads() == 4
 
 

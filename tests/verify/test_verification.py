@@ -5,15 +5,12 @@ The models here are formulas on pixels, so that what they rely on is known.
 
 from __future__ import annotations
 
-import threading
-import time
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
-import torch
 from findings import changed
 from PIL import Image
 from scipy import signal
@@ -406,27 +403,6 @@ def test_same_seed_same_answers_at_any_batch_size(moving: tuple[World, Finding])
     other = verified(world, RELIES, [finding], seed=1)[0]
     assert other.decided.verdict == runs[0].decided.verdict
     assert other.decided.verification.experiments != runs[0].decided.verification.experiments
-
-
-def test_findings_are_tried_side_by_side_and_the_network_asked_one_at_a_time(
-    moving: tuple[World, Finding], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    world, finding = moving
-    asked = threading.Lock()
-
-    def one_at_a_time(pixels: np.ndarray) -> np.ndarray:
-        assert asked.acquire(blocking=False)
-        time.sleep(0.001)
-        asked.release()
-        return RELIES(pixels)
-
-    runs = []
-    for cores in (1, 4):
-        monkeypatch.setattr(torch, "get_num_threads", lambda cores=cores: cores)
-        runs.append(verify([finding] * 3, prepared(world, RELIES), one_at_a_time, progress=False))
-    for alone, beside in zip(*runs, strict=True):
-        said = (one.decided.verification for one in (alone, beside))
-        assert len({(one.experiments, one.surplus) for one in said}) == 1
 
 
 def test_each_listed_image_says_what_it_is_without_the_thing(fixed: tuple[World, Finding]) -> None:
