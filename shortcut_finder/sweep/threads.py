@@ -6,8 +6,6 @@ from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import TypeVar
 
-import torch
-
 Item = TypeVar("Item")
 Result = TypeVar("Result")
 
@@ -28,6 +26,8 @@ def side_by_side(work: Callable[[Item], Result], items: Sequence[Item]) -> Itera
         >>> list(side_by_side(lambda n: n * n, [1, 2, 3]))
         [1, 4, 9]
     """
+    import torch
+
     cores = torch.get_num_threads()
     count = min(cores, MOST, len(items))
     if count < 2:
