@@ -167,8 +167,8 @@ class Study:
             By what was found; without those that too few images of the other half carry.
         """
         half, label = 1 - found[0].half, found[0].label
-        own, both = self.images(half, label, own=True), self.images(1 - half, label, own=True)
-        here = np.searchsorted(np.sort(np.concatenate([own, both])), own)
+        own, theirs = (self.images(side, label, own=True) for side in (half, 1 - half))
+        here = np.searchsorted(np.sort(np.concatenate([own, theirs])), own)
         enough = [one for one in found if one.carries[here].sum() >= FEWEST]
         learned: dict[Candidate, Candidate] = {}
         for averaged, closest in COVERS:

@@ -42,10 +42,7 @@ def journal(folder: Path) -> Iterator[logging.Logger]:
     logger.setLevel(min(logging.INFO, logger.getEffectiveLevel()))
     try:
         yield logger
-    except KeyboardInterrupt:
-        logger.warning("interrupted; the same command goes on")
-        raise
-    except Exception as error:
+    except (KeyboardInterrupt, Exception) as error:
         if _interrupted(error):
             logger.warning("interrupted; the same command goes on")
             raise KeyboardInterrupt from error

@@ -18,6 +18,7 @@ Usage: python tests/benchmarks/whole.py PHOTOS [PHOTOS ...] --out DIR [--images 
 from __future__ import annotations
 
 import argparse
+import importlib
 import json
 import os
 import platform
@@ -287,7 +288,7 @@ def main() -> None:
     if options.process:
         if options.process == "scan":
             # As at the top of a script, before the first tensor is made.
-            pass
+            importlib.import_module("shortcut_finder")
         folder = options.photos[0]
         classes = sum(path.is_dir() for path in folder.iterdir())
         network = network_of(options.network, classes, options.weights)
