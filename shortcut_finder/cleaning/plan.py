@@ -115,35 +115,22 @@ def plan_cleaning(
     if tier not in TIERS:
         raise SettingsError(f"--tier {tier}: choose one of {', '.join(TIERS)}")
     listed = listed_rows(run, decisions)
-    carriers = listed if tier == LIKELY else listed[sure_rows(listed, decisions)]
+    wanted = listed if tier == LIKELY else listed[sure_rows(listed, decisions)]
     if expand:
-        carriers = expanded(run, carriers, decisions, read)
-    details = {str(detail["finding"]): detail for detail in run.details}
-    place_less = sorted(
-        (key for key in set(carriers["finding"]) if details[key]["kind"] in WHOLE),
-        key=finding_number,
-    )
-    shares = shares_of_class(run, carriers)
-    everywhere = [one for one in shares if one[2] >= NEARLY_ALL]
-    # No place to fill, and nothing to compare with: only other images can help.
-    hopeless = set(place_less) & {finding for finding, _, _ in everywhere}
-    masked = action == "mask"
-    if masked:
-        carriers = carriers[~carriers["finding"].isin(place_less)]
-    spares = action == "drop" and decisions is None
-    spared = spared_findings(carriers, shares, place_less) if spares else []
-    left = [is_spared(key, details[key], shares, hopeless=key in hopeless) for key in spared]
-    carriers = carriers[~carriers["finding"].isin(spared)]
+        wanted = expanded(run, wanted, decisions, read)
+    chosen = _chosen(run, action, wanted, sparing=decisions is None)
+    carriers, details = chosen.carriers, chosen.details
     if carriers.empty:
-        likely = 0 if place_less else len(listed)
-        reason = "; ".join(left) or nothing_to_do(action, place_less, hopeless, decisions, likely)
-        raise RunError(f"{run.folder}: {reason}")
+        likely = 0 if chosen.place_less else len(listed)
+        nothing = nothing_to_do(action, chosen.place_less, chosen.hopeless, decisions, likely)
+        raise RunError(f"{run.folder}: {'; '.join(chosen.spared) or nothing}")
     findings = tuple(sorted(set(carriers["finding"]), key=finding_number))
     framed = [key for key in findings if details[key]["kind"] == "frame"]
     widths = {key: measured_frame(run, carriers, key, read) for key in framed}
     images = _image_rows(run, carriers, action)
     counts = _counts(images, run.card["dataset"]["classes"])
-    _check_classes_left(run, action, counts, hopeless)
+    _check_classes_left(run, action, counts, chosen.hopeless)
+    masked = action == "mask"
     return CleaningPlan(
         action=action,
         tier=tier,
@@ -158,24 +145,73 @@ def plan_cleaning(
         warnings=(
             *unseen(run),
             *([] if masked else losses(action, counts)),
-            *_findings_that_stay(action, details, findings, everywhere, place_less, hopeless),
-            *left,
+            *_findings_that_stay(action, findings, chosen),
+            *chosen.spared,
         ),
     )
 
 
-def _findings_that_stay(
-    action: str,
-    details: Mapping[str, Mapping[str, Any]],
-    findings: Sequence[str],
-    everywhere: Sequence[tuple[str, str, float]],
-    place_less: Sequence[str],
-    hopeless: Collection[str],
-) -> list[str]:
+@dataclass(frozen=True, eq=False)
+class _Chosen:
+    """What is cleaned, and what is not, and why.
+
+    Attributes:
+        carriers: rows of the offenders that are cleaned.
+        details: of the findings, by key.
+        place_less: findings without a place that could be filled.
+        everywhere: findings and classes that nearly all carry it, with the share.
+        hopeless: findings of both kinds: no place to fill, and nothing to compare with, so only
+            other images can help.
+        spared: why findings are left to a person, a sentence each.
+    """
+
+    carriers: pd.DataFrame
+    details: Mapping[str, Mapping[str, Any]]
+    place_less: Sequence[str]
+    everywhere: Sequence[tuple[str, str, float]]
+    hopeless: Collection[str]
+    spared: Sequence[str]
+
+
+def _chosen(run: Run, action: str, wanted: pd.DataFrame, *, sparing: bool) -> _Chosen:
+    """What of the wanted rows an action can and should clean.
+
+    Args:
+        run: a scan.
+        action: one of `ACTIONS`.
+        wanted: rows of the offenders.
+        sparing: leave findings to a person whose images are most of a class.
+    """
+    details = {str(detail["finding"]): detail for detail in run.details}
+    place_less = sorted(
+        (key for key in set(wanted["finding"]) if details[key]["kind"] in WHOLE),
+        key=finding_number,
+    )
+    shares = shares_of_class(run, wanted)
+    everywhere = [one for one in shares if one[2] >= NEARLY_ALL]
+    hopeless = set(place_less) & {finding for finding, _, _ in everywhere}
+    carriers = wanted
+    if action == "mask":
+        carriers = carriers[~carriers["finding"].isin(place_less)]
+    spares = sparing and action == "drop"
+    spared = spared_findings(carriers, shares, place_less) if spares else []
+    return _Chosen(
+        carriers[~carriers["finding"].isin(spared)],
+        details,
+        place_less,
+        everywhere,
+        hopeless,
+        [is_spared(key, details[key], shares, hopeless=key in hopeless) for key in spared],
+    )
+
+
+def _findings_that_stay(action: str, findings: Sequence[str], chosen: _Chosen) -> list[str]:
     """Where the action does not help, a sentence each."""
     if action == "mask":
-        return [no_place(key, details[key], hopeless) for key in place_less]
-    return [in_vain(action, *one, hopeless) for one in everywhere if one[0] in findings]
+        return [no_place(key, chosen.details[key], chosen.hopeless) for key in chosen.place_less]
+    return [
+        in_vain(action, *one, chosen.hopeless) for one in chosen.everywhere if one[0] in findings
+    ]
 
 
 def _image_rows(run: Run, carriers: pd.DataFrame, action: str) -> pd.DataFrame:

@@ -22,11 +22,9 @@ from shortcut_finder.cli.options import (
     Std,
     Weights,
     Window,
-    three_numbers,
-    two_numbers,
+    settings_of,
 )
 from shortcut_finder.cli.output import printable
-from shortcut_finder.settings import Settings
 from shortcut_finder.texts import percent
 
 
@@ -57,19 +55,9 @@ def adapt(
       shortcut-finder adapt photos/ --model vgg16 --weights vgg.pt --out pooled.pt
       shortcut-finder scan photos/ --model vgg16 --weights pooled.pt --out run/
     """
+    given = locals()
     with told_errors():
-        settings = Settings(
-            layer=layer,
-            positive=positive,
-            input_size=input_size,
-            resize=resize,
-            mean=three_numbers("--mean", mean),
-            std=three_numbers("--std", std),
-            window=two_numbers("--window", window),
-            device=device,
-            precision=precision,
-            seed=seed,
-        )
+        settings = settings_of(given)
         from shortcut_finder.adapt import adapt as operate
 
         done = operate(

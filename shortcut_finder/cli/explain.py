@@ -23,11 +23,9 @@ from shortcut_finder.cli.options import (
     Std,
     Weights,
     Window,
-    three_numbers,
-    two_numbers,
+    settings_of,
 )
 from shortcut_finder.cli.output import printable
-from shortcut_finder.settings import Settings
 
 
 def explain(
@@ -57,20 +55,9 @@ def explain(
     Example:
       shortcut-finder explain cat.jpg --model resnet18 --weights model.pt --out maps/
     """
+    given = locals()
     with told_errors():
-        settings = Settings(
-            method=method,
-            layer=layer,
-            outputs=outputs,
-            positive=positive,
-            input_size=input_size,
-            resize=resize,
-            mean=three_numbers("--mean", mean),
-            std=three_numbers("--std", std),
-            window=two_numbers("--window", window),
-            device=device,
-            precision=precision,
-        )
+        settings = settings_of(given)
         from shortcut_finder.explanation import explain_images
 
         pictures = explain_images(

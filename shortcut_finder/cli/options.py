@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import fields
+from functools import partial
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
-from shortcut_finder.settings import METHODS, OUTPUTS, PRECISIONS, RESIZES
+from shortcut_finder.settings import METHODS, OUTPUTS, PRECISIONS, RESIZES, Settings
 
 
 def _choice(values: Sequence[str]) -> Callable[[str | None], str | None]:
@@ -102,32 +104,46 @@ Window = Annotated[
 ]
 
 
-def names_of(text: str | None) -> tuple[str, ...]:
+def settings_of(given: Mapping[str, Any]) -> Settings:
+    """The settings among what a command was given, by the names of its parameters.
+
+    Args:
+        given: values as typed; what is no setting is passed over.
+
+    Raises:
+        typer.BadParameter: a list of numbers is none.
+        SettingsError: a value is out of its range.
+    """
+    known = {one.name for one in fields(Settings)} & set(given)
+    values = {name: given[name] for name in known}
+    read = {name: _READ[name](values[name]) for name in known & set(_READ)}
+    return Settings(**values | read)
+
+
+def _names_of(text: str | None) -> tuple[str, ...]:
     """The names of ``A,B,C``; none where the option was left out."""
     return tuple(name.strip() for name in (text or "").split(",") if name.strip())
 
 
-def three_numbers(name: str, text: str | None) -> tuple[float, float, float] | None:
-    """The numbers of ``R,G,B``; none where the option was left out."""
+def _numbers_of(name: str, wanted: str, count: int, text: str | None) -> tuple[float, ...] | None:
+    """The numbers of ``0.5,0.5,0.5``; none where the option was left out."""
     if text is None:
         return None
-    red, green, blue = _numbers(name, text, "three numbers such as 0.5,0.5,0.5", 3)
-    return red, green, blue
-
-
-def two_numbers(name: str, text: str | None) -> tuple[float, float] | None:
-    """The numbers of ``LOW,HIGH``; none where the option was left out."""
-    if text is None:
-        return None
-    low, high = _numbers(name, text, "two numbers such as 0,4095", 2)
-    return low, high
-
-
-def _numbers(name: str, text: str, wanted: str, count: int) -> list[float]:
     try:
-        numbers = [float(part) for part in text.split(",")]
+        numbers = tuple(float(part) for part in text.split(","))
     except ValueError:
-        numbers = []
+        numbers = ()
     if len(numbers) != count:
         raise typer.BadParameter(f"{text!r} is not {wanted}", param_hint=name)
     return numbers
+
+
+_COLOUR = "three numbers such as 0.5,0.5,0.5", 3
+# What is typed as a list, by name of the setting.
+_READ: Mapping[str, Callable[[str | None], Any]] = {
+    "label_columns": _names_of,
+    "channels": _names_of,
+    "mean": partial(_numbers_of, "--mean", *_COLOUR),
+    "std": partial(_numbers_of, "--std", *_COLOUR),
+    "window": partial(_numbers_of, "--window", "two numbers such as 0,4095", 2),
+}

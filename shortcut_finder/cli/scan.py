@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import typer
 
 from shortcut_finder.cli.exits import check_gate, told_errors
@@ -22,9 +24,7 @@ from shortcut_finder.cli.options import (
     Std,
     Weights,
     Window,
-    names_of,
-    three_numbers,
-    two_numbers,
+    settings_of,
 )
 from shortcut_finder.cli.output import findings_json, findings_table, log
 from shortcut_finder.cli.scan_options import (
@@ -47,7 +47,9 @@ from shortcut_finder.cli.scan_options import (
     Seed,
     Workers,
 )
-from shortcut_finder.settings import Settings
+
+if TYPE_CHECKING:
+    from shortcut_finder.run.folder import Run
 
 
 def scan(
@@ -94,33 +96,9 @@ def scan(
     Example:
       shortcut-finder scan photos/ --model resnet18 --weights model.pt --out run/
     """
+    given = locals()
     with told_errors("interrupted; what is done is kept, the same command continues"):
-        settings = Settings(
-            method=method,
-            layer=layer,
-            outputs=outputs,
-            positive=positive,
-            label_columns=names_of(label_columns),
-            input_size=input_size,
-            resize=resize,
-            mean=three_numbers("--mean", mean),
-            std=three_numbers("--std", std),
-            window=two_numbers("--window", window),
-            frames=frames,
-            group=group,
-            channels=names_of(channels),
-            batch_size=batch_size,
-            device=device,
-            precision=precision,
-            workers=workers,
-            limit=limit,
-            engine=engine,
-            actors=actors,
-            gpus_per_actor=gpus_per_actor,
-            address=address,
-            verify=not no_verify,
-            seed=seed,
-        )
+        settings = settings_of(given | {"verify": not no_verify})
         from shortcut_finder import scanning
 
         run = scanning.scan(
@@ -134,10 +112,14 @@ def scan(
             fresh=fresh,
             progress=not quiet,
         )
-        if not quiet:
-            log(f"warning: {warning}" for warning in run.card["warnings"])
-        if as_json:
-            typer.echo(findings_json(run))
-        elif not quiet:
-            typer.echo(findings_table(run))
+        _tell(run, as_json=as_json, quiet=quiet)
         check_gate(run, fail_on)
+
+
+def _tell(run: Run, *, as_json: bool, quiet: bool) -> None:
+    if not quiet:
+        log(f"warning: {warning}" for warning in run.card["warnings"])
+    if as_json:
+        typer.echo(findings_json(run))
+    elif not quiet:
+        typer.echo(findings_table(run))

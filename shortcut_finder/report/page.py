@@ -171,11 +171,10 @@ def report_page(run: Run, decisions: Decisions | None = None) -> Page:
         for position, detail in enumerate(first)
     )
     worst = tuple(itertools.islice(findings, WORST))
-    card, counts = run.card, run.card["counts"]
+    card = run.card
     classes = [str(name) for name in card["dataset"]["classes"]]
     charted = charted_classes(run.regions, classes)
     start, named = summary.headline(run.details)
-    unreadable = run.unreadable.head(MAX_UNREADABLE)
     shown_pairs, shown_classes = pairs(run, album), galleries(run, album)
     data = page_data(run, album, decisions)
     page = Page(
@@ -205,11 +204,7 @@ def report_page(run: Run, decisions: Decisions | None = None) -> Page:
         offenders_note=_rest(
             len(data["rows"]), len(run.offenders), f"offenders.csv, and {REVIEW} searches them"
         ),
-        unreadable=tuple(
-            (shown(image), shown(error))
-            for image, error in zip(unreadable["image"], unreadable["error"], strict=True)
-        ),
-        unreadable_note=_rest(len(unreadable), counts["unreadable"], "unreadable.csv"),
+        **_unreadable(run),
         warnings=summary.warnings(
             run,
             cropped=card["visible"] is not None and card["visible"] < MOSTLY_VISIBLE,
@@ -222,6 +217,17 @@ def report_page(run: Run, decisions: Decisions | None = None) -> Page:
         data=data,
     )
     return _filled(page, run, findings)
+
+
+def _unreadable(run: Run) -> dict[str, Any]:
+    """What could not be read, by name of the attribute of `Page`."""
+    listed = run.unreadable.head(MAX_UNREADABLE)
+    rows = zip(listed["image"], listed["error"], strict=True)
+    count = run.card["counts"]["unreadable"]
+    return {
+        "unreadable": tuple((shown(image), shown(error)) for image, error in rows),
+        "unreadable_note": _rest(len(listed), count, "unreadable.csv"),
+    }
 
 
 def _listing(run: Run, pictured: int) -> dict[str, Any]:
