@@ -31,16 +31,15 @@ from shortcut_finder.stats.surplus import Surplus, surplus_of
 from shortcut_finder.sweep.lab import BATCH, Lab, Predict
 from shortcut_finder.sweep.scene import Scene
 from shortcut_finder.verify.cast import FEWEST_DONORS, FEWEST_OF_ARTIFACTS, Cast, cast_for
-from shortcut_finder.verify.trials import (
+from shortcut_finder.verify.treatments import (
     LOOKS,
-    Made,
     look_trials,
-    made_of,
     place_trials,
     surroundings_trials,
     without_it,
     worth_exchanging,
 )
+from shortcut_finder.verify.trials import Made, made_of
 from shortcut_finder.verify.verdicts import decided
 
 # Images whose own dependence is measured, a finding.

@@ -30,7 +30,7 @@ from shortcut_finder.sweep.scene import Scene
 from shortcut_finder.verify.cast import PAIRS
 from shortcut_finder.verify.interventions import box_mask, cells_mask
 from shortcut_finder.verify.protocol import MEASURED, verify
-from shortcut_finder.verify.trials import LOOKS, mask_of
+from shortcut_finder.verify.treatments import LOOKS, mask_of
 
 Model = Callable[[np.ndarray], np.ndarray]
 COUNTS = (80, 80, 80)
