@@ -13,7 +13,6 @@ class Policy:
     Attributes:
         q: false discovery rate over all candidates, in [0, 1]; the usual 5%.
         lift: least share of the class, in shares of the other classes.
-        difference: least share of the class beyond that of the others, in [0, 1]; one in fifty.
         fewest: least carriers in a class, in images; fewer are anecdotes.
         evidence: least gain times agreement of both halves of what is listed, in nats an image.
         same: correlation of the carriers of two things of a class from which they are one, in
@@ -35,7 +34,6 @@ class Policy:
 
     q: float = 0.05
     lift: float = 3.0
-    difference: float = 0.02
     fewest: int = 4
     evidence: float = 0.03
     same: float = 0.5
@@ -56,11 +54,7 @@ class Policy:
             test: ``q``, and the ``share`` of the class and ``elsewhere``, on images that it was not
                 found on.
         """
-        return (
-            test["q"] <= self.q
-            and test["share"] >= self.lift * test["elsewhere"]
-            and test["share"] - test["elsewhere"] >= self.difference
-        )
+        return test["q"] <= self.q and test["share"] >= self.lift * test["elsewhere"]
 
     def severity(self, artifact: float) -> str:
         """Severity of what no experiment was made of: ``high``, ``medium`` or ``low``."""

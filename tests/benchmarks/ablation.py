@@ -87,7 +87,6 @@ def without_weight(name: str) -> Change:
 # Each rule, switched off. Those that only choose words are left out.
 RULES: dict[str, Change] = {
     "lift": policy(lift=1.0),
-    "difference": policy(difference=0.0),
     "fewest": policy(fewest=2),
     "floor of evidence": policy(evidence=0.0),
     "same": policy(same=1.1),
