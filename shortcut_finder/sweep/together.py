@@ -43,10 +43,15 @@ def kept_together(
         folder: the shards.
         seed: decides which image of a group counts.
     """
+    # What loads torch is loaded when it is needed.
+    from shortcut_finder.sweep.crops import cropped_copies
+
     records = scene.records
     given = None if groups is None else groups[records.table["index"].to_numpy()]
     given = joined(given, np.empty((0, 2)), len(records.labels))
-    pairs = near_duplicates(folder, records.table, scene.pixels, seed)
+    again = near_duplicates(folder, records.table, scene.pixels, seed)
+    cropped = cropped_copies(folder, records.labels, scene.pixels, seed)
+    pairs = np.unique(np.concatenate([again, cropped]), axis=0)
     if given is not None:
         pairs = pairs[given[pairs[:, 0]] != given[pairs[:, 1]]]
     found = joined(given, pairs, len(records.labels))

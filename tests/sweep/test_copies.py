@@ -7,45 +7,12 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-import torch
-import torchvision
 from PIL import Image
+from swept import originals, swept
 
-from shortcut_finder.data.dataset import load_dataset
-from shortcut_finder.demo.dataset import make_dataset
-from shortcut_finder.model.classifier import load_classifier
-from shortcut_finder.settings import Settings
-from shortcut_finder.sweep.batches import sweep
 from shortcut_finder.sweep.copies import near_duplicates
-from shortcut_finder.sweep.records import read_records
 from shortcut_finder.sweep.scene import Scene
 from shortcut_finder.sweep.together import kept_together
-
-SMALL = Settings(input_size=96, workers=0)
-
-
-def swept(root: Path, out: Path) -> tuple[Path, Scene]:
-    dataset = load_dataset(root)
-    torch.manual_seed(0)
-    network = torchvision.models.resnet18(num_classes=len(dataset.classes))
-    classifier = load_classifier(
-        network, weights=None, classes=None, labels=dataset.classes, settings=SMALL
-    )
-    done = sweep(dataset, classifier, SMALL, out / "shards", progress=False)
-    grid = tuple(done.plan["cell_grid"])
-    records = read_records(done.folder, dataset.labels, grid)
-    index = records.table["index"].to_numpy()
-    scene = Scene(
-        records, lambda number: dataset.read(int(index[number])).picture, classifier.preprocessing
-    )
-    return done.folder, scene
-
-
-@pytest.fixture(scope="module")
-def photos(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("copies")
-    make_dataset(folder, per_class=16, progress=False)
-    return folder / "images"
 
 
 @pytest.fixture(scope="module")
@@ -61,10 +28,6 @@ def copied(photos: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path
             half = image.resize((image.width // 2, image.height // 2), Image.Resampling.LANCZOS)
             half.save(label / f"{third.stem}~half.png")
     return swept(root / "images", root)
-
-
-def originals(names: np.ndarray) -> list[str]:
-    return [name.rpartition(".")[0].partition("~")[0] for name in names]
 
 
 def test_pictures_that_only_look_alike_are_no_copies(photos: Path, tmp_path: Path) -> None:
