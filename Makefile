@@ -88,7 +88,7 @@ bench-photographs: $(INSTALLED)
 # Things of which no two copies are alike, in PHOTOS merged to two classes; six minutes for each of the
 # three sets of a seed.
 bench-varying: $(INSTALLED)
-	$(BIN)/python tests/benchmarks/varying.py $(PHOTOS) --out $(or $(OUT),bench-varying) --seeds $(or $(SEEDS),3)
+	$(BIN)/python tests/benchmarks/varying.py $(PHOTOS) --out $(or $(OUT),bench-varying) --seeds $(or $(SEEDS),3) $(RECORD:%=--record)
 
 # Real sets, SETS, each with train/ and perhaps metadata.csv; trains on each and lists what a scan finds.
 bench-real: $(INSTALLED)

@@ -20,13 +20,15 @@ from torch import Tensor
 from shortcut_finder.data.groups import joined
 from shortcut_finder.data.membership import having
 from shortcut_finder.pixels.registration import edge_likeness, rough_maps
+from shortcut_finder.sweep.records import Records
 from shortcut_finder.sweep.shards import read_shards, unit_cells
 from shortcut_finder.sweep.threads import side_by_side
 
 # Image vectors are turned at random into so many numbers, which keeps their angles.
 WIDTH = 64
-# Images of the class that each is held against, those with the most like vectors.
-NEIGHBOURS = 4
+# Images of the class that each is held against, those with the most like vectors, and the least
+# cosine: 99 in 100 pairs of versions pass it, and half of the neighbours that are none.
+NEIGHBOURS, LIKE = 4, 0.6
 # Mean cosine of the cells of one image with the most like cells of the other from which they may
 # be versions of a picture. Of cut and mirrored photographs, two thirds to nine tenths as wide as
 # the original, 98 in 100 pass .53; of other photographs of a class 95 in 100 stay below .44. Where
@@ -37,9 +39,9 @@ ALIKE, PART = 0.5, 0.25
 SAME_EDGES, EDGES_PART = 0.9, 0.6
 # A class of five pictures in many versions each has a fifth of its pairs of one picture.
 RANDOM_PAIRS, PASSED = 100, 0.75
-# Rows and columns of cells without which nothing says how one picture lies over the other, and from
-# which there are more than enough.
-COARSE, FINE = 3, 6
+# Rows and columns of cells without which nothing says how one picture lies over the other; from
+# which every second one of the first is enough; and that are looked at most.
+COARSE, FINE, MOST = 3, 10, 14
 # Side of the pictures that are laid over each other, in pixels.
 SIDE = 32
 # Pairs that are looked at together; a pair whose images are in one group by then is passed over.
@@ -52,12 +54,12 @@ BYTES = 512 * 2**20
 See = Callable[[int], np.ndarray | None]
 
 
-def cropped_copies(folder: Path, labels: np.ndarray, see: See, seed: int) -> np.ndarray:
+def cropped_copies(folder: Path, records: Records, see: See, seed: int) -> np.ndarray:
     """Pairs of images of one class that are parts of one picture.
 
     Args:
         folder: the shards.
-        labels: class of each image, (image,), or membership.
+        records: what the sweep kept.
         see: what the model sees of an image, uint8 (row, column, channel); None if it is unreadable
             now. Asked only of images that agree in all else.
         seed: for the vectors and the random pairs.
@@ -65,34 +67,38 @@ def cropped_copies(folder: Path, labels: np.ndarray, see: See, seed: int) -> np.
     Returns:
         Numbers of images, the lower first, (pair, 2): each is paired with the most like ones only.
     """
-    numbers = range(labels.shape[1]) if labels.ndim == 2 else np.unique(labels[labels >= 0])
-    classes = [np.flatnonzero(having(labels, number)) for number in numbers]
-    vectors = _vectors(folder, seed)
-    # Class by class, so that few images are needed at a time.
-    near = np.concatenate([_pairs([_neighbours(vectors, own)]) for own in classes])
-    rng = np.random.default_rng([seed, 8])
-    each = -(-RANDOM_PAIRS // max(len(classes), 1))
-    chance = _pairs([rng.choice(own, (each, 2)) for own in classes if len(own)])
-    if not len(near) or not len(chance):
+    chance, near = _candidates(folder, records.labels, seed)
+    if min(len(chance), len(near)) == 0 or min(records.cell_grid) < COARSE:
         return near[:0]
-    if min(next(iter(read_shards(folder, ["cells"]))).arrays["cells"].shape[1:3]) < COARSE:
-        return near[:0]
-    alike, maps = _held_together(folder, chance, near)
-    may = np.flatnonzero(~torch.isnan(maps[len(chance) :, 0, 0]).numpy())
+    alike, maps = _held_together(folder, chance, near, _places(*records.cell_grid))
+    of_chance, maps, alike = maps[: len(chance)], maps[len(chance) :], alike[len(chance) :]
+    may = np.flatnonzero(~torch.isnan(maps[:, 0, 0]).numpy())
     if not len(may):
         return near[:0]
-    usual = _edges_of(chance, maps[: len(chance)], see)
-    least = _least(usual, SAME_EDGES, EDGES_PART)
-    order = may[np.argsort(-alike[len(chance) :][may], kind="stable")]
-    maps, found = maps[len(chance) :], near[:0]
+    least = _least(_edges_of(chance, of_chance, see), SAME_EDGES, EDGES_PART)
+    # The most alike first: they join most of what belongs together.
+    order, found = may[np.argsort(-alike[may], kind="stable")], near[:0]
     for start in range(0, len(order), BLOCK):
-        some = order[start : start + BLOCK]
-        groups = joined(None, found, len(labels))
+        block = order[start : start + BLOCK]
+        groups = joined(None, found, len(records.labels))
         if groups is not None:
-            some = some[groups[near[some, 0]] != groups[near[some, 1]]]
-        same = _edges_of(near[some], maps[some], see) >= least
-        found = np.concatenate([found, near[some][same]])
+            block = block[groups[near[block, 0]] != groups[near[block, 1]]]
+        same = _edges_of(near[block], maps[block], see) >= least
+        found = np.concatenate([found, near[block][same]])
     return np.unique(found, axis=0)
+
+
+def _candidates(folder: Path, labels: np.ndarray, seed: int) -> tuple[np.ndarray, np.ndarray]:
+    """Pairs of images of a class: some drawn by lot, and those with the most like vectors."""
+    numbers = range(labels.shape[1]) if labels.ndim == 2 else np.unique(labels[labels >= 0])
+    classes = [own for number in numbers if len(own := np.flatnonzero(having(labels, number)))]
+    rng = np.random.default_rng([seed, 8])
+    each = -(-RANDOM_PAIRS // max(len(classes), 1))
+    chance = _pairs([rng.choice(own, (each, 2)) for own in classes])
+    vectors = _vectors(folder, seed)
+    # Class by class, so that few images are needed at a time.
+    near = [_pairs([_neighbours(vectors, own)]) for own in classes]
+    return chance, np.concatenate([chance[:0], *near])
 
 
 def _least(by_chance: np.ndarray, least: float, part: float) -> float:
@@ -121,20 +127,25 @@ def _neighbours(vectors: np.ndarray, own: np.ndarray) -> np.ndarray:
     """Each image of a class with those of the most like vectors, (pair, 2)."""
     mine = torch.from_numpy(vectors[own])
     most = min(NEIGHBOURS + 1, len(own))
-    # Each is most like itself; a pair of that is dropped with the other pairs of one image.
-    rows = (mine[start : start + ROWS] for start in range(0, len(mine), ROWS))
-    near = [(some @ mine.T).topk(most).indices for some in rows]
-    others = torch.cat(near).numpy() if near else np.zeros((0, most), dtype=np.int64)
-    return np.stack([np.repeat(own, most), own[others.ravel()]], axis=1)
+    pairs = []
+    for start in range(0, len(mine), ROWS):
+        cosines, near = (mine[start : start + ROWS] @ mine.T).topk(most)
+        # Each is most like itself; a pair of that is dropped with the other pairs of one image.
+        one, place = torch.nonzero(cosines >= LIKE, as_tuple=True)
+        pairs.append(torch.stack([one + start, near[one, place]], dim=1))
+    return own[torch.cat(pairs).numpy()]
 
 
-def _held_together(folder: Path, chance: np.ndarray, near: np.ndarray) -> tuple[np.ndarray, Tensor]:
+def _held_together(
+    folder: Path, chance: np.ndarray, near: np.ndarray, places: Tensor
+) -> tuple[np.ndarray, Tensor]:
     """How alike the cells of pairs are, wherever they lie, and how one image lies over the other.
 
     Args:
         folder: the shards.
         chance: pairs that were drawn by lot.
         near: pairs that may be versions of a picture.
+        places: of the cells, (row, column, 2).
 
     Returns:
         Of those by chance and then of the others: mean cosines, (pair,), and rough maps,
@@ -142,14 +153,15 @@ def _held_together(folder: Path, chance: np.ndarray, near: np.ndarray) -> tuple[
     """
     pairs = np.concatenate([chance, near])
     alike, maps = np.zeros(len(pairs)), torch.full((len(pairs), 2, 3), torch.nan)
-    least = -1.0
-    for some, numbers, cells in _cells_of(folder, pairs, len(chance)):
-        places = _places(*cells.shape[1:3])
-        # Of a fine grid every fourth cell of the first says enough, wherever it is in the second.
+    least, thin = -1.0, -(-min(places.shape[:2]) // MOST)
+    places = places[::thin, ::thin]
+    for some, numbers, cells in _cells_of(folder, pairs, len(chance), thin):
         step = 2 if min(cells.shape[1:3]) >= FINE else 1
-        first, second = (cells[np.searchsorted(numbers, pairs[some, side])] for side in (0, 1))
-        asked = torch.from_numpy(unit_cells(first[:, ::step, ::step])).flatten(1, 2)
-        answers = torch.from_numpy(unit_cells(second)).flatten(1, 2)
+        used, which = np.unique(pairs[some], return_inverse=True)
+        units = torch.from_numpy(unit_cells(cells[np.searchsorted(numbers, used)]))
+        first, second = torch.from_numpy(which.reshape(-1, 2)).unbind(1)
+        asked = units[:, ::step, ::step].flatten(1, 2)[first]
+        answers = units.flatten(1, 2)[second]
         weights, best = (asked @ answers.transpose(1, 2)).max(dim=2)
         alike[some] = weights.mean(dim=1).numpy()
         may = torch.from_numpy(alike[some] >= least)
@@ -167,7 +179,7 @@ def _places(rows: int, columns: int) -> Tensor:
 
 
 def _cells_of(
-    folder: Path, pairs: np.ndarray, first: int
+    folder: Path, pairs: np.ndarray, first: int, thin: int
 ) -> Iterator[tuple[np.ndarray, np.ndarray, np.ndarray]]:
     """Blocks of pairs with their images in order, and the cells of these.
 
@@ -177,24 +189,25 @@ def _cells_of(
         folder: the shards.
         pairs: of images, (pair, 2).
         first: how many pairs are the first block, by itself.
+        thin: one in so many rows and columns is taken.
 
     Returns:
         Numbers of the pairs, of all images at hand, and (image, row, column, channel).
     """
-    shape = next(iter(read_shards(folder, ["cells"]))).arrays["cells"][0]
+    one = next(iter(read_shards(folder, ["cells"]))).arrays["cells"][0, ::thin, ::thin]
     # Two images a pair at most.
-    most = max(BLOCK, BYTES // (2 * shape.nbytes))
+    most = max(BLOCK, first, BYTES // (2 * one.nbytes))
     for start in range(0, len(pairs), most):
         stop = min(start + most, len(pairs))
         wanted, kept, seen = np.unique(pairs[start:stop]), [], 0
         for shard in read_shards(folder, ["cells"]):
             here = wanted[(wanted >= seen) & (wanted < seen + len(shard.table))] - seen
-            kept.append(shard.arrays["cells"][here])
+            kept.append(shard.arrays["cells"][here, ::thin, ::thin])
             seen += len(shard.table)
         cells = np.concatenate(kept)
         edges = [start, *range(first if start == 0 else start + BLOCK, stop, BLOCK), stop]
-        for one, after in itertools.pairwise(edges):
-            yield np.arange(one, after), wanted, cells
+        for before, after in itertools.pairwise(edges):
+            yield np.arange(before, after), wanted, cells
 
 
 def _edges_of(pairs: np.ndarray, maps: Tensor, see: See) -> np.ndarray:

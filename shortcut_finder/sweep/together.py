@@ -50,7 +50,7 @@ def kept_together(
     given = None if groups is None else groups[records.table["index"].to_numpy()]
     given = joined(given, np.empty((0, 2)), len(records.labels))
     again = near_duplicates(folder, records.table, scene.pixels, seed)
-    cropped = cropped_copies(folder, records.labels, scene.pixels, seed)
+    cropped = cropped_copies(folder, records, scene.pixels, seed)
     pairs = np.unique(np.concatenate([again, cropped]), axis=0)
     if given is not None:
         pairs = pairs[given[pairs[:, 0]] != given[pairs[:, 1]]]

@@ -24,7 +24,7 @@ import tempfile
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from types import SimpleNamespace
@@ -54,6 +54,7 @@ from shortcut_finder.stats.evidence import weigh_regions
 from shortcut_finder.sweep.records import read_records
 from shortcut_finder.sweep.scene import Scene
 from shortcut_finder.sweep.shards import shard_path, write_shard
+from shortcut_finder.sweep.together import kept_together
 from shortcut_finder.sweep.whitening import stored_cells
 
 SIZES = (5_000, 50_000)
@@ -211,6 +212,9 @@ def analyse(folder: Path, made: MadeUp) -> dict[str, Any]:
     scene = Scene(
         records, lambda n: dataset.read(int(positions[n])).picture, classifier.preprocessing
     )
+    with account.of("near-duplicates"):
+        records = kept_together(scene, None, None, folder, 0).records
+    scene = replace(scene, records=records)
     view = View(folder, scene, discovery_half(records.labels, 0), made.names, metadata)
     channels = {name: account.channel(name, one) for name, one in channels_of(()).items()}
     judged = detect(view, channels)

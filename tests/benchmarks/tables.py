@@ -178,6 +178,20 @@ TABLES: Mapping[str, Table] = {
         ),
     ),
     "likeness": FACTS,
+    "varying": Table(
+        ("kind", "share"),
+        (
+            words("what", "kind"),
+            Column("part of the class", ("share",), percent),
+            share("found", "found", "things"),
+            number("confirmed", "confirmed"),
+            number("average precision, median", "ap", 2),
+            share("right of the sure images", "sure_right", "sure"),
+            share("carriers among them", "sure_right", "carriers"),
+            share("right of all listed", "listed_right", "listed"),
+            share("carriers among them all", "listed_right", "carriers"),
+        ),
+    ),
     "calibration": Table(
         ("files", "of", "counted"),
         (

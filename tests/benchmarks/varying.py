@@ -16,11 +16,13 @@ DIR/rows has what was found; a set that has its rows is not run again.
 from __future__ import annotations
 
 import argparse
+import math
 import shutil
 import sys
 from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
+from statistics import median
 from typing import Any
 
 import numpy as np
@@ -28,6 +30,7 @@ import pandas as pd
 import torch
 from fine_tuning import LITE0, fine_tuned, preprocessing
 from kept import kept
+from rows import add_row, recording
 from sklearn.metrics import average_precision_score
 
 import shortcut_finder as sf
@@ -122,17 +125,48 @@ def scored(run: sf.Run, truth: pd.DataFrame, label: str) -> dict[str, Any]:
     return {"carriers": len(planted), "images": len(own), "found": found}
 
 
+def best_of(row: dict[str, Any]) -> dict[str, Any] | None:
+    """The finding that lists a planted thing best; ``None`` where most of its list lacks it."""
+    best = max(row["found"], key=lambda one: one["ap"], default=None)
+    return None if best is None or best["precision"] < RIGHT else best
+
+
+def record(rows: Sequence[dict[str, Any]], photos: Sequence[Path]) -> None:
+    """Write a row for each kind of thing and share of the class."""
+    kinds = sorted({(row["kind"], row["share"]) for row in rows})
+    for kind, share in kinds:
+        mine = [row for row in rows if (row["kind"], row["share"]) == (kind, share)]
+        found = [(row, best) for row in mine if (best := best_of(row)) is not None]
+        add_row(
+            "varying", kind=kind, share=share, things=len(mine), found=len(found),
+            confirmed=sum(best["verdict"] == "confirmed" for _, best in found),
+            ap=median([best["ap"] for _, best in found]) if found else math.nan,
+            **{
+                f"{tier}_right": sum(
+                    round(best[size] * best[right]) for _, best in found
+                )
+                for tier, size, right in (
+                    ("sure", "sure", "sure_precision"), ("listed", "listed", "precision")
+                )
+            },
+            sure=sum(best["sure"] for _, best in found),
+            listed=sum(best["listed"] for _, best in found),
+            carriers=sum(row["carriers"] for row, _ in found),
+            n=f"{mine[0]['images']} images a class",
+            seeds=f"{mine[0]['seed']} to {mine[-1]['seed']}",
+            setting=f"{', '.join(root.name for root in photos)}; EfficientNet-Lite0 at {INPUT} "
+            f"pixels, fine-tuned for {EPOCHS} epochs",
+            command='make bench-varying PHOTOS="FOLDER ..." OUT=FOLDER',
+        )  # fmt: skip
+
+
 def table(rows: Sequence[dict[str, Any]]) -> str:
     """A line a planted thing, and one for each other thing that is loud."""
     lines = ["seed kind    share  carriers   AP   sure, precision, recall  listed, the same  what"]
     for row in sorted(rows, key=lambda one: (one["kind"], one["share"], one["seed"])):
-        best = max(row["found"], key=lambda one: one["ap"], default=None)
+        best = best_of(row)
         start = f"{row['seed']:4d} {row['kind']:7s} {row['share']:5.0%} {row['carriers']:9d}"
-        if best is None or best["precision"] < RIGHT:
-            lines.append(f"{start}  not found")
-            best = None
-        else:
-            lines.append(f"{start} {described(best)}")
+        lines.append(f"{start} {'not found' if best is None else described(best)}")
         lines += [
             f"{'also':>29} {described(one)}"
             for one in row["found"]
@@ -157,6 +191,7 @@ def main() -> None:
     parser.add_argument("--first", type=int, default=0, help="first seed")
     parser.add_argument("--seeds", type=int, default=3, help="how many seeds")
     parser.add_argument("--table", action="store_true", help="only print what there is")
+    recording(parser)
     options = parser.parse_args()
     torch.set_num_threads(1)
     rows: list[dict[str, Any]] = []
@@ -166,6 +201,8 @@ def main() -> None:
             file = options.out / "rows" / f"{seed}-{number}.json"
             rows += kept(file, make, only_read=options.table) or []
     print(table(rows))
+    if options.record:
+        record(rows, options.photos)
 
 
 if __name__ == "__main__":

@@ -135,7 +135,7 @@ def make_set(photos: Sequence[Path], out: Path, images: int, classes: int) -> No
 
 
 def cut(picture: Any, rng: Any) -> Any:
-    """A part of a picture, mirrored or not: another picture to anything that looks at pixels."""
+    """A part of a picture, mirrored or not: a version of it, as augmented sets hold several."""
     from PIL import ImageOps
 
     width, height = (round(length * rng.uniform(0.75, 0.95)) for length in picture.size)

@@ -55,7 +55,7 @@ def versions(photos: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Pa
 def test_versions_of_a_picture_are_found_and_no_others(versions: tuple[Path, Scene]) -> None:
     folder, scene = versions
     names = originals(scene.records.table["image"].to_numpy())
-    pairs = cropped_copies(folder, scene.records.labels, scene.pixels, 0)
+    pairs = cropped_copies(folder, scene.records, scene.pixels, 0)
     assert all(names[one] == names[other] for one, other in pairs)
     together = kept_together(scene, None, None, folder, 0).records
     assert together.groups is not None
@@ -69,18 +69,17 @@ def test_pictures_that_cannot_be_read_any_more_are_no_versions(
     versions: tuple[Path, Scene],
 ) -> None:
     folder, scene = versions
-    assert len(cropped_copies(folder, scene.records.labels, lambda number: None, 0)) == 0
+    assert len(cropped_copies(folder, scene.records, lambda number: None, 0)) == 0
 
 
 def test_the_same_images_belong_together_whatever_fits_into_memory(
     versions: tuple[Path, Scene], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     folder, scene = versions
-    labels = scene.records.labels
 
     def groups() -> list[int] | None:
-        pairs = cropped_copies(folder, labels, scene.pixels, 0)
-        found = joined(None, pairs, len(labels))
+        pairs = cropped_copies(folder, scene.records, scene.pixels, 0)
+        found = joined(None, pairs, len(scene.records.labels))
         return None if found is None else found.tolist()
 
     once = groups()
@@ -95,4 +94,4 @@ def test_cells_too_coarse_to_say_where_things_lie_are_left_alone(
 ) -> None:
     folder, scene = versions
     monkeypatch.setattr("shortcut_finder.sweep.crops.COARSE", 99)
-    assert len(cropped_copies(folder, scene.records.labels, scene.pixels, 0)) == 0
+    assert len(cropped_copies(folder, scene.records, scene.pixels, 0)) == 0
