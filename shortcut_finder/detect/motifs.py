@@ -103,7 +103,9 @@ def _repeated(
         for side in sides
         for some in [carriers[side[carriers]][:ALIGNED]]
     ]
-    motifs = [motif_of(one.aligned) if len(one.aligned) >= FEWEST else None for one in looks]
+    motifs = [
+        motif_of(one.aligned, one.inside) if len(one.aligned) >= FEWEST else None for one in looks
+    ]
     margins = []
     for motif, side in zip(motifs, reversed(sides), strict=True):
         with_it = carriers[side[carriers]][:COMPARED]

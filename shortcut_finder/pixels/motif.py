@@ -21,6 +21,8 @@ from shortcut_finder.pixels.rigidity import FAINT
 
 # Part of the shared variance of gradients below which a pixel does not belong to the motif.
 SHARED = 0.2
+# Share of the aligned pictures that must have a pixel for it to belong to the motif.
+MOST = 0.5
 # Pictures that are looked through at once.
 BLOCK = 16
 
@@ -38,11 +40,13 @@ class Motif:
     weight: Tensor
 
 
-def motif_of(aligned: np.ndarray) -> Motif | None:
+def motif_of(aligned: np.ndarray, inside: np.ndarray | None = None) -> Motif | None:
     """What aligned patches share; ``None`` where that is nothing.
 
     Args:
         aligned: grey levels, (patch, row, column); three at least.
+        inside: share of the patches that show a picture there, not what a mirror at its border
+            shows, (row, column) in [0, 1]; everywhere if None.
     """
     count = len(aligned)
     edges = gradients_of(aligned[..., None])
@@ -52,9 +56,14 @@ def motif_of(aligned: np.ndarray) -> Motif | None:
     alike = np.square(mean).sum(axis=0) / np.maximum(energy, FAINT**2)
     weight = np.clip((alike - 1 / count) / (1 - 1 / count), 0, 1)
     weight = np.where(weight >= SHARED, weight, 0.0)
+    if inside is not None and (shown := inside >= MOST).any():
+        # What a mirror shows is in no other picture, and takes up room beyond a border.
+        window = tuple(slice(one.min(), one.max() + 1) for one in np.nonzero(shown))
+        mean, weight = mean[(slice(None), *window)], weight[window]
     if not weight.any():
         return None
-    return Motif(torch.from_numpy(mean), torch.from_numpy(weight.astype(np.float32)))
+    edges = np.ascontiguousarray(mean)
+    return Motif(torch.from_numpy(edges), torch.from_numpy(weight.astype(np.float32)))
 
 
 def sought(motif: Motif, pictures: Sequence[np.ndarray]) -> tuple[np.ndarray, np.ndarray]:

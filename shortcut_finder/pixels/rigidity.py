@@ -35,7 +35,8 @@ class Rigidity:
         duplicates: share of the images that are the same picture as another altogether, in [0, 1].
         medoid: grey patch that the others are most like, (row, column).
         aligned: what each image shows at the best match with the middle of the medoid,
-            (image, row, column).
+            (image, row, column); beyond its border, the image mirrored.
+        inside: share of the images whose border is not passed there, (row, column) in [0, 1].
     """
 
     gradient: float
@@ -43,6 +44,7 @@ class Rigidity:
     duplicates: float
     medoid: np.ndarray
     aligned: np.ndarray
+    inside: np.ndarray
 
 
 def grey_image(picture: Image.Image, short: int = 0) -> np.ndarray:
@@ -69,7 +71,7 @@ def measure_rigidity(images: Sequence[np.ndarray], centres: np.ndarray) -> Rigid
     """
     if len(images) < 2:
         nothing = np.zeros((0, 0), dtype=np.float32)
-        return Rigidity(0.0, 0.0, 0.0, nothing, nothing[None])
+        return Rigidity(0.0, 0.0, 0.0, nothing, nothing[None], nothing)
     size = patch_size(images)
     shift = _shift(size)
     patches = np.stack([patch_around(i, c, size) for i, c in zip(images, centres, strict=True)])
@@ -91,7 +93,37 @@ def measure_rigidity(images: Sequence[np.ndarray], centres: np.ndarray) -> Rigid
         duplicates=_duplicates(images, centres),
         medoid=patches[medoid],
         aligned=aligned,
+        inside=np.mean(
+            [
+                _inside(image.shape, centre, size, corner, core)
+                for image, centre, corner in zip(images, centres, found[medoid][1], strict=True)
+            ],
+            axis=0,
+        ),
     )
+
+
+def _inside(
+    shape: tuple[int, ...], centre: np.ndarray, size: int, corner: np.ndarray, core: int
+) -> np.ndarray:
+    """Which pixels of a window lie on the image, (row, column) of bool.
+
+    Args:
+        shape: rows and columns of the image.
+        centre: middle of the patch, as fractions x, y of the image.
+        size: side of the patch.
+        corner: row and column of the window in the patch.
+        core: side of the window.
+    """
+    rows, columns = (
+        int(place * length) - size // 2 + int(first) + np.arange(core)
+        for place, length, first in zip(centre[::-1], shape, corner, strict=True)
+    )
+    down, across = (
+        (lines >= 0) & (lines < length)
+        for lines, length in zip((rows, columns), shape, strict=True)
+    )
+    return np.asarray(down[:, None] & across)
 
 
 def likeness_to(

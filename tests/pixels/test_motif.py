@@ -7,7 +7,7 @@ from synthetic import SIDE, paste, stamp, texture
 
 from shortcut_finder.pixels.gradients import gradients_of
 from shortcut_finder.pixels.motif import motif_of, sought
-from shortcut_finder.pixels.rigidity import FAINT
+from shortcut_finder.pixels.rigidity import FAINT, measure_rigidity
 
 # Pixels of background around the stamp in each patch.
 RIM = 6
@@ -75,3 +75,40 @@ def test_a_picture_smaller_than_the_motif_shows_nothing() -> None:
     motif = motif_of(patches(6))
     assert motif is not None
     assert sought(motif, [np.zeros((4, 4), dtype=np.float32)])[0].tolist() == [0.0]
+
+
+def test_what_a_mirror_at_the_border_shows_is_no_part_of_a_motif() -> None:
+    rng = np.random.default_rng(8)
+    side, gap, beyond, left = 16, 2, 4, 20
+
+    def marked(gap: int) -> np.ndarray:
+        return paste(texture(rng, SIDE), stamp(0, 10), left + 3, gap).astype(np.float32)
+
+    # Windows that reach beyond the upper border.
+    aligned = np.stack(
+        [
+            np.pad(marked(gap), ((beyond, 0), (0, 0)), mode="symmetric")[:side, left : left + side]
+            for _ in range(12)
+        ]
+    )
+    inside = np.ones((side, side))
+    inside[:beyond] = 0
+    with_mirror, motif = motif_of(aligned), motif_of(aligned, inside)
+    assert motif is not None
+    assert with_mirror is not None
+    assert motif.weight.shape == (side - beyond, side)
+    # One row nearer to the border a quarter of the larger window is not enough.
+    nearer = [marked(gap - 1) for _ in range(8)]
+    assert sought(motif, nearer)[0].min() > sought(with_mirror, nearer)[0].max() + 0.1
+
+
+def test_windows_know_what_of_them_lies_on_the_pictures() -> None:
+    rng = np.random.default_rng(9)
+    marked = [
+        paste(texture(rng, SIDE), stamp(0, 12), SIDE - 14, 2).astype(np.float32) for _ in range(6)
+    ]
+    look = measure_rigidity(marked, np.full((6, 2), (0.97, 0.03)))
+    # The upper right corner of the windows lies beyond that of the pictures.
+    assert look.inside[0, -1] == 0
+    assert look.inside[-1, 0] == 1
+    assert measure_rigidity(marked, np.full((6, 2), (0.5, 0.5))).inside.min() == 1
