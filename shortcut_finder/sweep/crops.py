@@ -30,20 +30,22 @@ WIDTH = 64
 # cosine: 99 in 100 pairs of versions pass it, and half of the neighbours that are none.
 NEIGHBOURS, LIKE = 4, 0.6
 # Mean cosine of the cells of one image with the most like cells of the other from which they may
-# be versions of a picture. Of cut and mirrored photographs, two thirds to nine tenths as wide as
-# the original, 98 in 100 pass .53; of other photographs of a class 95 in 100 stay below .44. Where
+# be versions of a picture. Of cut and mirrored photographs, .75 to .95 as wide and as high as
+# the original, 99 in 100 pass .53; of other photographs of a class 95 in 100 stay below .44. Where
 # all look alike, it is this part of the way from what a quarter of random pairs passes to 1.
 ALIKE, PART = 0.5, 0.25
 # Correlation of edges from which they are: nine in ten versions pass .9, other photographs stay
-# below .7. Where simple outlines fit each other anyway, it is this part of the way to 1.
-SAME_EDGES, EDGES_PART = 0.9, 0.6
+# below .7. Where simple outlines fit each other anyway (drawn lungs in noise reach .92, a quarter
+# of random pairs of them .73), it is this part of the way to 1.
+SAME_EDGES, EDGES_PART = 0.9, 0.8
 # A class of five pictures in many versions each has a fifth of its pairs of one picture.
 RANDOM_PAIRS, PASSED = 100, 0.75
 # Rows and columns of cells without which nothing says how one picture lies over the other; from
 # which every second one of the first is enough; and that are looked at most.
 COARSE, FINE, MOST = 3, 10, 14
-# Side of the pictures that are laid over each other, in pixels.
-SIDE = 32
+# Side of the pictures that are laid over each other, in pixels. On 32 outlines count for more than
+# what tells one picture from another like it.
+SIDE = 64
 # Pairs that are looked at together; a pair whose images are in one group by then is passed over.
 BLOCK = 512
 # Images of a class that are held against all others of it at a time.

