@@ -101,11 +101,20 @@ def test_cells_too_coarse_to_say_where_things_lie_are_left_alone(
 def test_simple_outlines_that_fit_each_other_are_no_versions(tmp_path: Path) -> None:
     rng = np.random.default_rng(0)
     rows, columns = np.mgrid[:64, :64] / 64
-    for number in range(60):
-        apart = ((rows - 0.5) / 0.35) ** 2 + ((columns - 0.4) / 0.17) ** 2
-        levels = 170 - 90 * (apart < rng.uniform(0.8, 1.2)) + rng.normal(0, 8, (64, 64))
-        folder = tmp_path / "images" / ("ill", "well")[number % 2]
-        folder.mkdir(parents=True, exist_ok=True)
-        Image.fromarray(levels.clip(0, 255).astype(np.uint8)).save(folder / f"{number}.png")
-    folder, scene = swept(tmp_path / "images", tmp_path)
-    assert len(cropped_copies(folder, scene.records, scene.pixels, 0)) == 0
+    for number in range(120):
+        left, right = (
+            ((rows - 0.5) / 0.35) ** 2 + ((columns - at) / 0.17) ** 2 for at in (0.3, 0.7)
+        )
+        lungs = np.minimum(left, right) < rng.uniform(0.8, 1.2)
+        levels = 165 - 95 * lungs + rng.normal(0, 7.5, (64, 64)) + rng.uniform(-18, 18)
+        label = tmp_path / "images" / ("ill", "well")[number % 2]
+        label.mkdir(parents=True, exist_ok=True)
+        Image.fromarray(levels.clip(0, 255).astype(np.uint8)).save(label / f"{number}.png")
+    torch.manual_seed(0)
+    network = nn.Sequential(
+        nn.Conv2d(3, 12, 3, 2, 1), nn.ReLU(), nn.Conv2d(12, 24, 3, 2, 1), nn.ReLU(),
+        nn.Conv2d(24, 24, 3, 2, 1), nn.ReLU(), nn.AdaptiveAvgPool2d(1), nn.Flatten(),
+        nn.Linear(24, 2),
+    ).eval()  # fmt: skip
+    shards, scene = swept(tmp_path / "images", tmp_path, network)
+    assert len(cropped_copies(shards, scene.records, scene.pixels, 0)) == 0
